@@ -1,0 +1,492 @@
+"""HTTP clients of the Leen API: :class:`AsyncLeenClient` works, :class:`LeenClient` lends it to synchronous code.
+
+The only module that imports httpx. Writes are sent again only when it is sure that nothing was done; what each reply
+means is decided in :mod:`airflow_provider_leen.api.retry`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from airflow_provider_leen import __version__
+from airflow_provider_leen.api import retry
+from airflow_provider_leen.api.errors import (
+    LeenConfigError,
+    LeenConnectError,
+    LeenError,
+    LeenNotFoundError,
+    LeenOutcomeUnknownError,
+    LeenResponseError,
+)
+from airflow_provider_leen.api.models import (
+    MAX_TICKETS_PER_CALL,
+    BulkReply,
+    BulkResult,
+    Project,
+    Ticket,
+    TicketCreate,
+    User,
+)
+from airflow_provider_leen.api.settings import LeenSettings
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for a connection to be made, whatever the timeout of a reply is."""
+
+# A server may close an idle connection at the moment in which it is used again, and nobody could say then whether the
+# request was read. Uvicorn closes after 5 s, load balancers later: so don't keep one for longer than this.
+KEEPALIVE_SECONDS = 2.0
+
+_NOTHING_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+Model = TypeVar("Model", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+class AsyncLeenClient:
+    """The Leen API for asynchronous code.
+
+    :param settings: where Leen is and how patient to be.
+    :param transport: replaces the network in tests.
+    """
+
+    def __init__(self, settings: LeenSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.settings = settings
+        self._transport = transport
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections; the client can be used again afterwards."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    # Tickets
+
+    async def send_bulk_create(self, tickets: Sequence[Mapping[str, Any]]) -> list[BulkResult | None]:
+        """Send one ``POST /itsm/tickets/bulk/sync``, once: no retry, so that the caller decides what goes out again.
+
+        :param tickets: 1 to 50 request bodies of tickets.
+        :return: one entry a ticket, in order; None where the reply doesn't say what became of it.
+        :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` says what it did.
+        """
+        reply = await self._send("POST", "/itsm/tickets/bulk/sync", content=_encode({"tickets": tickets}))
+        if reply.status_code != 200:
+            return [None] * len(tickets)
+        return retry.read_bulk_results(reply.content, len(tickets))
+
+    async def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
+        """Create 1 to 50 tickets in one call, ``POST /itsm/tickets/bulk/sync``.
+
+        Sent again only when nothing was done (no connection, 429).
+
+        :param tickets: the tickets.
+        :return: Leen's reply; ``failed`` counts the tickets that were refused one by one.
+        :raises LeenConfigError: no ticket, or more than 50.
+        :raises LeenOutcomeUnknownError: the reply was lost or doesn't account for every ticket.
+        :raises LeenError: the call failed.
+        """
+        if not 1 <= len(tickets) <= MAX_TICKETS_PER_CALL:
+            raise LeenConfigError(
+                f"One bulk call takes 1 to {MAX_TICKETS_PER_CALL} tickets, not {len(tickets)}: split the list, or use "
+                "LeenBulkCreateTicketsOperator, which does."
+            )
+        bodies = [_ticket_body(ticket) for ticket in tickets]
+
+        async def send() -> list[BulkResult | None]:
+            return await self.send_bulk_create(bodies)
+
+        names = [body.get("identifier") or body["name"] for body in bodies]
+        try:
+            results = await self._repeat(send, read_only=False)
+        except LeenOutcomeUnknownError as error:
+            error.identifiers = names
+            raise
+        known = [result for result in results if result is not None]
+        if len(known) < len(bodies):
+            names = [name for name, result in zip(names, results, strict=True) if result is None]
+            raise LeenOutcomeUnknownError(
+                f"Leen's reply doesn't say what became of {len(names)} of {len(bodies)} tickets; look into the tracker "
+                f"before sending them again: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}.",
+                identifiers=names,
+            )
+        succeeded = sum(result.success for result in known)
+        return BulkReply(total=len(known), succeeded=succeeded, failed=len(known) - succeeded, results=known)
+
+    async def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
+        """Create one ticket, ``POST /itsm/tickets``; Leen stores it and returns the full record."""
+        return _read(Ticket, await self._call("POST", "/itsm/tickets", body=_ticket_body(ticket)))
+
+    async def update_ticket(self, ticket_id: str, **fields: Any) -> Ticket | None:
+        """Change fields of one ticket, ``PATCH /itsm/tickets/{ticket_id}``.
+
+        :param ticket_id: the Leen UUID.
+        :param fields: what to change, by Leen's names (status, priority, description, …); Leen does not document the
+            body, its demo app sends these.
+        :return: the ticket where Leen answers with one (not documented), else None.
+        """
+        answer = await self._call("PATCH", f"/itsm/tickets/{_segment(ticket_id)}", body=fields)
+        return _read(Ticket, answer) if isinstance(answer, dict) and "id" in answer else None
+
+    async def get_ticket(self, ticket_id: str) -> Ticket:
+        """Fetch one ticket by its Leen UUID, ``GET /itsm/tickets/{ticket_id}``."""
+        return _read(Ticket, await self._call("GET", f"/itsm/tickets/{_segment(ticket_id)}"))
+
+    async def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
+        """Fetch one ticket by its identifier, ``GET /itsm/tickets/by-identifier/{identifier}``.
+
+        The endpoint is known from Leen's demo app only.
+
+        :param identifier: the identifier, as it was given when the ticket was created.
+        :return: the ticket, or None when Leen itself says that it knows none.
+        :raises LeenNotFoundError: a 404 that is not Leen's own, so that nothing was found out.
+        """
+        try:
+            answer = await self._call("GET", f"/itsm/tickets/by-identifier/{_segment(identifier)}")
+        except LeenNotFoundError as error:
+            if retry.is_unknown_to_leen(error):
+                return None
+            raise
+        return _read(Ticket, answer)
+
+    def iter_tickets(self, **filters: Any) -> AsyncIterator[Ticket]:
+        """Iterate over ``GET /itsm/tickets``, page by page; the filters go into the query by Leen's names."""
+        return self._iter(Ticket, "/itsm/tickets", filters)
+
+    async def search_tickets(self, jql: str, *, limit: int = 100) -> list[dict[str, Any]]:
+        """Search the vendor itself, ``GET /itsm/passthrough/tickets/search``.
+
+        :param jql: the search in Jira's query language, at most 5000 characters.
+        :param limit: the most hits a page, default 100.
+        :return: what was found, as it came: Leen does not document whether these are Jira's issues or its own tickets.
+        """
+        return [hit async for hit in self._iter_raw("/itsm/passthrough/tickets/search", {"jql": jql, "limit": limit})]
+
+    # Projects and users
+
+    def iter_projects(self, **filters: Any) -> AsyncIterator[Project]:
+        """Iterate over ``GET /itsm/projects``, page by page."""
+        return self._iter(Project, "/itsm/projects", filters)
+
+    def iter_users(self, **filters: Any) -> AsyncIterator[User]:
+        """Iterate over ``GET /itsm/users``, page by page.
+
+        :param filters: Leen's names: name, email, status, includeUserGroups, projectId, updatedSince, limit.
+        """
+        return self._iter(User, "/itsm/users", filters)
+
+    async def check(self) -> str:
+        """Ask for one project, ``GET /itsm/projects?limit=1``, and say in a sentence what that showed."""
+        items, _cursor = _read_page(await self._call("GET", "/itsm/projects", params={"limit": 1}))
+        if items and isinstance(items[0], dict) and items[0].get("name"):
+            return f"Leen accepts the key and the connection; it sees projects such as {items[0]['name']!r}."
+        return "Leen accepts the key and the connection; it sees no project yet (the connection may not have synced)."
+
+    # One call
+
+    async def _iter(self, model: type[Model], path: str, filters: Mapping[str, Any]) -> AsyncIterator[Model]:
+        async for item in self._iter_raw(path, filters):
+            yield _read(model, item)
+
+    async def _iter_raw(self, path: str, filters: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        params = {name: _query_value(value) for name, value in filters.items() if value is not None}
+        seen: set[str] = set()
+        while True:
+            items, cursor = _read_page(await self._call("GET", path, params=params))
+            for item in items:
+                yield item
+            if cursor is None or cursor in seen:
+                return
+            seen.add(cursor)
+            # Leen answers 422 to updatedSince together with a cursor.
+            params = {name: value for name, value in params.items() if name != "updatedSince"} | {"cursor": cursor}
+
+    async def _call(
+        self, method: str, path: str, *, body: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
+    ) -> Any:
+        content = None if body is None else _encode(body)
+
+        async def send() -> Any:
+            reply = await self._send(method, path, content=content, params=params)
+            try:
+                return json.loads(reply.content) if reply.content else None
+            except (ValueError, RecursionError):
+                failure = f"{method} {path} was answered with HTTP {reply.status_code}, but the reply is not JSON."
+            raise LeenConnectError(failure) if method == "GET" else LeenOutcomeUnknownError(failure)
+
+        return await self._repeat(send, read_only=method == "GET")
+
+    async def _repeat(self, send: Any, *, read_only: bool) -> Any:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await send()
+            except LeenError as error:
+                wait = retry.retry_wait(
+                    error,
+                    attempt,
+                    read_only=read_only,
+                    max_retries=self.settings.max_retries,
+                    max_retry_wait=self.settings.max_retry_wait,
+                    jitter=random.random(),
+                )
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+
+    async def _send(
+        self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        """Send a request once and return its reply when that is a success; raise what else happened."""
+        call = f"{method} {path}"
+        failure: LeenError
+        try:
+            reply = await self._exchange(method, path, content, params)
+        except _NOTHING_SENT as error:
+            failure = LeenConnectError(
+                f"Leen could not be reached at {self.settings.base_url} ({_reason(error)}); nothing was sent."
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            failure = _lost_reply(method, call, error, self.settings.timeout)
+        else:
+            if reply.is_success:
+                return reply
+            body = reply.content.replace(self.settings.api_key.encode(), b"***")
+            failure = retry.error_from_reply(call, reply.status_code, reply.headers, body, datetime.now(UTC))
+        # Raised outside of the except blocks: a chained httpx error would carry the request with its headers.
+        raise failure
+
+    async def _exchange(
+        self, method: str, path: str, content: bytes | None, params: Mapping[str, Any] | None
+    ) -> httpx.Response:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as deadline:
+
+            async def trace(event: str, info: dict[str, Any]) -> None:
+                # httpx's timeout is per read, so that a reply that trickles never ends; this one is for the whole
+                # reply, from the moment in which the request leaves (a proxy's CONNECT is not yet the request).
+                if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+                    deadline.reschedule(loop.time() + self.settings.timeout)
+
+            return await self._client().request(
+                method, self.settings.base_url + path, content=content, params=params, extensions={"trace": trace}
+            )
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            settings = self.settings
+            encrypted = settings.base_url.startswith("https:")
+            self._http = httpx.AsyncClient(
+                headers={
+                    "X-API-KEY": settings.api_key,
+                    "X-CONNECTION-ID": settings.connection_id,
+                    "User-Agent": f"airflow-provider-leen/{__version__}",
+                    "Accept": "application/json",
+                    "Content-Type": "application/json",
+                },
+                timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+                verify=_tls(settings.verify) if encrypted else False,
+                # Plain http is loopback: it never goes through a proxy, the environment's included.
+                proxy=settings.proxy if encrypted else None,
+                trust_env=encrypted,
+                transport=self._transport,
+            )
+        return self._http
+
+
+class LeenClient:
+    """The Leen API for synchronous code: the same calls, run by an :class:`AsyncLeenClient` in a thread of its own.
+
+    The thread keeps Airflow's signals (a task's timeout, SIGTERM) out of the middle of a call: they reach only the
+    main thread, which waits.
+
+    :param settings: where Leen is and how patient to be.
+    :param transport: replaces the network in tests.
+    """
+
+    def __init__(self, settings: LeenSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.settings = settings
+        self.aio = AsyncLeenClient(settings, transport=transport)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections and end the thread; the client can be used again afterwards."""
+        if self._loop is None or self._thread is None:
+            return
+        self.run(self.aio.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._loop = self._thread = None
+
+    def start(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Start a coroutine on the client's event loop and return at once."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="leen-client", daemon=True)
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine on the client's event loop and wait for what it returns."""
+        future = self.start(work)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+
+    def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
+        """See :meth:`AsyncLeenClient.bulk_create_tickets`."""
+        return self.run(self.aio.bulk_create_tickets(tickets))
+
+    def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
+        """See :meth:`AsyncLeenClient.create_ticket`."""
+        return self.run(self.aio.create_ticket(ticket))
+
+    def update_ticket(self, ticket_id: str, **fields: Any) -> Ticket | None:
+        """See :meth:`AsyncLeenClient.update_ticket`."""
+        return self.run(self.aio.update_ticket(ticket_id, **fields))
+
+    def get_ticket(self, ticket_id: str) -> Ticket:
+        """See :meth:`AsyncLeenClient.get_ticket`."""
+        return self.run(self.aio.get_ticket(ticket_id))
+
+    def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
+        """See :meth:`AsyncLeenClient.get_ticket_by_identifier`."""
+        return self.run(self.aio.get_ticket_by_identifier(identifier))
+
+    def iter_tickets(self, **filters: Any) -> Iterator[Ticket]:
+        """See :meth:`AsyncLeenClient.iter_tickets`."""
+        return self._iterate(self.aio.iter_tickets(**filters))
+
+    def search_tickets(self, jql: str, *, limit: int = 100) -> list[dict[str, Any]]:
+        """See :meth:`AsyncLeenClient.search_tickets`."""
+        return self.run(self.aio.search_tickets(jql, limit=limit))
+
+    def iter_projects(self, **filters: Any) -> Iterator[Project]:
+        """See :meth:`AsyncLeenClient.iter_projects`."""
+        return self._iterate(self.aio.iter_projects(**filters))
+
+    def iter_users(self, **filters: Any) -> Iterator[User]:
+        """See :meth:`AsyncLeenClient.iter_users`."""
+        return self._iterate(self.aio.iter_users(**filters))
+
+    def check(self) -> str:
+        """See :meth:`AsyncLeenClient.check`."""
+        return self.run(self.aio.check())
+
+    def _iterate(self, items: AsyncIterator[Result]) -> Iterator[Result]:
+        end = object()
+
+        async def following() -> Any:
+            return await anext(items, end)
+
+        while (item := self.run(following())) is not end:
+            yield item
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    # Escaped to ASCII: a lone surrogate in a scanner's output can't be encoded otherwise.
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _ticket_body(ticket: TicketCreate | Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        model = ticket if isinstance(ticket, TicketCreate) else TicketCreate.model_validate(dict(ticket))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise LeenConfigError(
+            f"The ticket can't be sent: {'.'.join(map(str, first['loc']))}: {first['msg']}."
+        ) from None
+    return model.model_dump(exclude_none=True)
+
+
+def _read(model: type[Model], content: Any) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        message = f"Leen's reply is no {model.__name__.lower()}: {place + ': ' if place else ''}{first['msg']}."
+    raise LeenResponseError(message, status=200)
+
+
+def _read_page(content: Any) -> tuple[list[Any], str | None]:
+    """Read a page of a list: items and the next cursor. The search's shape is not documented, so look for its list."""
+    if isinstance(content, list):
+        return content, None
+    if isinstance(content, dict):
+        for name in ("items", "issues", "tickets", "results"):
+            if isinstance(content.get(name), list):
+                cursor = content.get("next_cursor") or content.get("nextPageToken")
+                return content[name], cursor if isinstance(cursor, str) else None
+    raise LeenResponseError("Leen's reply holds no list where a page of a list was asked for.", status=200)
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _query_value(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _tls(verify: bool | str) -> ssl.SSLContext | bool:
+    if isinstance(verify, bool):
+        return verify
+    folder = Path(verify).is_dir()
+    return ssl.create_default_context(cafile=None if folder else verify, capath=verify if folder else None)
+
+
+def _lost_reply(method: str, call: str, error: Exception, timeout: float) -> LeenError:
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        reason = f"no whole reply within {timeout:g} s"
+    else:
+        reason = _reason(error)
+    if method == "GET":
+        return LeenConnectError(f"Leen did not answer {call} ({reason}); nothing was changed.")
+    return LeenOutcomeUnknownError(f"{call} was sent, but its reply was lost ({reason}).")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,127 @@
+"""Everything that can go wrong, named by what happened to the user's tickets.
+
+::
+
+    LeenError
+    ├── LeenConfigError            the connection or an argument can't be used
+    ├── LeenLedgerError            the ledger can't be read or written: nothing more is sent
+    ├── LeenStoppedError           stopped from outside with tickets left
+    ├── LeenConnectError           no request was sent, or only a question that changes nothing
+    ├── LeenOutcomeUnknownError    a request was sent, its effect isn't known (.identifiers)
+    ├── LeenThresholdError         too many tickets failed (.summary)
+    └── LeenResponseError          Leen answered with an error
+        ├── LeenAuthError          401, 403
+        ├── LeenNotFoundError      404
+        ├── LeenValidationError    400, 413, 422
+        ├── LeenRateLimitError     429 (.retry_after)
+        └── LeenServerError        5xx
+
+Messages are sentences for a person; attributes are for code. No exception holds a header or the API key, and all of
+them can be pickled (their only positional argument is the message).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class LeenError(Exception):
+    """Base of all errors of this package."""
+
+
+class LeenConfigError(LeenError):
+    """The connection or an argument can't be used; nothing was sent."""
+
+
+class LeenLedgerError(LeenError):
+    """What was already sent can't be read or recorded, so nothing more is sent."""
+
+
+class LeenStoppedError(LeenError):
+    """The task was stopped from outside while tickets were left."""
+
+
+class LeenConnectError(LeenError):
+    """Leen could not be reached, or did not answer a question; nothing was changed."""
+
+
+class LeenOutcomeUnknownError(LeenError):
+    """A request was sent and nobody can say whether it took effect.
+
+    :param message: what happened, for a person.
+    :param identifiers: the identifiers of the tickets concerned.
+    """
+
+    def __init__(self, message: str, *, identifiers: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.identifiers = list(identifiers)
+
+
+class LeenThresholdError(LeenError):
+    """More tickets failed than the Dag's author allows.
+
+    :param message: counts, threshold and first errors, for a person.
+    :param summary: the counts of the summary that was judged.
+    """
+
+    def __init__(self, message: str, *, summary: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.summary = dict(summary or {})
+
+
+class LeenResponseError(LeenError):
+    """Leen answered with an error.
+
+    :param message: what happened, for a person.
+    :param status: the HTTP status.
+    :param type: Leen's error type, where the body had one.
+    :param code: Leen's error code, where the body had one.
+    :param detail: Leen's ``detail``, as it came: a list, a text or nothing.
+    :param request_id: the request's id, where the reply named one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str | None = None,
+        code: str | None = None,
+        detail: Any = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.code = code
+        self.detail = detail
+        self.request_id = request_id
+
+
+class LeenAuthError(LeenResponseError):
+    """The API key or the connection was refused (401, 403)."""
+
+
+class LeenNotFoundError(LeenResponseError):
+    """Leen knows no such thing (404)."""
+
+
+class LeenValidationError(LeenResponseError):
+    """The request was refused as a whole (400, 413, 422); nothing was created."""
+
+
+class LeenRateLimitError(LeenResponseError):
+    """Leen asks to slow down (429), for longer than this package waits by itself.
+
+    :param retry_after: seconds that Leen asked to wait, where it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.retry_after = retry_after
+
+
+class LeenServerError(LeenResponseError):
+    """Leen failed (5xx); what became of a write isn't known."""

@@ -1,0 +1,244 @@
+"""Pure decisions about one HTTP call: what a reply means, whether it is sent again, and how long to wait."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any
+
+from pydantic import ValidationError
+
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenConnectError,
+    LeenError,
+    LeenNotFoundError,
+    LeenOutcomeUnknownError,
+    LeenRateLimitError,
+    LeenResponseError,
+    LeenServerError,
+    LeenValidationError,
+)
+from airflow_provider_leen.api.models import BulkResult
+
+FIRST_WAIT = 1.0
+"""Seconds before the first repetition, where Leen names none; each further wait doubles."""
+
+
+class Effect(Enum):
+    """What a write that ended in an error did."""
+
+    NOTHING = "nothing was done, and sending it again may help"
+    REFUSED = "nothing was done, and sending it again won't help"
+    UNKNOWN = "nobody can say"
+
+
+def effect_of_write(error: LeenError) -> Effect:
+    """Tell what a write did that ended in ``error``.
+
+    That a 429 was not processed is an assumption: Leen documents no rate limits.
+    """
+    if isinstance(error, LeenConnectError | LeenRateLimitError):
+        return Effect.NOTHING
+    if isinstance(error, LeenOutcomeUnknownError | LeenServerError):
+        return Effect.UNKNOWN
+    if isinstance(error, LeenResponseError) and error.status == 408:
+        return Effect.UNKNOWN
+    return Effect.REFUSED
+
+
+def retry_wait(
+    error: LeenError, attempt: int, *, read_only: bool, max_retries: int, max_retry_wait: float, jitter: float
+) -> float | None:
+    """Say how many seconds to wait before a call is sent again, or None when it must not be.
+
+    :param error: how the last attempt ended.
+    :param attempt: how many attempts were made, the last one included.
+    :param read_only: the call changes nothing, so that an unknown effect is no obstacle.
+    :param max_retries: the most attempts after the first.
+    :param max_retry_wait: the longest single wait in seconds.
+    :param jitter: a random number between 0 and 1, so that clients that failed together don't return together.
+    """
+    if attempt > max_retries or not _is_worth_repeating(error, read_only):
+        return None
+    if isinstance(error, LeenRateLimitError) and error.retry_after is not None:
+        if error.retry_after > max_retry_wait:
+            return None
+        # Never less than Leen said: the jitter comes on top.
+        return error.retry_after + jitter * min(1.0, error.retry_after / 10)
+    longest = min(max_retry_wait, FIRST_WAIT * 2.0 ** (attempt - 1))
+    return longest * (0.5 + jitter / 2)
+
+
+def _is_worth_repeating(error: LeenError, read_only: bool) -> bool:
+    effect = effect_of_write(error)
+    if effect is Effect.NOTHING:
+        return True
+    if not read_only:
+        return False
+    status = error.status if isinstance(error, LeenResponseError) else None
+    return effect is Effect.UNKNOWN and status != 408
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Read a ``Retry-After`` header, seconds or an HTTP date, as seconds from ``now``; None when it says nothing."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        return max(0.0, (when - now).total_seconds())
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def error_from_reply(call: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> LeenError:
+    """Turn a reply that is no success into the exception that names it.
+
+    Two shapes of body are read: Leen's ``ErrorResponse`` (``type``, ``code``, ``message``, ``detail``) and FastAPI's
+    ``detail`` as text or list. Anything else, an HTML page from a proxy say, is quoted in short.
+
+    :param call: the method and path, for the message.
+    """
+    content = _json_object(body)
+    said = _what_it_says(content, body)
+    text = f"{call} was answered with HTTP {status}{': ' + said if said else ''}"
+    if 300 <= status < 400:
+        return LeenConfigError(
+            f"{text}. Redirects are not followed: correct the Base URL of the Leen connection"
+            f"{_redirect_target(headers)}."
+        )
+    facts: dict[str, Any] = {
+        "status": status,
+        "type": _text_of(content, "type"),
+        "code": _text_of(content, "code"),
+        "detail": content.get("detail") if content else None,
+        "request_id": headers.get("x-request-id"),
+    }
+    if status in (401, 403):
+        return LeenAuthError(f"{text}. Check the API key and the Leen connection ID of the Leen connection.", **facts)
+    if status == 404:
+        return LeenNotFoundError(text, **facts)
+    if status in (400, 413, 422):
+        return LeenValidationError(text, **facts)
+    if status == 429:
+        retry_after = parse_retry_after(headers.get("retry-after"), now)
+        return LeenRateLimitError(text, retry_after=retry_after, **facts)
+    if status >= 500:
+        return LeenServerError(text, **facts)
+    return LeenResponseError(text, **facts)
+
+
+def is_unknown_to_leen(error: LeenNotFoundError) -> bool:
+    """Tell Leen's own 404 (it knows no such ticket) from a missing route or a page of something in between."""
+    has_leen_fields = error.type is not None or error.code is not None
+    return has_leen_fields or (isinstance(error.detail, str) and error.detail != "Not Found")
+
+
+def read_bulk_results(body: bytes, count: int) -> list[BulkResult | None]:
+    """Match the reply to a bulk call with the tickets that were sent.
+
+    The position decides, and ``request_index`` must agree with it, counted from 0 or from 1 throughout (Leen does not
+    document which).
+
+    :param body: the body of a reply with status 200.
+    :param count: how many tickets were sent.
+    :return: one entry a ticket, in order; None where the reply doesn't say what became of it.
+    """
+    content = _json_object(body)
+    entries = content.get("results") if content else None
+    if not isinstance(entries, list) or len(entries) > count:
+        return [None] * count
+    results = [_bulk_result(entry) for entry in entries]
+    offsets = {result.request_index - position for position, result in enumerate(results) if result is not None}
+    if offsets - {0} and offsets - {1}:
+        return [None] * count
+    return results + [None] * (count - len(results))
+
+
+def located_tickets(detail: Any, count: int) -> dict[int, str]:
+    """Find which tickets of a refused bulk call an error's ``detail`` is about, as position -> what is wrong.
+
+    FastAPI locates an error as ``{"loc": ["body", "tickets", 3, "name"], "msg": "…"}``. Empty when any entry can't be
+    located, since the request as a whole may be wrong then.
+    """
+    if not isinstance(detail, list):
+        return {}
+    found: dict[int, str] = {}
+    for entry in detail:
+        position, field = _place_in_tickets(entry)
+        if position is None or position >= count:
+            return {}
+        what = str(entry.get("msg") or "refused")
+        message = f"{field}: {what}" if field else what
+        found[position] = f"{found[position]}; {message}" if position in found else message
+    return found
+
+
+def _place_in_tickets(entry: Any) -> tuple[int | None, str]:
+    place = entry.get("loc") if isinstance(entry, dict) else None
+    if not isinstance(place, list) or "tickets" not in place:
+        return None, ""
+    position, *field = place[place.index("tickets") + 1 :] or [None]
+    if type(position) is not int or position < 0:
+        return None, ""
+    return position, ".".join(str(part) for part in field)
+
+
+def _bulk_result(entry: Any) -> BulkResult | None:
+    try:
+        return BulkResult.model_validate(entry, strict=True)
+    except ValidationError:
+        return None
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _text_of(content: dict[str, Any], name: str) -> str | None:
+    value = content.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _what_it_says(content: dict[str, Any], body: bytes) -> str:
+    if not content:
+        return _shorten(" ".join(body.decode("utf-8", "replace").split()))
+    message, detail = content.get("message"), content.get("detail")
+    parts = [str(message)] if message else []
+    if isinstance(detail, str):
+        parts.append(detail)
+    elif isinstance(detail, list):
+        parts += [_detail_line(entry) for entry in detail[:3]]
+    return _shorten("; ".join(part for part in parts if part))
+
+
+def _detail_line(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return str(entry)
+    place = entry.get("loc")
+    where = ".".join(str(part) for part in place) if isinstance(place, list) else ""
+    what = str(entry.get("msg") or entry.get("message") or json.dumps(entry, default=str))
+    return f"{where}: {what}" if where else what
+
+
+def _shorten(text: str, limit: int = 300) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _redirect_target(headers: Mapping[str, str]) -> str:
+    target = headers.get("location", "").split("?")[0]
+    return f" (it points to {_shorten(target, 120)})" if target else ""

@@ -1,0 +1,1 @@
+"""One long list of tickets becomes many safe calls. Imports no Airflow."""

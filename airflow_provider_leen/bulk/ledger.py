@@ -1,0 +1,274 @@
+"""What was sent and what came back, kept where a retry finds it.
+
+The ledger is a journal of numbered values, each of them written once. A value says which keys were about to leave and
+when (``sent``), and what has been learnt since the value before it: tickets that exist (``created``) and tickets that
+are known not to (``absent``: refused, or never sent after all). Replayed in order, they tell a retry which tickets are
+done, which are new, and which went out without an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from airflow_provider_leen.api.errors import LeenLedgerError
+
+VERSION = 1
+"""Written into each value; a value of another version is refused, never misread."""
+
+MAX_RESULTS_PER_VALUE = 200
+"""Keeps a value far below the 64 KB above which Airflow's task state store warns."""
+
+Value = dict[str, Any]
+
+
+class Created(NamedTuple):
+    """A ticket that exists."""
+
+    ticket_id: str | None
+    vendor_ticket_id: str | None
+
+
+@dataclass
+class History:
+    """What the tries so far have left: the tickets that exist, and those that were sent without an answer (and when)."""
+
+    created: dict[str, Created] = field(default_factory=dict)
+    sent: dict[str, float] = field(default_factory=dict)
+
+
+def replay(values: Iterable[Value]) -> History:
+    """Read a journal from its first value to its last.
+
+    :raises LeenLedgerError: a value is none of this version.
+    """
+    history = History()
+    for value in values:
+        try:
+            if value["v"] != VERSION:
+                raise LeenLedgerError(
+                    f"The ledger of this task was written by another release of airflow-provider-leen (version "
+                    f"{value['v']!r}, this one reads {VERSION}). Finish the Dag run with that release, or look into the "
+                    "tracker and start a new run."
+                )
+            for key, ids in value["created"].items():
+                history.created[key] = Created(*ids)
+                history.sent.pop(key, None)
+            for key in value["absent"]:
+                history.sent.pop(key, None)
+            for key in value["sent"]:
+                history.sent[key] = float(value["at"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            problem = f"The ledger of this task holds a value that can't be read: {json.dumps(value)[:200]}."
+        else:
+            continue
+        raise LeenLedgerError(f"{problem} Look into the tracker and start a new Dag run.")
+    return history
+
+
+class LedgerStore(Protocol):
+    """Where the values are. Its methods block: :class:`Journal` calls them in a thread of their own."""
+
+    remembers: bool
+    """Whether a later try can read what this one writes."""
+
+    def open(self) -> list[Value]:
+        """Return what earlier tries wrote, in order, and get ready to append."""
+
+    def append(self, value: Value) -> None:
+        """Write the next value; raise when this try may write no more."""
+
+
+class MemoryLedger:
+    """Remembers nothing beyond this try."""
+
+    remembers = False
+
+    def open(self) -> list[Value]:
+        """There is nothing to read."""
+        return []
+
+    def append(self, value: Value) -> None:
+        """There is nowhere to write."""
+
+
+class TaskStateLedger:
+    """Values in Airflow's task state store (Airflow 3.3 and newer), which can't list its keys.
+
+    An older try that is still alive can't write to it: its supervisor is gone.
+
+    :param get: reads the value of a key, None where there is none.
+    :param put: writes the value of a key, to be kept without end.
+    """
+
+    remembers = True
+
+    def __init__(self, get: Callable[[str], Any], put: Callable[[str, Value], None]) -> None:
+        self._get = get
+        self._put = put
+        self._number = 0
+
+    def open(self) -> list[Value]:
+        """Read the values until a number is missing."""
+        values: list[Value] = []
+        while (value := self._get(self._key(len(values) + 1))) is not None:
+            values.append(value)
+        self._number = len(values)
+        return values
+
+    def append(self, value: Value) -> None:
+        """Write the value under the next number."""
+        self._put(self._key(self._number + 1), value)
+        self._number += 1
+
+    def _key(self, number: int) -> str:
+        return f"leen_ledger_{number:06}"
+
+
+class FolderLedger:
+    """Values as files in a folder that all workers reach, an object store's say.
+
+    Two tries can overlap there: each opens with a file of its own, and the older one stops as soon as it sees the
+    newer one's. It looks after it has written what it is about to send, and the newer one reads after it has opened, so
+    that at least one of them knows of the other.
+
+    :param folder: a path of this task instance's own (pathlib's interface; Airflow's ``ObjectStoragePath``).
+    :param try_number: Airflow's number of this try.
+    """
+
+    remembers = True
+
+    def __init__(self, folder: Any, try_number: int) -> None:
+        self._folder = folder
+        self._try_number = try_number
+        self._number = 0
+
+    def open(self) -> list[Value]:
+        """Write this try's opening file, then read all files in the order of their names."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.append({"v": VERSION, "at": time.time(), "sent": [], "created": {}, "absent": []})
+        return [json.loads(self._read(name)) for name in self._names()]
+
+    def append(self, value: Value) -> None:
+        """Write the next file of this try, then stop when a later try has opened."""
+        self._write(f"{self._try_number:04}-{self._number:06}.json", json.dumps(value))
+        self._number += 1
+        newest = self._names()[-1]
+        if int(newest.split("-")[0]) > self._try_number:
+            raise LeenLedgerError("A later try of this task has taken over, so this one stops.")
+
+    def _names(self) -> list[str]:
+        return sorted(path.name for path in self._folder.iterdir() if path.name.endswith(".json"))
+
+    def _read(self, name: str) -> str:
+        with (self._folder / name).open("r") as file:
+            return str(file.read())
+
+    def _write(self, name: str, text: str) -> None:
+        path = self._folder / name
+        if getattr(path, "protocol", "") not in ("", "file"):
+            with path.open("w") as file:
+                file.write(text)
+            return
+        # A file system, unlike an object store, would show half a file to the next try if this process died here.
+        local = Path(getattr(path, "path", path))
+        partial = local.with_suffix(".part")
+        partial.write_text(text)
+        os.replace(partial, local)
+
+
+class Journal:
+    """The ledger of one try: reads what there is, then records while batches are in flight.
+
+    Values are written one at a time. What is recorded while a write is under way leaves together in the next one, so
+    that arrived results and the next batch's keys share a write.
+
+    :param store: where the values are.
+    :param threads: an executor of one thread, in which the store is called: signals (a task's timeout, SIGTERM) reach
+        only the main thread, and an exception in the middle of a call to Airflow's supervisor shifts all later replies.
+    :param now: the time in seconds since the epoch.
+    """
+
+    def __init__(self, store: LedgerStore, threads: Executor, now: Callable[[], float] = time.time) -> None:
+        self.remembers = store.remembers
+        self.failure: LeenLedgerError | None = None
+        self._store = store
+        self._threads = threads
+        self._now = now
+        self._sent: list[str] = []
+        self._created: dict[str, Created] = {}
+        self._absent: list[str] = []
+        self._recorded = 0
+        self._written = 0
+        self._writing = asyncio.Lock()
+
+    async def open(self) -> History:
+        """Read what earlier tries have left.
+
+        :raises LeenLedgerError: it can't be read.
+        """
+        return replay(await self._call("read", self._store.open))
+
+    async def intend(self, keys: Iterable[str]) -> float:
+        """Record that these keys are about to leave.
+
+        :return: a time not after the recorded one, in seconds since the epoch.
+        :raises LeenLedgerError: it can't be recorded, so the keys must not leave.
+        """
+        asked_at = self._now()
+        self._sent += keys
+        self._recorded += 1
+        await self.flush()
+        return asked_at
+
+    def learn(self, created: Mapping[str, Created], absent: Iterable[str]) -> None:
+        """Note what came back; it is written with the next value."""
+        self._created.update(created)
+        self._absent += absent
+        self._recorded += 1
+
+    async def flush(self) -> None:
+        """Write what was noted and not yet written.
+
+        :raises LeenLedgerError: it can't be recorded.
+        """
+        wanted = self._recorded
+        while self._written < wanted:
+            async with self._writing:
+                if self._written < wanted:
+                    await self._write_value()
+
+    async def _write_value(self) -> None:
+        carried = self._recorded
+        created = dict(list(self._created.items())[:MAX_RESULTS_PER_VALUE])
+        absent = self._absent[:MAX_RESULTS_PER_VALUE]
+        self._absent = self._absent[MAX_RESULTS_PER_VALUE:]
+        for key in created:
+            del self._created[key]
+        # A key that leaves again was first learnt to be absent: its new sending may not be read before that.
+        sent: list[str] = []
+        if not self._created and not self._absent:
+            sent, self._sent = self._sent, []
+            self._written = carried
+        value = {"v": VERSION, "at": self._now(), "sent": sent, "created": created, "absent": absent}
+        await self._call("written", self._store.append, value)
+
+    async def _call(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
+        if self.failure is None:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+            except LeenLedgerError as error:
+                self.failure = error
+            except Exception as error:
+                self.failure = LeenLedgerError(
+                    f"The ledger could not be {what} ({type(error).__name__}: {error}), so no more tickets are sent: a "
+                    "retry could not tell what exists. Mend the cause, then clear the task."
+                )
+        raise self.failure

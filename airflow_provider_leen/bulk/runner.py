@@ -1,0 +1,211 @@
+"""Runs one task's list from its ledger to an outcome for every row: take over, send, settle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Literal
+
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenError,
+    LeenLedgerError,
+    LeenNotFoundError,
+    LeenStoppedError,
+)
+from airflow_provider_leen.bulk.ledger import Created, History, Journal
+from airflow_provider_leen.bulk.sender import BatchSender, Outcome
+from airflow_provider_leen.bulk.settle import Settler, Unsettled
+from airflow_provider_leen.bulk.summary import TicketResult
+from airflow_provider_leen.bulk.tickets import TicketRow
+
+log = logging.getLogger(__name__)
+
+OnUnknown = Literal["lookup", "fail", "resend"]
+
+_NO_USE_ASKING = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
+"""What stopped the sending stops the look-ups, too."""
+
+
+class BulkRun:
+    """The creation of one list of tickets, each of them once.
+
+    :param client: the API.
+    :param journal: the ledger of this try.
+    :param rows: all rows of the input, the invalid ones included.
+    :param payload: makes the request body of a valid row.
+    :param batch_size: tickets a call, 1 to 50.
+    :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
+    :param on_unknown: what to do with tickets that were sent without an answer: ``lookup``, ``fail`` or ``resend``.
+    :param embedded: whether tickets carry their keys in their descriptions.
+    :param forgotten_since: there was an earlier try and no ledger remembers it: every ticket may have been sent since
+        this time, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        client: AsyncLeenClient,
+        journal: Journal,
+        rows: Sequence[TicketRow],
+        payload: Callable[[TicketRow], dict[str, Any]],
+        *,
+        batch_size: int,
+        max_concurrent_batches: int,
+        on_unknown: OnUnknown = "lookup",
+        embedded: bool = False,
+        forgotten_since: float | None = None,
+    ) -> None:
+        self._rows = rows
+        self._journal = journal
+        self._sender = BatchSender(
+            client, journal, payload, batch_size=batch_size, max_concurrent_batches=max_concurrent_batches
+        )
+        self._settler = Settler(client, embedded=embedded)
+        self._on_unknown = on_unknown
+        self._forgotten_since = forgotten_since
+        self._settling: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def error(self) -> LeenError | None:
+        """What ended the run early, if anything did."""
+        return self._sender.halted
+
+    def refuse(self, error: LeenError) -> None:
+        """Refuse the whole list before it is run: every valid row stays unsent for this reason."""
+        self._sender.halted = error
+
+    async def run(self) -> None:
+        """Do it all. Expected trouble is not raised but found in :attr:`error`, so that what is known can be told."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            history = await self._journal.open()
+            await self._sender.send(self._sort(history))
+            self._settling = asyncio.create_task(self._settle())
+            await asyncio.wait([self._settling])
+            if not self._settling.cancelled():
+                self._settling.result()
+        except LeenError as error:
+            await self._sender.halt(error)
+        finally:
+            await self._close_ledger()
+
+    def stop(self, reason: str) -> Future[None] | None:
+        """Ask the run to stop, from any thread or signal handler: in-flight batches get a short while to end."""
+        loop = self._loop
+        return asyncio.run_coroutine_threadsafe(self._stop(reason), loop) if loop else None
+
+    def results(self) -> list[TicketResult]:
+        """Return what became of every row, in the order of the input."""
+        return [self._result(row) for row in self._rows]
+
+    def _sort(self, history: History) -> list[TicketRow]:
+        """Take over what earlier tries have left; return the rows that are still to be sent."""
+        outcomes, left, taken_over = self._sender.outcomes, [], 0
+        for row in self._rows:
+            if row.key is None:
+                continue
+            if (created := history.created.get(row.key)) is not None:
+                outcomes[row.index] = Outcome("created", *created)
+                taken_over += 1
+            elif row.key in history.sent:
+                reason = "An earlier try sent it and ended before Leen's answer was on record."
+                outcomes[row.index] = Outcome("unknown", error=reason, sent_at=history.sent[row.key])
+            elif self._forgotten_since is not None:
+                reason = (
+                    "An earlier try may have sent it, and nothing remembers: this Airflow has no task state store (3.3 "
+                    "and newer have one). Set ledger_path, so that retries know."
+                )
+                outcomes[row.index] = Outcome("unknown", error=reason, sent_at=time.time())
+            else:
+                left.append(row)
+        if taken_over:
+            log.info("%d of %d tickets were created by an earlier try and are taken over.", taken_over, len(self._rows))
+        return left
+
+    async def _settle(self) -> None:
+        unsettled = self._unsettled()
+        if not unsettled or self._on_unknown == "fail" or isinstance(self.error, _NO_USE_ASKING):
+            return
+        log.info("%d tickets were sent without an answer; asking what became of them.", len(unsettled))
+        unsettled = self._note_found(await self._settler.look_up(unsettled), unsettled)
+        if self.error is not None:
+            return
+        if self._on_unknown == "resend":
+            absent = unsettled
+        else:
+            found, absent = await self._settler.confirm_absence(unsettled)
+            self._note_found(found, unsettled)
+        if absent:
+            await self._send_again([ticket.row for ticket in absent])
+
+    async def _send_again(self, rows: list[TicketRow]) -> None:
+        log.info("%d tickets are sent again.", len(rows))
+        for row in rows:
+            del self._sender.outcomes[row.index]
+        self._journal.learn({}, [str(row.key) for row in rows])
+        await self._sender.send(rows)
+        unsettled = self._unsettled()
+        if unsettled and not isinstance(self.error, _NO_USE_ASKING):
+            self._note_found(await self._settler.look_up(unsettled), unsettled)
+
+    def _unsettled(self) -> list[Unsettled]:
+        return [
+            Unsettled(row, outcome.sent_at, self._forgotten_since or outcome.sent_at)
+            for row in self._rows
+            if (outcome := self._sender.outcomes.get(row.index)) and outcome.status == "unknown"
+        ]
+
+    def _note_found(self, found: dict[int, Created], asked: list[Unsettled]) -> list[Unsettled]:
+        """Note which tickets exist after all; return the others."""
+        outcomes = self._sender.outcomes
+        created: dict[str, Created] = {}
+        left: list[Unsettled] = []
+        for ticket in asked:
+            index = ticket.row.index
+            if index in found:
+                outcomes[index] = Outcome("created", *found[index])
+                created[str(ticket.row.key)] = found[index]
+            elif ticket.findings:
+                left.append(ticket)
+                reason = (outcomes[index].error or "").split(" Looked up: ")[0]
+                outcomes[index].error = f"{reason} Looked up: {ticket.findings.strip()}"
+        self._journal.learn(created, [])
+        log.info("Of %d tickets that were sent without an answer, %d exist.", len(asked), len(found))
+        return left
+
+    async def _stop(self, reason: str) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+        await self._sender.stop(reason)
+
+    async def _close_ledger(self) -> None:
+        if self._journal.failure is not None:
+            return
+        try:
+            await self._journal.flush()
+        except LeenError as error:
+            # All that was to be sent has been: failing now would only make a retry doubt what is known.
+            log.warning("What came back last is not in the ledger: %s", error)
+
+    def _result(self, row: TicketRow) -> TicketResult:
+        outcome = self._sender.outcomes.get(row.index)
+        if row.error is not None:
+            outcome = Outcome("invalid", error=row.error)
+        elif outcome is None:
+            outcome = Outcome("unsent", error=f"Not sent: {self.error}" if self.error else "Not sent.")
+        return {
+            "request_index": row.index,
+            "success": outcome.status in ("created", "existing"),
+            "status": outcome.status,
+            "name": row.name,
+            "identifier": row.identifier,
+            "ticket_id": outcome.ticket_id,
+            "vendor_ticket_id": outcome.vendor_ticket_id,
+            "error": outcome.error,
+        }

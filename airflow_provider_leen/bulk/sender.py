@@ -1,0 +1,335 @@
+"""Sends tickets in batches, several in flight, and isolates a ticket that spoils its batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_leen.api import retry
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.api.errors import (
+    LeenError,
+    LeenRateLimitError,
+    LeenResponseError,
+    LeenStoppedError,
+    LeenValidationError,
+)
+from airflow_provider_leen.api.models import BulkResult
+from airflow_provider_leen.bulk.ledger import Created, Journal
+from airflow_provider_leen.bulk.summary import Status
+from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
+from airflow_provider_leen.bulk.tickets import TicketRow
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE = 3.0
+"""Seconds that batches in flight get to end after a stop; Airflow kills about five seconds after SIGTERM."""
+
+SAME_REFUSALS = 4
+"""So many tickets refused alone in a row, with one and the same message, mean that the request itself is wrong."""
+
+BROKEN_AFTER = 3
+"""So many batches in a row without a usable answer mean that Leen is broken: nothing more is sent."""
+
+MAX_BATCH_LINES = 100
+"""About how many lines a task logs on its batches, at the most."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one ticket.
+
+    :param sent_at: of an unknown outcome: the time on record before it left, in seconds since the epoch.
+    """
+
+    status: Status
+    ticket_id: str | None = None
+    vendor_ticket_id: str | None = None
+    error: str | None = None
+    sent_at: float = 0.0
+
+
+@dataclass
+class _Isolation:
+    """What is known of a batch that is taken apart to find the tickets that spoil it."""
+
+    batch: list[TicketRow]
+    started_at: float
+    accepted: bool = False
+    refusals: list[str] = field(default_factory=list)
+
+    def request_is_wrong(self) -> bool:
+        last = self.refusals[-SAME_REFUSALS:]
+        return not self.accepted and len(last) == SAME_REFUSALS and len(set(last)) == 1
+
+
+@dataclass
+class _Part:
+    """Tickets that leave in one call: a whole batch, or what isolating has made of it."""
+
+    rows: list[TicketRow]
+    isolation: _Isolation
+    intended_at: float | None = None
+    attempts: int = 0
+
+    def of(self, rows: list[TicketRow]) -> _Part:
+        return _Part(rows, self.isolation)
+
+    @property
+    def keys(self) -> list[str]:
+        return [row.key for row in self.rows if row.key is not None]
+
+
+class BatchSender:
+    """Sends tickets, once each, and remembers what became of them in :attr:`outcomes`.
+
+    :param client: the API.
+    :param journal: the ledger of this try.
+    :param payload: makes the request body of a valid row.
+    :param batch_size: tickets a call, 1 to 50.
+    :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
+    """
+
+    def __init__(
+        self,
+        client: AsyncLeenClient,
+        journal: Journal,
+        payload: Callable[[TicketRow], dict[str, Any]],
+        *,
+        batch_size: int,
+        max_concurrent_batches: int,
+    ) -> None:
+        self.outcomes: dict[int, Outcome] = {}
+        self.halted: LeenError | None = None
+        self._client = client
+        self._journal = journal
+        self._payload = payload
+        self._batch_size = batch_size
+        self._workers = max_concurrent_batches
+        self._throttle = Throttle(max_concurrent_batches)
+        self._chunks: deque[list[TicketRow]] = deque()
+        self._prepared: asyncio.Task[_Part] | None = None
+        self._unanswered = 0
+        self._batches = self._done = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def send(self, rows: Sequence[TicketRow]) -> None:
+        """Send valid rows. On return each has an outcome, or was not sent because of :attr:`halted`.
+
+        An error that stops the whole run ends up in :attr:`halted`; it is not raised, so that what is known is kept.
+        """
+        size = self._batch_size
+        self._chunks = deque(list(rows[start : start + size]) for start in range(0, len(rows), size))
+        self._batches, self._done = len(self._chunks), 0
+        count = min(self._workers, len(self._chunks))
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(count)]
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._withdraw_prepared()
+        for problem in ended:
+            if isinstance(problem, Exception):
+                raise problem
+
+    async def halt(self, error: LeenError) -> None:
+        """Let no further batch start; those in flight go on."""
+        if self.halted is None:
+            self.halted = error
+            await self._throttle.close()
+
+    async def stop(self, reason: str) -> None:
+        """Stop from outside: let no further batch start, and wait a short while for those in flight."""
+        await self.halt(LeenStoppedError(reason))
+        running = [task for task in self._tasks if not task.done()]
+        if running:
+            _done, late = await asyncio.wait(running, timeout=STOP_GRACE)
+            for task in late:
+                task.cancel()
+
+    async def _work(self) -> None:
+        parts: list[_Part] = []
+        try:
+            while True:
+                async with self._throttle.slot() as admitted_at:
+                    if not parts:
+                        batch = await self._next_batch()
+                        if batch is None:
+                            return
+                        parts.append(batch)
+                    part = parts.pop()
+                    parts += await self._send_part(part, admitted_at)
+                if not parts:
+                    self._log_batch(part.isolation)
+        except ThrottleClosed:
+            self._journal.learn({}, [key for part in parts for key in part.keys])
+        except LeenError as error:
+            await self.halt(error)
+
+    async def _next_batch(self) -> _Part | None:
+        """Hand out the batch whose keys are on record already, and put those of the one after it on record."""
+        task = self._prepared or self._start_preparing()
+        self._prepared = self._start_preparing()
+        return await task if task else None
+
+    def _start_preparing(self) -> asyncio.Task[_Part] | None:
+        return asyncio.create_task(self._prepare(self._chunks.popleft())) if self._chunks else None
+
+    async def _prepare(self, rows: list[TicketRow]) -> _Part:
+        part = _Part(rows, _Isolation(rows, started_at=time.monotonic()))
+        part.intended_at = await self._journal.intend(part.keys)
+        return part
+
+    async def _withdraw_prepared(self) -> None:
+        """Put on record that a batch which was prepared is not sent after all."""
+        if self._prepared is None:
+            return
+        try:
+            part = await self._prepared
+            self._journal.learn({}, part.keys)
+        except LeenError as error:
+            await self.halt(error)
+        finally:
+            self._prepared = None
+
+    async def _send_part(self, part: _Part, admitted_at: float) -> list[_Part]:
+        """Send one call and note what came of it; return what has to be sent again, the last one first."""
+        if part.intended_at is None or time.time() - part.intended_at > self._client.settings.timeout:
+            part.intended_at = await self._journal.intend(part.keys)
+        part.attempts += 1
+        # If this task is cancelled from here on, this is what is known.
+        self._note_unknown(part, "The task was stopped before Leen answered.")
+        try:
+            results = await self._client.send_bulk_create([self._payload(row) for row in part.rows])
+        except LeenError as error:
+            if retry.effect_of_write(error) is retry.Effect.UNKNOWN:
+                await self._note_unanswered(part, error)
+                return []
+            return await self._after_refusal(part, error, admitted_at)
+        part.isolation.accepted = True
+        await self._note_results(part, results)
+        return []
+
+    async def _after_refusal(self, part: _Part, error: LeenError, admitted_at: float) -> list[_Part]:
+        """Decide what to do with a call that surely did nothing."""
+        for row in part.rows:
+            del self.outcomes[row.index]
+        part.intended_at = None
+        # Before anything waits or raises: a task that dies now must not leave these keys as sent.
+        self._journal.learn({}, part.keys)
+        await self._journal.flush()
+        if isinstance(error, LeenValidationError):
+            return await self._isolate(part, error)
+        wait = self._wait_before_retry(error, part.attempts)
+        if wait is None:
+            await self.halt(error)
+            return [part]
+        if isinstance(error, LeenRateLimitError):
+            self._throttle.halve(admitted_at)
+        self._throttle.pause(wait)
+        log.warning("%s Sending %d tickets again in %.1f s.", _sentence(error), len(part.rows), wait)
+        return [part]
+
+    def _wait_before_retry(self, error: LeenError, attempts: int) -> float | None:
+        settings = self._client.settings
+        return retry.retry_wait(
+            error,
+            attempts,
+            read_only=False,
+            max_retries=settings.max_retries,
+            max_retry_wait=settings.max_retry_wait,
+            jitter=random.random(),
+        )
+
+    async def _isolate(self, part: _Part, error: LeenValidationError) -> list[_Part]:
+        """Take a call apart that was refused as a whole, so that one bad ticket doesn't sink the others."""
+        located = retry.located_tickets(error.detail, len(part.rows))
+        if located:
+            for position, message in located.items():
+                self.outcomes[part.rows[position].index] = Outcome("rejected", error=message)
+            rest = [row for position, row in enumerate(part.rows) if position not in located]
+            return [part.of(rest)] if rest else []
+        if len(part.rows) > 1:
+            middle = len(part.rows) // 2
+            return [part.of(part.rows[middle:]), part.of(part.rows[:middle])]
+        part.isolation.refusals.append(str(error))
+        if part.isolation.request_is_wrong():
+            await self.halt(_wrong_request(error))
+        self.outcomes[part.rows[0].index] = Outcome("rejected", error=str(error))
+        return []
+
+    async def _note_results(self, part: _Part, results: list[BulkResult | None]) -> None:
+        created: dict[str, Created] = {}
+        absent: list[str] = []
+        for row, result in zip(part.rows, results, strict=True):
+            if result is None:
+                self.outcomes[row.index].error = "Leen's reply doesn't say what became of this ticket."
+                continue
+            outcome = outcome_of(result)
+            self.outcomes[row.index] = outcome
+            key = str(row.key)
+            if outcome.status == "created":
+                created[key] = Created(outcome.ticket_id, outcome.vendor_ticket_id)
+            else:
+                absent.append(key)
+        self._journal.learn(created, absent)
+        if created or absent:
+            self._unanswered = 0
+        else:
+            await self._count_unanswered(
+                LeenResponseError("Leen's replies don't say what became of the tickets.", status=200)
+            )
+        if self._prepared is None and not self._chunks:
+            # No further batch will carry these results to the ledger.
+            await self._journal.flush()
+
+    async def _note_unanswered(self, part: _Part, error: LeenError) -> None:
+        self._note_unknown(part, _sentence(error))
+        await self._count_unanswered(error)
+
+    async def _count_unanswered(self, error: LeenError) -> None:
+        self._unanswered += 1
+        if self._unanswered >= BROKEN_AFTER:
+            await self.halt(error)
+
+    def _note_unknown(self, part: _Part, reason: str) -> None:
+        sent_at = part.intended_at or 0.0
+        for row in part.rows:
+            self.outcomes[row.index] = Outcome("unknown", error=reason, sent_at=sent_at)
+
+    def _log_batch(self, isolation: _Isolation) -> None:
+        self._done += 1
+        if self._done % math.ceil(self._batches / MAX_BATCH_LINES) and self._done < self._batches:
+            return
+        counts = Counter(self.outcomes[row.index].status for row in isolation.batch if row.index in self.outcomes)
+        said = ", ".join(f"{number} {status}" for status, number in counts.items())
+        seconds = time.monotonic() - isolation.started_at
+        log.info("Batch %d of %d: %s (%.1f s)", self._done, self._batches, said or "nothing sent", seconds)
+
+
+def outcome_of(result: BulkResult) -> Outcome:
+    """Read what Leen says of one ticket."""
+    if result.success:
+        return Outcome("created", ticket_id=result.ticket_id, vendor_ticket_id=result.vendor_ticket_id)
+    return Outcome("rejected", error=result.error or "Leen gave no reason.")
+
+
+def _wrong_request(error: LeenValidationError) -> LeenValidationError:
+    return LeenValidationError(
+        f"{SAME_REFUSALS} tickets in a row were refused alone with the same message, so that it is the request which "
+        f"is wrong, not the tickets: {error}",
+        status=error.status,
+        type=error.type,
+        code=error.code,
+        detail=error.detail,
+        request_id=error.request_id,
+    )
+
+
+def _sentence(error: LeenError) -> str:
+    text = str(error)
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,234 @@
+"""What became of a list of tickets: results, counts, thresholds, and how they are shown.
+
+Everything here is pure, and everything that goes into XCom is of plain JSON types.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict, TypeGuard, cast, get_args
+
+from airflow_provider_leen.api.errors import LeenConfigError
+
+Status = Literal["created", "existing", "rejected", "invalid", "unknown", "unsent"]
+"""What became of a ticket: ``created`` or ``existing`` (succeeded), or one of the four ways to fail."""
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+SUCCEEDED: frozenset[Status] = frozenset({"created", "existing"})
+
+_MAX_ERRORS_SHOWN = 20
+_MAX_NAME_SHOWN = 80
+_MAX_ERROR_SHOWN = 300
+
+
+class TicketResult(TypedDict):
+    """What became of one ticket; ``request_index`` is its position in the whole input, from 0."""
+
+    request_index: int
+    success: bool
+    status: Status
+    name: str | None
+    identifier: str | None
+    ticket_id: str | None
+    vendor_ticket_id: str | None
+    error: str | None
+
+
+class Counts(TypedDict):
+    """How many tickets ended how; ``succeeded + failed == total``, always."""
+
+    total: int
+    succeeded: int
+    failed: int
+    created: int
+    existing: int
+    rejected: int
+    invalid: int
+    unknown: int
+    unsent: int
+
+
+class Summary(Counts):
+    """The counts, and exactly one result per ticket, in input order."""
+
+    results: list[TicketResult]
+
+
+def summarise(results: Sequence[TicketResult]) -> Summary:
+    """Return the summary of all results of one task.
+
+    :param results: one result per ticket, in input order.
+    """
+    return {**_counts(Counter(result["status"] for result in results)), "results": list(results)}
+
+
+def add_up(summaries: Iterable[Counts]) -> Counts:
+    """Return the counts of several summaries (of the mapped instances of one operator) as one."""
+    by_status: Counter[str] = Counter()
+    for summary in summaries:
+        by_status.update(counts_by_status(summary))
+    return _counts(by_status)
+
+
+def counts_by_status(summary: Counts) -> dict[Status, int]:
+    """Return the six counts of a summary by status."""
+    return {status: summary[status] for status in STATUSES}
+
+
+def check_thresholds(max_failures: Any, max_failure_rate: Any) -> None:
+    """Refuse thresholds that make no sense.
+
+    :param max_failures: a whole number from 0, or None.
+    :param max_failure_rate: a number from 0 to 1, or None.
+    :raises LeenConfigError: naming the argument, what it holds and what to write instead.
+    """
+    if max_failures is not None and (not _is_whole(max_failures) or max_failures < 0):
+        raise LeenConfigError(f"`max_failures` is {max_failures!r}: write a whole number from 0, or leave it out.")
+    if max_failure_rate is None:
+        return
+    is_number = isinstance(max_failure_rate, int | float) and not isinstance(max_failure_rate, bool)
+    if not is_number or not 0 <= max_failure_rate <= 1:
+        raise LeenConfigError(f"`max_failure_rate` is {max_failure_rate!r}: write a number from 0 to 1 (0.05 for 5 %).")
+
+
+def over_threshold(failed: int, total: int, max_failures: int | None, max_failure_rate: float | None) -> str | None:
+    """Say which threshold was passed, or return None when none was.
+
+    :param failed: how many tickets failed.
+    :param total: how many tickets there are; 0 of 0 is a rate of 0.
+    :param max_failures: the most failures allowed; None for no such limit.
+    :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
+    """
+    passed = []
+    if max_failures is not None and failed > max_failures:
+        passed.append(f"max_failures={max_failures}")
+    if max_failure_rate is not None and total and failed / total > max_failure_rate:
+        passed.append(f"max_failure_rate={max_failure_rate:g}")
+    if not passed:
+        return None
+    rate = 100 * failed / total if total else 0.0
+    return f"{failed} of {total} tickets failed ({rate:.3g} %), more than {' and '.join(passed)} allows"
+
+
+def check_summary(value: Any) -> Summary:
+    """Return what came out of XCom as a summary, if it is one.
+
+    :param value: one summary, as the operator pushed it.
+    :raises LeenConfigError: when counts are missing, no counts, or don't add up with each other or with the results.
+    """
+    if not isinstance(value, Mapping):
+        raise LeenConfigError(f"A summary is a mapping of counts and results; this is of type {type(value).__name__}.")
+    for field in Counts.__annotations__:
+        count = value.get(field)
+        if not _is_whole(count) or count < 0:
+            found = "missing" if count is None else f"{str(count)[:20]!r}, which is no count"
+            raise LeenConfigError(f"This is no summary of tickets: `{field}` is {found}.")
+    expected = _counts({status: value[status] for status in STATUSES})
+    for field, count in expected.items():
+        if value[field] != count:
+            raise LeenConfigError(
+                f"This summary doesn't add up: `{field}` is {value[field]}, its statuses make {count}."
+            )
+    _check_results(value)
+    return cast(Summary, value)
+
+
+def read_summaries(value: Any) -> list[Summary]:
+    """Return the summaries in what the gate's ``results`` was rendered to.
+
+    :param value: one summary; a sequence of them (a mapped operator's lazy sequence); or a text that holds one of
+        these as JSON or as a Python literal.
+    :return: one summary or more.
+    :raises LeenConfigError: when there is none, or when one of them is malformed.
+    """
+    if isinstance(value, str):
+        # Reading a text needs the readers of tickets, which cost a Dag file more than the gate itself.
+        from airflow_provider_leen.bulk.tickets import parse_text
+
+        value = parse_text(value, "results")
+    if value is None:
+        raise LeenConfigError(
+            "`results` is None: the operator left no summary, or the template names a task or a key that isn't there."
+        )
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return [check_summary(value)]
+    summaries = [summary for item in value for summary in read_summaries(item)]
+    if not summaries:
+        raise LeenConfigError("`results` is an empty list: no operator left a summary.")
+    return summaries
+
+
+def first_errors(results: Iterable[TicketResult], limit: int) -> list[str]:
+    """Return the first failed tickets, one line each: ``#17 SQL built from strings: the priority is unknown``.
+
+    :param results: results in input order.
+    :param limit: the most lines.
+    """
+    lines: list[str] = []
+    for result in results:
+        if len(lines) == limit:
+            break
+        if result["status"] not in SUCCEEDED:
+            name = _one_line(result.get("name") or "(no name)", _MAX_NAME_SHOWN)
+            error = _one_line(result.get("error") or result["status"], _MAX_ERROR_SHOWN)
+            lines.append(f"#{result['request_index']} {name}: {error}")
+    return lines
+
+
+def closing_table(summary: Summary) -> str:
+    """Return the counts as a small table, and at most 20 errors under it, for the log."""
+    width = len(str(summary["total"]))
+    lines = [f"{field:<10}{count:>{width}}" for field, count in counts_by_status(summary).items()]
+    lines += ["-" * (10 + width), f"{'total':<10}{summary['total']:>{width}}"]
+    errors = first_errors(summary["results"], _MAX_ERRORS_SHOWN)
+    if errors:
+        shown = f"first {len(errors)} of {summary['failed']}" if len(errors) < summary["failed"] else "all"
+        lines += [f"errors ({shown}):", *(f"  {error}" for error in errors)]
+    return "\n".join(lines)
+
+
+def _check_results(summary: Mapping[str, Any]) -> None:
+    results = summary.get("results")
+    if not isinstance(results, list):
+        raise LeenConfigError(f"This is no summary of tickets: `results` is of type {type(results).__name__}, no list.")
+    if not results and isinstance(summary.get("results_path"), str):
+        return
+    if len(results) != summary["total"]:
+        raise LeenConfigError(f"This summary has {len(results)} results for {summary['total']} tickets.")
+    for position, result in enumerate(results):
+        if not _is_result(result):
+            raise LeenConfigError(
+                f"This summary is malformed: entry {position} of its `results` is no ticket's result."
+            )
+    by_status = Counter(result["status"] for result in results)
+    for status in STATUSES:
+        if by_status[status] != summary[status]:
+            raise LeenConfigError(
+                f"This summary doesn't add up: `{status}` is {summary[status]}, its results have {by_status[status]}."
+            )
+
+
+def _is_result(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_whole(value.get("request_index"))
+        and value.get("status") in STATUSES
+        and value.get("success") is (value["status"] in SUCCEEDED)
+    )
+
+
+def _counts(by_status: Mapping[str, int]) -> Counts:
+    counts = {status: by_status.get(status, 0) for status in STATUSES}
+    succeeded = sum(counts[status] for status in SUCCEEDED)
+    total = sum(counts.values())
+    return cast(Counts, {"total": total, "succeeded": succeeded, "failed": total - succeeded, **counts})
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _one_line(text: str, limit: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,0 +1,397 @@
+"""From whatever a template yields to rows that are ready to be sent: reading, defaults, keys, identifiers.
+
+Everything here is pure. A list that can't be read at all is refused (:class:`LeenConfigError`); a bad row is not: it
+becomes a :class:`TicketRow` that says what is wrong with it, so that every input row has a result.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.bulk.validation import FORMS, TYPE_FIELDS, excerpt, field_problems, missing_fields
+
+log = logging.getLogger(__name__)
+
+_RIVALS = {
+    **{uuid_form: frozenset({vendor_form}) for uuid_form, vendor_form in FORMS},
+    **{vendor_form: frozenset({uuid_form}) for uuid_form, vendor_form in FORMS},
+    **{field: TYPE_FIELDS - {field} for field in TYPE_FIELDS},
+}
+"""What a ticket gives that puts a default for the same thing out of force (Leen prefers type_vendor_id to type)."""
+
+_LAZY_TEXT = re.compile(r"Lazy\w*Sequence\(")
+_PATH_TEXT = re.compile(r"(?:/|\./|\.\./|[a-z][\w+.-]*://)\S+|\S+\.(?:json|jsonl|ndjson)", re.IGNORECASE)
+_MAX_DEPTH = 20
+
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+@dataclasses.dataclass(frozen=True)
+class UnreadableRow:
+    """A row that could not be read; it is reported as invalid.
+
+    :param text: what stood there (a short excerpt).
+    :param reason: why it can't be read, for a person.
+    """
+
+    text: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyScope:
+    """What keys are unique within: one task instance and one destination.
+
+    :param dag_id: the Dag.
+    :param run_id: the Dag run.
+    :param task_id: the task.
+    :param map_index: the mapped instance, -1 where the task is not mapped.
+    :param base_url: Leen's base URL.
+    :param connection_id: Leen's connection ID.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    base_url: str
+    connection_id: str
+
+
+@dataclasses.dataclass(slots=True)
+class TicketRow:
+    """One row of the input.
+
+    :param index: its position in the whole input, from 0.
+    :param given: the row as it came, before defaults, in plain JSON types.
+    :param name: the ticket's name, where it has one.
+    :param identifier: the identifier to send: the given one, else the key.
+    :param key: the key that is stable over the tries of one Dag run; None for an invalid row.
+    :param error: why the row is invalid, for a person; None for a valid row.
+    """
+
+    index: int
+    given: Any
+    name: str | None
+    identifier: str | None
+    key: str | None
+    error: str | None
+
+
+# Reading
+
+
+def read_tickets(value: Any) -> list[Any]:
+    """Return the rows in what the operator's ``tickets`` was rendered to.
+
+    :param value: a list or tuple of tickets, or of lists of tickets; a mapped upstream's lazy sequence, whose items
+        are tickets or lists of tickets; one ticket; or a text that holds one of these as JSON or as a Python literal.
+        A text is never opened as a path.
+    :return: the rows in order, as they came; not validated.
+    :raises LeenConfigError: when the value holds no list of tickets.
+    """
+    if isinstance(value, str):
+        value = parse_text(value, "tickets")
+    if value is None:
+        raise LeenConfigError(
+            "`tickets` is None: the upstream task returned nothing, or the template was rendered to None. "
+            "Return a list of tickets from it; an empty list is fine."
+        )
+    if _is_record(value):
+        return [value]
+    if isinstance(value, list | tuple):
+        return _flatten(value) if value and all(isinstance(item, list | tuple) for item in value) else list(value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
+        return _flatten(value)
+    raise LeenConfigError(
+        f"`tickets` is of type {type(value).__name__} ({excerpt(value)}): "
+        "write a list of mappings, one for each ticket."
+    )
+
+
+def read_json(text: str) -> list[Any]:
+    """Return the rows in the text of a ``.json`` file.
+
+    :param text: a JSON array of tickets, or one ticket.
+    :return: the rows in order; not validated.
+    :raises LeenConfigError: when the text is no JSON, or neither an array nor an object.
+    """
+    try:
+        value = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise LeenConfigError(
+            f"The file at `tickets_path` is no JSON ({_json_reason(error)}): "
+            "write one array of tickets, or name the file .jsonl when it has one ticket on each line."
+        ) from None
+    if not isinstance(value, list | dict):
+        raise LeenConfigError(
+            f"The file at `tickets_path` holds {excerpt(value)}: write an array of objects, one for each ticket."
+        )
+    return read_tickets(value)
+
+
+def read_lines(lines: Iterable[str]) -> list[Any]:
+    """Return the rows of a JSON Lines file.
+
+    :param lines: the lines; blank ones are skipped.
+    :return: one row per line, in order; a line that does not parse becomes an :class:`UnreadableRow`.
+    """
+    rows: list[Any] = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip("\ufeff \t\r\n")
+        if not text:
+            continue
+        try:
+            rows.append(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            reason = f"line {number} is no JSON ({_json_reason(error)}): {excerpt(text)}"
+            rows.append(UnreadableRow(excerpt(text), reason))
+    return rows
+
+
+def parse_text(text: str, argument: str) -> Any:
+    """Return the value that Jinja made this text from: JSON, or else a Python literal.
+
+    :param text: what the template was rendered to.
+    :param argument: the argument's name, for the message.
+    :raises LeenConfigError: when the text is neither; the sentence says what to write instead.
+    """
+    stripped = text.strip()
+    if stripped == "None":
+        return None
+    try:
+        return json.loads(stripped)
+    except (ValueError, RecursionError):
+        pass
+    if stripped.startswith(("[", "{", "(")):
+        try:
+            return ast.literal_eval(stripped)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            pass
+    if not stripped:
+        advice = "the template was rendered to an empty text: check the name of what it pulls."
+    elif _LAZY_TEXT.match(stripped):
+        advice = (
+            "a mapped task's output can't pass through a text: "
+            "write `the_task.output`, or set `render_template_as_native_obj=True` on the Dag."
+        )
+    elif argument == "tickets" and _PATH_TEXT.fullmatch(stripped):
+        advice = "a text is never opened as a path: write `tickets_path` instead."
+    else:
+        advice = (
+            "write the value itself, the upstream task's `.output`, or a template that is rendered to JSON "
+            "(`| tojson`); or set `render_template_as_native_obj=True` on the Dag."
+        )
+    raise LeenConfigError(
+        f"`{argument}` is a text that is neither JSON nor a Python literal ({excerpt(text)}): {advice}"
+    )
+
+
+def read_defaults(value: Any) -> dict[str, str]:
+    """Return the operator's ``ticket_defaults``, checked, with nulls dropped.
+
+    :param value: a mapping, a pydantic model, a dataclass, a text that holds a mapping, or None. What this function
+        returned may be given to it again.
+    :return: fields of a ticket; empty where there are none.
+    :raises LeenConfigError: when a field is unknown or holds what can't be used.
+    """
+    if isinstance(value, str):
+        value = parse_text(value, "ticket_defaults")
+    if value is None:
+        return {}
+    defaults = _as_ticket(value)
+    if defaults is None:
+        raise LeenConfigError(
+            f"`ticket_defaults` is of type {type(value).__name__} ({excerpt(value)}): write a mapping of ticket fields."
+        )
+    # A name is each ticket's own, so none need be here.
+    problems = list(field_problems({"name": "", **defaults}))
+    if problems:
+        raise LeenConfigError(f"`ticket_defaults` can't be used: {'; '.join(problems)}.")
+    return defaults
+
+
+# Preparing
+
+
+def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope) -> list[TicketRow]:
+    """Validate each row, and give it its key and its identifier.
+
+    :param rows: what one of the readers returned.
+    :param defaults: fields laid under every ticket; what :func:`read_defaults` accepts.
+    :param scope: what the keys are unique within.
+    :return: one row per input row, in order. What is wrong with a bad row is said in its ``error``, never raised.
+    :raises LeenConfigError: when the defaults can't be used.
+    """
+    defaults = read_defaults(defaults)
+    if "identifier" in defaults and len(rows) > 1:
+        raise LeenConfigError(
+            f"`ticket_defaults` holds an `identifier`, which all {len(rows)} tickets would share: "
+            "give each ticket its own, or leave it out."
+        )
+    keys = _Keys(scope)
+    first_with: dict[str, int] = {}
+    prepared = [_prepare_row(index, row, defaults, keys, first_with) for index, row in enumerate(rows)]
+    if "type_id" in defaults or any("type_id" in row.given for row in prepared if row.error is None):
+        log.warning("Leen has deprecated `type_id`; it is sent as `type_vendor_id`. Write `type_vendor_id` instead.")
+    return prepared
+
+
+def payload(row: TicketRow, defaults: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return what is sent to Leen for one valid row, made anew each time: a very large list is not held twice.
+
+    :param row: a valid row.
+    :param defaults: what :func:`read_defaults` returned.
+    """
+    body = _merge({field: value for field, value in row.given.items() if value is not None}, defaults or {})
+    if "type_id" in body:
+        body["type_vendor_id"] = body.pop("type_id")
+    body["identifier"] = row.identifier
+    return body
+
+
+def _prepare_row(
+    index: int, row: Any, defaults: Mapping[str, str], keys: _Keys, first_with: dict[str, int]
+) -> TicketRow:
+    ticket = _as_ticket(row)
+    if ticket is None:
+        return TicketRow(index, _plain(row), None, None, None, _not_a_ticket(row))
+    body = _merge(ticket, defaults)
+    problems = [*field_problems(body), *missing_fields(body)]
+    name, identifier = body.get("name"), body.get("identifier")
+    if isinstance(identifier, str) and (first := first_with.setdefault(identifier, index)) != index:
+        problems.append(
+            f"`identifier` {excerpt(identifier)} is that of ticket #{first} too: make it unique, or leave it out"
+        )
+    if problems:
+        given = _plain(row if isinstance(row, Mapping) else ticket)
+        return TicketRow(index, given, _text(name), _text(identifier), None, "; ".join(problems))
+    # A row that is plain already is kept itself, so that a very large list is not held twice.
+    is_plain = type(row) is dict and all(type(value) is str or value is None for value in row.values())
+    key = keys.make(ticket, body)
+    return TicketRow(index, row if is_plain else ticket, name, identifier or key, key, None)
+
+
+class _Keys:
+    """Makes the keys of one list: each a hash of the scope, the row, and how many equal rows came before it.
+
+    What is hashed is the text of one JSON array, whose beginning, the scope, is the same for all rows.
+    """
+
+    def __init__(self, scope: KeyScope) -> None:
+        begin = _encode(dataclasses.astuple(scope)).removesuffix("]")
+        self._scope_hash = hashlib.sha256(begin.encode("utf-8", "surrogatepass"))
+        self._seen: dict[str, int] = {}
+
+    def make(self, ticket: Mapping[str, str], body: Mapping[str, str]) -> str:
+        """Return the key of a ticket as given, before defaults; ``body``, with them, says what its project is."""
+        row = f",{_encode(ticket)},{_encode([body.get('project_id'), body.get('project_vendor_id')])}"
+        first = self._hash(f"{row},0]")
+        equal_before = self._seen.get(first, 0)
+        self._seen[first] = equal_before + 1
+        return self._hash(f"{row},{equal_before}]") if equal_before else first
+
+    def _hash(self, end: str) -> str:
+        digest = self._scope_hash.copy()
+        digest.update(end.encode())
+        return f"airflow-{digest.hexdigest()[:24]}"
+
+
+def _merge(ticket: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
+    """Lay the defaults under a ticket, but those for which the ticket gives another form of the same thing."""
+    in_force = {
+        field: value for field, value in defaults.items() if field not in _RIVALS or _RIVALS[field].isdisjoint(ticket)
+    }
+    return in_force | ticket
+
+
+# Values
+
+
+def _not_a_ticket(row: Any) -> str:
+    if isinstance(row, UnreadableRow):
+        return row.reason
+    return f"the row is of type {type(row).__name__} ({excerpt(row)}): write a mapping of ticket fields"
+
+
+def _flatten(value: Iterable[Any]) -> list[Any]:
+    rows: list[Any] = []
+    for item in value:
+        if isinstance(item, list | tuple):
+            rows.extend(item)
+        else:
+            rows.append(item)
+    return rows
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, Mapping | BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
+
+
+def _as_ticket(row: Any) -> dict[str, Any] | None:
+    """Return a row's fields, with nulls dropped and what stands for a text as text; None where it is no record."""
+    if type(row) is dict and all(type(value) is str for value in row.values()):
+        return row
+    if isinstance(row, UnreadableRow) or not _is_record(row):
+        return None
+    if isinstance(row, Mapping):
+        fields: Mapping[Any, Any] = row
+    elif isinstance(row, BaseModel):
+        try:
+            fields = row.model_dump(mode="json", exclude_none=True, warnings=False)
+        except ValueError:
+            return None
+    else:
+        fields = {field.name: getattr(row, field.name, None) for field in dataclasses.fields(row)}
+    return {field: _as_text(value) for field, value in fields.items() if value is not None}
+
+
+def _as_text(value: Any) -> Any:
+    """Return a UUID, an enum's member and a text of another class as plain text; anything else as it is."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, UUID):
+        return str(value)
+    return str.__str__(value) if isinstance(value, str) else value
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return anything in plain JSON types that can be published, for a row that can't be sent."""
+    value = _as_text(value)
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or (isinstance(value, int) and abs(value) < 2**63):  # XCom carries 64 bits
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, UnreadableRow):
+        return value.text
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        return {_plain(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | Set) and depth < _MAX_DEPTH:
+        return [_plain(item, depth + 1) for item in value]
+    return excerpt(value)
+
+
+def _text(value: Any) -> str | None:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _json_reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        line = f"line {error.lineno}, " if "\n" in error.doc else ""
+        return f"{error.msg} at {line}column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)

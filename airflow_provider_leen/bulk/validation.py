@@ -1,0 +1,121 @@
+"""What is wrong with a ticket, in words for a person: which field, what it holds, what to write instead.
+
+The fields and their types come from :class:`~airflow_provider_leen.api.models.TicketCreate` alone. The rules between
+fields are those of Leen's OpenAPI document for ``POST /itsm/tickets/bulk/sync``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from airflow_provider_leen.api.models import TicketCreate
+
+FORMS = (
+    ("project_id", "project_vendor_id"),
+    ("assigned_user_id", "assigned_user_vendor_id"),
+    ("parent_ticket_id", "parent_ticket_vendor_id"),
+)
+"""Leen's UUID form and the vendor's form of one thing: a ticket names it in one of the two."""
+
+TYPE_FIELDS = frozenset({"type", "type_vendor_id", "type_id"})
+"""The forms of a ticket's type; ``type_id`` is the deprecated name of ``type_vendor_id``."""
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_MAX_SHOWN = 80
+_MAX_UNKNOWN_SHOWN = 5
+
+_check_shape = TicketCreate.__pydantic_validator__.validate_python
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = _MAX_SHOWN
+
+
+def field_problems(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong with the fields that are there, and with a ``name`` that isn't."""
+    try:
+        _check_shape(fields)
+    except ValidationError as error:
+        yield from _shape_problems(error)
+    for uuid_form, vendor_form in FORMS:
+        if uuid_form in fields:
+            value = fields[uuid_form]
+            if vendor_form in fields:
+                yield f"`{uuid_form}` and `{vendor_form}` are both given: keep one of them"
+            if isinstance(value, str) and not _UUID.fullmatch(value):
+                yield f"`{uuid_form}` {excerpt(value)} is no UUID: write Leen's UUID, or use `{vendor_form}`"
+    if "type_id" in fields and fields.get("type_vendor_id", fields["type_id"]) != fields["type_id"]:
+        yield "`type_id` and `type_vendor_id` differ: keep `type_vendor_id`"
+    if isinstance(identifier := fields.get("identifier"), str) and not _can_be_looked_up(identifier):
+        yield (
+            f"`identifier` {excerpt(identifier)} can't be looked up: "
+            "write printable text that is neither blank nor '.' nor '..', or leave it out"
+        )
+    yield from _encoding_problems(fields)
+
+
+def missing_fields(body: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a ticket, with its defaults, lacks."""
+    name = body.get("name")
+    if isinstance(name, str) and not name.strip():
+        yield "`name` is blank: write the ticket's title"
+    if "project_id" not in body and "project_vendor_id" not in body:
+        yield "the project is missing: give `project_vendor_id` or `project_id`, here or in `ticket_defaults`"
+    if TYPE_FIELDS.isdisjoint(body):
+        yield "the type is missing: give `type` or `type_vendor_id`, here or in `ticket_defaults`"
+
+
+def excerpt(value: Any) -> str:
+    """Show at most 80 characters of a value, whatever it is."""
+    try:
+        text = _short.repr(value)
+    except Exception:  # a row's own __repr__ must not sink the list
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+
+
+def _shape_problems(error: ValidationError) -> Iterator[str]:
+    unknown: list[str] = []
+    for problem in error.errors(include_url=False, include_context=False):
+        field, value = problem["loc"][0], problem["input"]
+        if problem["type"] == "extra_forbidden":
+            unknown.append(_with_nearest_field(str(field)))
+        elif problem["type"] == "invalid_key":
+            yield f"the key {excerpt(value)} is of type {type(value).__name__}: a field's name is text"
+        elif problem["type"] == "missing":
+            yield f"`{field}` is missing: write the ticket's title"
+        elif problem["type"] == "string_type":
+            yield f"`{field}` is of type {type(value).__name__} ({excerpt(value)}): write text, or leave it out"
+        else:
+            yield f"`{field}` can't be used ({excerpt(value)}): {problem['msg']}"
+    if unknown:
+        shown = ", ".join(unknown[:_MAX_UNKNOWN_SHOWN])
+        more = f" and {len(unknown) - _MAX_UNKNOWN_SHOWN} more" if len(unknown) > _MAX_UNKNOWN_SHOWN else ""
+        yield f"unknown field{'s' if len(unknown) > 1 else ''} {shown}{more}: a ticket has no such field"
+
+
+@lru_cache(maxsize=256)
+def _with_nearest_field(unknown: str) -> str:
+    near = difflib.get_close_matches(unknown, TicketCreate.model_fields, n=1)
+    return f"{excerpt(unknown)} (did you mean `{near[0]}`?)" if near else excerpt(unknown)
+
+
+def _can_be_looked_up(identifier: str) -> bool:
+    """Whether an identifier can stand in the path of a URL ("." and ".." would be resolved away)."""
+    return bool(identifier.strip()) and identifier.isprintable() and identifier not in (".", "..")
+
+
+def _encoding_problems(fields: Mapping[str, Any]) -> Iterator[str]:
+    for field, value in fields.items():
+        if isinstance(value, str) and not value.isascii() and (lone := _SURROGATE.search(value)):
+            yield (
+                f"`{field}` holds half a surrogate pair ({excerpt(lone.group())} at character {lone.start()}), "
+                "which UTF-8 can't carry: decode the source with errors='replace'"
+            )

@@ -1,0 +1,65 @@
+"""Which error, if any, a task ends with, once all that is known has been published."""
+
+from __future__ import annotations
+
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenError,
+    LeenLedgerError,
+    LeenNotFoundError,
+    LeenOutcomeUnknownError,
+    LeenStoppedError,
+    LeenThresholdError,
+)
+from airflow_provider_leen.bulk.summary import Summary, TicketResult, first_errors, over_threshold
+
+_FIRST = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
+"""What comes before everything else: it, and not the tickets, is why the task did not do its work."""
+
+_MAX_NAMED = 20
+
+
+def final_error(
+    summary: Summary, halted: LeenError | None, max_failures: int | None, max_failure_rate: float | None
+) -> LeenError | None:
+    """Choose the error that a task ends with.
+
+    In this order: key, connection or configuration refused, the ledger, a stop from outside; an outcome that nobody
+    knows; Leen unreachable or broken with tickets left; a threshold passed, which is judged only when every ticket's
+    fate is known.
+
+    :param summary: what became of all tickets.
+    :param halted: what ended the sending early, if anything did.
+    :param max_failures: the most failures allowed; None for no such limit.
+    :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
+    """
+    if isinstance(halted, LeenLedgerError) and not summary["unsent"] and not summary["unknown"]:
+        # Every ticket's fate is known and told: failing now would only make a retry doubt it.
+        halted = None
+    if isinstance(halted, _FIRST):
+        return halted
+    if summary["unknown"]:
+        return _unknown_outcomes([result for result in summary["results"] if result["status"] == "unknown"])
+    if halted is not None and summary["unsent"]:
+        return halted
+    passed = over_threshold(summary["failed"], summary["total"], max_failures, max_failure_rate)
+    if passed:
+        counts = {name: value for name, value in summary.items() if name != "results"}
+        return LeenThresholdError("\n  ".join([f"{passed}.", *first_errors(summary["results"], 5)]), summary=counts)
+    return None
+
+
+def _unknown_outcomes(results: list[TicketResult]) -> LeenOutcomeUnknownError:
+    identifiers = [str(result["identifier"]) for result in results]
+    lines = [
+        f"{len(results)} tickets were sent and nobody can say whether they exist. Look for them in the tracker before "
+        "anything sends them again:"
+    ]
+    lines += [
+        f"#{result['request_index']} {result['name']!r:.80} (identifier {result['identifier']}): {result['error']}"
+        for result in results[:_MAX_NAMED]
+    ]
+    if len(results) > _MAX_NAMED:
+        lines.append(f"… and these identifiers: {', '.join(identifiers[_MAX_NAMED:])}")
+    return LeenOutcomeUnknownError("\n  ".join(lines), identifiers=identifiers)

@@ -1,0 +1,226 @@
+"""The hook for Leen: reads Airflow's connection, and offers Leen's endpoints to a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_leen.api.errors import LeenConfigError, LeenError
+from airflow_provider_leen.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    from airflow_provider_leen.api.client import LeenClient
+    from airflow_provider_leen.api.models import BulkReply, Project, Ticket, TicketCreate, User
+    from airflow_provider_leen.api.settings import LeenSettings
+
+
+class LeenHook(BaseHook):
+    """Leen's endpoints with the credentials of an Airflow connection.
+
+    Nothing is looked up or connected before the first use. A context manager: leaving it closes the connections.
+
+    :param leen_conn_id: the Airflow connection, default ``leen_default``.
+    :param connection_id: the Leen connection ID to use instead of the connection's login, default that login.
+    :param timeout: seconds in which a whole reply must have come, default the connection's extra (120).
+    :param max_retries: tries after the first for one HTTP call, default the connection's extra (3).
+    """
+
+    conn_name_attr = "leen_conn_id"
+    default_conn_name = "leen_default"
+    conn_type = "leen"
+    hook_name = "Leen"
+
+    def __init__(
+        self,
+        leen_conn_id: str = default_conn_name,
+        *,
+        connection_id: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.leen_conn_id = leen_conn_id
+        self.connection_id = connection_id
+        self.timeout = timeout
+        self.max_retries = max_retries
+        self._client: LeenClient | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The connection
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow below 3.2; newer ones read them from the provider info."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from wtforms import StringField
+
+        return {
+            name: StringField(
+                spec["label"],
+                widget=BS3TextFieldWidget(),
+                description=spec["description"],
+                default=None if spec["schema"].get("default") is None else str(spec["schema"]["default"]),
+            )
+            for name, spec in CONN_FIELDS.items()
+        }
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the form shows Airflow's own fields, for Airflow below 3.2."""
+        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
+
+    @cached_property
+    def settings(self) -> LeenSettings:
+        """What the connection says, checked.
+
+        :raises LeenConfigError: the connection has a field that can't be used.
+        """
+        from airflow_provider_leen.api.settings import read_settings
+
+        connection = self.get_connection(self.leen_conn_id)
+        try:
+            extra = connection.extra_dejson
+        except ValueError:
+            extra = None
+        if not isinstance(extra, Mapping):
+            raise LeenConfigError(f"The extra of the connection {self.leen_conn_id!r} is no JSON object.")
+        return read_settings(
+            host=_url(connection.host, connection.port, connection.schema),
+            login=connection.login,
+            password=connection.password,
+            extra=extra,
+            connection_id=self.connection_id,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+        )
+
+    def get_conn(self) -> LeenClient:
+        """Return the client for this connection; it connects at its first call."""
+        from airflow_provider_leen.api.client import LeenClient
+
+        if self._client is None:
+            self._client = LeenClient(self.settings)
+        return self._client
+
+    def close(self) -> None:
+        """Close the connections; the hook can be used again afterwards."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask Leen for one project, as the Test button of Airflow's connection form does.
+
+        :return: whether Leen accepts key and connection, and a sentence on what was found or what is wrong.
+        """
+        try:
+            with self:
+                return True, self.get_conn().check()
+        except LeenError as error:
+            return False, str(error)
+
+    # Leen's endpoints
+
+    def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
+        """Create 1 to 50 tickets in one call (``POST /itsm/tickets/bulk/sync``).
+
+        Sent again only when nothing was done (no connection, 429). For longer lists, and to be safe over retries of
+        the task, use :class:`~airflow_provider_leen.operators.leen.LeenBulkCreateTicketsOperator`.
+
+        :param tickets: the tickets, by Leen's field names.
+        :return: Leen's reply; ``failed`` counts the tickets that were refused one by one.
+        :raises LeenOutcomeUnknownError: the reply was lost or doesn't account for every ticket.
+        :raises LeenError: the call failed.
+        """
+        return self.get_conn().bulk_create_tickets(tickets)
+
+    def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
+        """Create one ticket (``POST /itsm/tickets``).
+
+        :param ticket: the ticket, by Leen's field names.
+        :return: the full record.
+        :raises LeenError: the call failed.
+        """
+        return self.get_conn().create_ticket(ticket)
+
+    def update_ticket(self, ticket_id: str, **fields: Any) -> Ticket | None:
+        """Change fields of one ticket (``PATCH /itsm/tickets/{ticket_id}``).
+
+        :param ticket_id: the Leen UUID.
+        :param fields: what to change, by Leen's names, such as ``status`` or ``priority``.
+        :return: the ticket where Leen answers with one (its reply is not documented), else None.
+        :raises LeenError: the call failed.
+        """
+        return self.get_conn().update_ticket(ticket_id, **fields)
+
+    def get_ticket(self, ticket_id: str) -> Ticket:
+        """Fetch one ticket by its Leen UUID (``GET /itsm/tickets/{ticket_id}``).
+
+        :param ticket_id: the Leen UUID.
+        :raises LeenNotFoundError: Leen knows no such ticket.
+        :raises LeenError: the call failed.
+        """
+        return self.get_conn().get_ticket(ticket_id)
+
+    def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
+        """Fetch one ticket by its identifier (``GET /itsm/tickets/by-identifier/{identifier}``).
+
+        Leen does not know tickets that were created in bulk with vendor ids before its next sync.
+
+        :param identifier: the identifier that the ticket was created with.
+        :return: the ticket, or None when Leen says that it knows none.
+        :raises LeenError: the call failed, so that nothing was found out.
+        """
+        return self.get_conn().get_ticket_by_identifier(identifier)
+
+    def iter_tickets(self, **filters: Any) -> Iterator[Ticket]:
+        """Iterate over the tickets that Leen knows (``GET /itsm/tickets``), page by page.
+
+        :param filters: query parameters by Leen's names; ``limit`` is the size of a page. Others are not documented.
+        :raises LeenError: a call failed.
+        """
+        return self.get_conn().iter_tickets(**filters)
+
+    def search_tickets(self, jql: str) -> list[dict[str, Any]]:
+        """Search the vendor itself (``GET /itsm/passthrough/tickets/search``).
+
+        :param jql: the search in Jira's query language, at most 5000 characters.
+        :return: what was found, as it came: the shape is not documented.
+        :raises LeenError: a call failed.
+        """
+        return self.get_conn().search_tickets(jql)
+
+    def iter_projects(self) -> Iterator[Project]:
+        """Iterate over the projects that Leen knows (``GET /itsm/projects``), page by page.
+
+        :raises LeenError: a call failed.
+        """
+        return self.get_conn().iter_projects()
+
+    def iter_users(self, **filters: Any) -> Iterator[User]:
+        """Iterate over the users that Leen knows (``GET /itsm/users``), page by page.
+
+        :param filters: by Leen's names: ``name``, ``email``, ``status``, ``includeUserGroups``, ``projectId``,
+            ``updatedSince``, ``limit``.
+        :raises LeenError: a call failed.
+        """
+        return self.get_conn().iter_users(**filters)
+
+
+def _url(host: str | None, port: int | None, schema: str | None) -> str | None:
+    """Put a URL together again: a connection given as a URI, unlike the form, has it in parts."""
+    if not host:
+        return host
+    url = host if "://" in host else f"https://{host}"
+    return url + (f":{port}" if port else "") + (f"/{schema.strip('/')}" if schema else "")

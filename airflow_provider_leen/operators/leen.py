@@ -1,0 +1,276 @@
+"""Operators that create tickets through Leen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenNotFoundError,
+    LeenThresholdError,
+    LeenValidationError,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.api.client import LeenClient
+    from airflow_provider_leen.api.settings import LeenSettings
+    from airflow_provider_leen.bulk.runner import BulkRun
+    from airflow_provider_leen.bulk.summary import Summary
+    from airflow_provider_leen.bulk.tickets import TicketRow
+
+Result = TypeVar("Result")
+
+BEYOND_RETRY = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenValidationError, LeenThresholdError)
+"""What a retry of the task can't mend: raised as ``AirflowFailException`` from the typed exception."""
+
+KNOWN_NOT_TO_EXIST = ("rejected", "invalid", "unsent")
+"""The statuses of tickets that may safely be sent again."""
+
+
+class LeenBulkCreateTicketsOperator(BaseOperator):
+    """Create a ticket for every row of a list, in batches, through ``POST /itsm/tickets/bulk/sync``.
+
+    Every row has a result, whatever happens: a bad ticket is reported and does not sink its batch, and what is known is
+    published before the task fails.
+
+    :param tickets: the tickets, by Leen's field names (templated): a list of mappings, an upstream task's output, a
+        mapped upstream's outputs (tickets, or lists of tickets), one mapping, or a text that holds JSON or a Python
+        literal. Either this or ``tickets_path``.
+    :param tickets_path: a file or object-storage URL that ends in ``.json`` (an array) or ``.jsonl`` (one ticket a
+        line), read at run time, so that a very large list need not pass through XCom (templated).
+    :param ticket_defaults: fields laid under every ticket, such as the project and the type (templated). A ticket's
+        own fields beat them.
+    :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
+    :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
+    :param batch_size: tickets a call, 1 to 50, default 50.
+    :param max_concurrent_batches: calls in flight at most, default 4; 1 keeps the order in the tracker.
+    :param on_invalid: what to do about rows that can't be sent: ``report`` (default) sends the others, ``fail``
+        refuses the whole list before anything is sent.
+    :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides.
+    :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides.
+    :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status (``created``, ``existing``,
+        ``rejected``, ``invalid``, ``unknown``, ``unsent``), and ``results``, one for each row in the order of the
+        input, each with ``request_index``, ``success``, ``status``, ``name``, ``identifier``, ``ticket_id`` (null when
+        vendor ids were used), ``vendor_ticket_id`` and ``error``. The XCom ``failed_tickets`` holds the failed rows as
+        given that are known not to exist, ready to be another operator's ``tickets``.
+    :raises AirflowFailException: from :class:`LeenAuthError`, :class:`LeenConfigError`, :class:`LeenNotFoundError`,
+        :class:`LeenValidationError` or :class:`LeenThresholdError`, which a retry can't mend.
+    :raises LeenOutcomeUnknownError: tickets were sent and nobody can say whether they exist; it names them.
+    :raises LeenConnectError: Leen can't be reached; what is left was not sent.
+    :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows.
+    :raises LeenServerError: Leen fails again and again; what is left was not sent.
+    :raises LeenStoppedError: the task was stopped from outside with tickets left.
+    """
+
+    template_fields: Sequence[str] = ("tickets", "tickets_path", "ticket_defaults", "leen_conn_id", "connection_id")
+    template_fields_renderers = {"tickets": "json", "ticket_defaults": "json"}
+    ui_color = "#e6f4ea"
+
+    def __init__(
+        self,
+        *,
+        tickets: Any = None,
+        tickets_path: str | None = None,
+        ticket_defaults: Any = None,
+        leen_conn_id: str = "leen_default",
+        connection_id: str | None = None,
+        batch_size: int = 50,
+        max_concurrent_batches: int = 4,
+        on_invalid: Literal["report", "fail"] = "report",
+        max_failures: int | None = None,
+        max_failure_rate: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (tickets is None) == (tickets_path is None):
+            raise LeenConfigError("Write either `tickets` or `tickets_path`, one of the two.")
+        _check_whole_number("batch_size", batch_size, 1, 50)
+        _check_whole_number("max_concurrent_batches", max_concurrent_batches, 1)
+        if on_invalid not in ("report", "fail"):
+            raise LeenConfigError(f"`on_invalid` is {on_invalid!r}: write 'report' or 'fail'.")
+        if max_failures is not None or max_failure_rate is not None:
+            from airflow_provider_leen.bulk.summary import check_thresholds
+
+            check_thresholds(max_failures, max_failure_rate)
+        self.tickets = tickets
+        self.tickets_path = tickets_path
+        self.ticket_defaults = ticket_defaults
+        self.leen_conn_id = leen_conn_id
+        self.connection_id = connection_id
+        self.batch_size = batch_size
+        self.max_concurrent_batches = max_concurrent_batches
+        self.on_invalid = on_invalid
+        self.max_failures = max_failures
+        self.max_failure_rate = max_failure_rate
+        self._run: BulkRun | None = None
+
+    def execute(self, context: Context) -> Summary:
+        """Create the tickets; publish what became of them; raise when the task has to fail."""
+        from airflow_provider_leen.hooks.leen import LeenHook
+
+        try:
+            with _SupervisorThread() as supervisor, LeenHook(
+                self.leen_conn_id, connection_id=self.connection_id
+            ) as hook:
+                given = supervisor.call(self._read_rows)
+                return self._create(context, supervisor, hook.get_conn(), given)
+        except BEYOND_RETRY as error:
+            failure = AirflowFailException(str(error))
+            failure.__cause__ = error
+        raise failure
+
+    def on_kill(self) -> None:
+        """Ask the run to stop. Called in the signal handler, in the middle of whatever the main thread does."""
+        if self._run is not None:
+            self._run.stop("The task was stopped from outside before all tickets were sent.")
+
+    def _read_rows(self) -> list[Any]:
+        from airflow_provider_leen.bulk import tickets
+
+        if self.tickets_path is None:
+            return tickets.read_tickets(self.tickets)
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        path = str(self.tickets_path).strip()
+        if not path.endswith((".json", ".jsonl")):
+            raise LeenConfigError(f"`tickets_path` is {path!r}: write the path of a file that ends in .json or .jsonl.")
+        try:
+            with ObjectStoragePath(path).open("r", encoding="utf-8") as file:
+                return tickets.read_json(file.read()) if path.endswith(".json") else tickets.read_lines(file)
+        except FileNotFoundError:
+            problem = "there is no such file"
+        except UnicodeDecodeError:
+            problem = "the file is not in UTF-8"
+        raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
+
+    def _create(
+        self, context: Context, supervisor: _SupervisorThread, client: LeenClient, given: list[Any]
+    ) -> Summary:
+        from airflow_provider_leen.bulk.ledger import Journal, MemoryLedger
+        from airflow_provider_leen.bulk.runner import BulkRun
+        from airflow_provider_leen.bulk.tickets import payload, prepare, read_defaults
+
+        defaults = read_defaults(self.ticket_defaults)
+        rows = prepare(given, defaults, _key_scope(context, client.settings))
+        run = BulkRun(
+            client.aio,
+            Journal(MemoryLedger(), supervisor.executor),
+            rows,
+            lambda row: payload(row, defaults),
+            batch_size=self.batch_size,
+            max_concurrent_batches=self.max_concurrent_batches,
+            on_unknown="fail",
+        )
+        interruption = None
+        if not self._refuse(run, rows) and any(row.error is None for row in rows):
+            interruption = self._drive(client, run)
+        return self._publish(context, supervisor, run, rows, interruption)
+
+    def _refuse(self, run: BulkRun, rows: list[TicketRow]) -> bool:
+        """Refuse the list when a row of it is invalid and the Dag's author wants all or nothing."""
+        invalid = [row for row in rows if row.error is not None]
+        if self.on_invalid != "fail" or not invalid:
+            return False
+        first = invalid[0]
+        run.refuse(
+            LeenConfigError(
+                f"{len(invalid)} of {len(rows)} rows are invalid and on_invalid='fail', so nothing was sent. The first "
+                f"is #{first.index}: {first.error}."
+            )
+        )
+        return True
+
+    def _drive(self, client: LeenClient, run: BulkRun) -> BaseException | None:
+        """Let the run go on in the client's thread; return what interrupted the wait for it, if anything did."""
+        from airflow_provider_leen.bulk.sender import STOP_GRACE
+
+        work = client.start(run.run())
+        self._run = run
+        try:
+            wait([work])
+        except BaseException as interruption:
+            # A task's timeout, raised by a signal in this thread: the run knows nothing of it yet.
+            run.stop("The task ran into its timeout before all tickets were sent.")
+            wait([work], timeout=STOP_GRACE + 1)
+            return interruption
+        return work.exception()
+
+    def _publish(
+        self,
+        context: Context,
+        supervisor: _SupervisorThread,
+        run: BulkRun,
+        rows: list[TicketRow],
+        interruption: BaseException | None,
+    ) -> Summary:
+        from airflow_provider_leen.bulk.summary import closing_table, summarise
+        from airflow_provider_leen.bulk.verdict import final_error
+
+        summary = summarise(run.results())
+        failed = [
+            row.given
+            for row, result in zip(rows, summary["results"], strict=True)
+            if result["status"] in KNOWN_NOT_TO_EXIST
+        ]
+        self.log.info("What became of %d tickets:\n%s", summary["total"], closing_table(summary))
+        error = interruption or final_error(summary, run.error, self.max_failures, self.max_failure_rate)
+        supervisor.call(context["ti"].xcom_push, key="failed_tickets", value=failed)
+        if error is None:
+            if summary["failed"] and self.max_failures is None and self.max_failure_rate is None:
+                self.log.warning(
+                    "%d tickets failed and this task has no threshold of its own: let a LeenTicketFailureSensor "
+                    "decide, or set max_failures.",
+                    summary["failed"],
+                )
+            return summary
+        # Airflow publishes what a task returns, but not when it fails.
+        supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
+        raise error
+
+
+class _SupervisorThread:
+    """Calls to Airflow's supervisor (XCom, task state), one at a time in a thread of their own.
+
+    Signals reach only the main thread. An exception that a signal raises in the middle of such a call would shift every
+    later reply by one.
+    """
+
+    def __init__(self) -> None:
+        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leen-supervisor")
+
+    def __enter__(self) -> _SupervisorThread:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.executor.shutdown(wait=True)
+
+    def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        future = self.executor.submit(function, *args, **kwargs)
+        try:
+            wait([future])
+        except BaseException:
+            wait([future], timeout=3)
+            raise
+        return future.result()
+
+
+def _key_scope(context: Context, settings: LeenSettings) -> Any:
+    from airflow_provider_leen.bulk.tickets import KeyScope
+
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return KeyScope(ti.dag_id, ti.run_id, ti.task_id, map_index, settings.base_url, settings.connection_id)
+
+
+def _check_whole_number(name: str, value: Any, least: int, most: int | None = None) -> None:
+    in_range = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if not in_range or (most is not None and value > most):
+        bound = f"from {least} to {most}" if most is not None else f"of {least} or more"
+        raise LeenConfigError(f"`{name}` is {value!r}: write a whole number {bound}.")

@@ -1,0 +1,1 @@
+"""A local Leen API to try, test and break things against (extra ``sandbox``). Imports nothing from Airflow."""

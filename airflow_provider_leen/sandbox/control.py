@@ -1,0 +1,80 @@
+"""The sandbox's own routes, under ``/_sandbox``, for other processes: rules that misbehave, counts, what it holds.
+
+- ``GET /_sandbox/faults``, ``POST`` (a :class:`~.faults.FaultRule` as JSON), ``DELETE`` (all of them)
+- ``GET /_sandbox/stats``: counts of requests by method and route, faults by kind, tickets, duplicates; peak in flight
+- ``GET /_sandbox/requests``, ``GET /_sandbox/tickets`` (``?connection_id=``)
+- ``POST /_sandbox/sync``: Leen sees all tickets of the vendor; ``POST /_sandbox/reset``: tickets, rules, records gone
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from airflow_provider_leen.sandbox.faults import FaultRule, Faults
+from airflow_provider_leen.sandbox.records import held_ticket
+from airflow_provider_leen.sandbox.recorder import Recorder
+from airflow_provider_leen.sandbox.store import Store
+
+
+def stats(store: Store, faults: Faults, recorder: Recorder) -> dict[str, Any]:
+    """Everything that can be counted. Duplicates are tickets beyond the first of their kind."""
+    repeated = store.duplicates()
+    counts = store.counts()
+    return {
+        "requests": dict(recorder.counts),
+        "peak_in_flight": recorder.peak_in_flight,
+        "faults": dict(faults.struck),
+        "tickets": sum(counts.values()),
+        "tickets_by_project": counts,
+        "duplicates": {kind: sum(group["count"] - 1 for group in groups) for kind, groups in repeated.items()},
+    }
+
+
+def add_control_routes(app: FastAPI, store: Store, faults: Faults, recorder: Recorder) -> None:
+    """Add the routes to the app."""
+
+    @app.get("/_sandbox/faults")
+    async def list_faults() -> JSONResponse:
+        return JSONResponse(faults.describe())
+
+    @app.post("/_sandbox/faults")
+    async def add_fault(rule: FaultRule) -> JSONResponse:
+        faults.add(rule)
+        return JSONResponse(faults.describe())
+
+    @app.delete("/_sandbox/faults")
+    async def remove_faults() -> JSONResponse:
+        faults.remove_all()
+        return JSONResponse([])
+
+    @app.get("/_sandbox/stats")
+    async def get_stats() -> JSONResponse:
+        return JSONResponse(stats(store, faults, recorder))
+
+    @app.get("/_sandbox/requests")
+    async def get_requests() -> JSONResponse:
+        return JSONResponse([record.as_json() for record in recorder.requests])
+
+    @app.get("/_sandbox/tickets")
+    async def get_tickets(connection_id: str | None = None) -> JSONResponse:
+        now = time.time()
+        return JSONResponse([held_ticket(row, now=now) for row in store.all(connection_id)])
+
+    @app.get("/_sandbox/duplicates")
+    async def get_duplicates() -> JSONResponse:
+        return JSONResponse(store.duplicates())
+
+    @app.post("/_sandbox/sync")
+    async def sync() -> JSONResponse:
+        return JSONResponse({"synced": store.sync()})
+
+    @app.post("/_sandbox/reset")
+    async def reset() -> JSONResponse:
+        store.clear()
+        faults.reset()
+        recorder.reset()
+        return JSONResponse({})

@@ -1,0 +1,223 @@
+"""The ASGI layer before the app: it records each request under ``/v1``, limits the rate, and misbehaves as told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from asyncio import FIRST_COMPLETED, Event
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Literal
+
+from airflow_provider_leen.sandbox.faults import FaultRule, Faults, Limiter
+from airflow_provider_leen.sandbox.recorder import RecordedRequest, Recorder
+from airflow_provider_leen.sandbox.replies import Reply, error_reply, garble, limited
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+Outcome = int | Literal["lost"]
+
+
+class Gate:
+    """Wraps the app.
+
+    :param app: what answers when nothing misbehaves.
+    :param calls_per_second: more than this get a 429 that says to come back in a second; None for no limit.
+    :param latency: seconds that each call takes at least, default 0.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        recorder: Recorder,
+        faults: Faults,
+        calls_per_second: int | None = None,
+        latency: float = 0.0,
+    ) -> None:
+        self._app = app
+        self._recorder = recorder
+        self._faults = faults
+        self._limiter = Limiter(calls_per_second)
+        self._latency = latency
+        self.stopping = Event()
+        """Ends every wait, so that the server can stop at once."""
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+            await self._app(scope, receive, send)
+            return
+        started = time.time()
+        exchange = _Exchange(self._app, scope, receive, send, self.stopping)
+        if not await exchange.read():
+            return
+        record = RecordedRequest(
+            method=scope["method"],
+            path=scope["path"],
+            query=scope["query_string"].decode("latin-1"),
+            headers=exchange.headers(),
+            raw=exchange.body,
+            started=started,
+        )
+        self._recorder.begin(record)
+        outcome: Outcome = "lost"
+        try:
+            outcome = await self._serve(record, exchange)
+        finally:
+            self._recorder.end(record, now=time.time(), status=outcome)
+            exchange.finish()
+
+    async def _serve(self, record: RecordedRequest, exchange: _Exchange) -> Outcome:
+        if not self._limiter.allows(time.monotonic()):
+            self._faults.struck["calls_per_second"] += 1
+            return await exchange.answer(limited())
+        chosen = self._faults.choose(record.method, record.path, record.ticket_names)
+        latency = self._latency + sum(rule.duration for rule in chosen if rule.kind == "latency")
+        if latency and not await exchange.sleep(latency):
+            return await exchange.hang_up()
+        rule = next((rule for rule in chosen if rule.kind != "latency"), None)
+        if rule is None:
+            return await exchange.answer(await exchange.ask())
+        return await self._misbehave(rule, record, exchange)
+
+    async def _misbehave(self, rule: FaultRule, record: RecordedRequest, exchange: _Exchange) -> Outcome:
+        true_reply = await exchange.ask() if rule.commits else Reply(200)
+        match rule.kind:
+            case "lost":
+                return await exchange.hang_up()
+            case "stall":
+                await exchange.sleep(rule.duration, or_client_leaves=True)
+                return await exchange.hang_up()
+            case "cut":
+                return await exchange.cut(true_reply)
+            case "trickle":
+                return await exchange.trickle(true_reply, rule.duration)
+            case "garbage" | "short" | "wrong_index" | "one_based":
+                return await exchange.answer(garble(rule, true_reply))
+            case _:
+                return await exchange.answer(error_reply(rule, record.ticket_names, now=time.time()))
+
+
+class _Exchange:
+    """One request and the ways to end it."""
+
+    def __init__(
+        self, app: App, scope: MutableMapping[str, Any], receive: Receive, send: Send, stopping: Event
+    ) -> None:
+        self._app = app
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._stopping = stopping
+        self._departure: asyncio.Task[None] | None = None
+        self.body = b""
+
+    async def read(self) -> bool:
+        """Read the request's body; false when the client left before its end."""
+        chunks: list[bytes] = []
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return False
+            chunks.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        self.body = b"".join(chunks)
+        return True
+
+    def headers(self) -> dict[str, str]:
+        """The request's headers, without the API key."""
+        decoded = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._scope["headers"]}
+        if "x-api-key" in decoded:
+            decoded["x-api-key"] = "***"
+        return decoded
+
+    async def ask(self) -> Reply:
+        """Let the app process the request, and keep its reply."""
+        status = 500
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        body = b""
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": self.body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            nonlocal status, headers, body
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = tuple((k, v) for k, v in message.get("headers", ()) if k.lower() != b"content-length")
+            else:
+                body += message.get("body", b"")
+
+        await self._app(self._scope, receive, send)
+        return Reply(status, body, headers)
+
+    async def answer(self, reply: Reply) -> Outcome:
+        """Send a whole reply."""
+        if self._departure is not None and self._departure.done():
+            return "lost"
+        await self._start(reply)
+        await self._send({"type": "http.response.body", "body": reply.body})
+        return reply.status
+
+    async def hang_up(self) -> Outcome:
+        """Close the connection, whatever was sent so far.
+
+        ASGI has no way to do this. The ``send`` of uvicorn's two protocols is a method of an object that holds the
+        transport. The server counts the request as done once it has seen the connection close, hence the wait.
+        """
+        transport: asyncio.Transport = self._send.__self__.transport  # type: ignore[attr-defined]
+        transport.close()
+        await self._watch_client()
+        return "lost"
+
+    async def cut(self, reply: Reply) -> Outcome:
+        """Send the head and half of the body, then close the connection."""
+        await self._start(reply)
+        half = reply.body[: len(reply.body) // 2]
+        await self._send({"type": "http.response.body", "body": half, "more_body": True})
+        return await self.hang_up()
+
+    async def trickle(self, reply: Reply, interval: float) -> Outcome:
+        """Send the body byte by byte, then blanks, until the client leaves."""
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
+        position = 0
+        while await self.sleep(interval, or_client_leaves=True):
+            byte = reply.body[position : position + 1] or b" "
+            await self._send({"type": "http.response.body", "body": byte, "more_body": True})
+            position += 1
+        return await self.hang_up()
+
+    async def sleep(self, seconds: float, *, or_client_leaves: bool = False) -> bool:
+        """Wait.
+
+        :return: whether the time is up; false when the server stops, or the client left and that counts.
+        """
+        stop: asyncio.Future[Any] = asyncio.ensure_future(self._stopping.wait())
+        departure = self._watch_client()
+        ends = {stop, departure} if or_client_leaves else {stop}
+        done, _ = await asyncio.wait(ends, timeout=seconds, return_when=FIRST_COMPLETED)
+        stop.cancel()
+        return not done
+
+    def finish(self) -> None:
+        """Leave nothing running."""
+        if self._departure is not None:
+            self._departure.cancel()
+
+    async def _start(self, reply: Reply) -> None:
+        length = (b"content-length", str(len(reply.body)).encode())
+        headers = [*reply.headers] if reply.status in (204, 304) else [*reply.headers, length]
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+
+    def _watch_client(self) -> asyncio.Task[None]:
+        if self._departure is None:
+            self._departure = asyncio.ensure_future(self._client_left())
+        return self._departure
+
+    async def _client_left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,55 @@
+"""What a request body may look like, as the sandbox sees it.
+
+Separate from :mod:`airflow_provider_leen.api.models` on purpose: a mistake in the client's models must not be shared
+by what they are tested against. Like Leen's schema, these bodies tolerate unknown fields.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+UUIDText = Annotated[str, Field(pattern=UUID_PATTERN)]
+
+
+class TicketBody(BaseModel):
+    """A ticket to be created (Leen's ``ITSMTicketCreateRequestModel``)."""
+
+    name: str
+    project_id: UUIDText | None = None
+    project_vendor_id: str | None = None
+    type: str | None = None
+    type_vendor_id: str | None = None
+    type_id: str | None = None
+    description: str | None = None
+    status: str | None = None
+    priority: str | None = None
+    assigned_user_id: UUIDText | None = None
+    assigned_user_vendor_id: str | None = None
+    parent_ticket_id: UUIDText | None = None
+    parent_ticket_vendor_id: str | None = None
+    identifier: str | None = None
+
+    @property
+    def vendor_type(self) -> str | None:
+        """The issue type's Jira id, under its present or its deprecated name."""
+        return self.type_vendor_id if self.type_vendor_id is not None else self.type_id
+
+
+class BulkBody(BaseModel):
+    """The body of a bulk call (Leen's ``ITSMTicketBulkCreateRequestModel``)."""
+
+    tickets: list[TicketBody] = Field(min_length=1, max_length=50)
+
+
+class TicketPatch(BaseModel):
+    """The fields of a ticket that can be changed; what is left out stays."""
+
+    name: str | None = None
+    description: str | None = None
+    status: str | None = None
+    priority: str | None = None
+    assigned_user_id: UUIDText | None = None
+    assigned_user_vendor_id: str | None = None

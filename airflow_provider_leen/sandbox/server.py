@@ -1,0 +1,189 @@
+"""Runs the sandbox: :class:`SandboxServer` is a context manager for tests, the demo and the command line."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+from airflow_provider_leen.sandbox.app import create_app
+from airflow_provider_leen.sandbox.control import add_control_routes
+from airflow_provider_leen.sandbox.faults import FaultRule, Faults
+from airflow_provider_leen.sandbox.gate import Gate
+from airflow_provider_leen.sandbox.page import add_page
+from airflow_provider_leen.sandbox.recorder import RecordedRequest, Recorder
+from airflow_provider_leen.sandbox.records import held_ticket
+from airflow_provider_leen.sandbox.store import Store
+
+API_KEY = "sandbox-key"
+CONNECTION_ID = "1ee00000-0000-4000-8000-000000000001"
+
+
+class SandboxServer:
+    """The sandbox in a thread of its own, while the context is open.
+
+    :param host: address to listen on, default loopback.
+    :param port: 0 (default) for a free one.
+    :param db: SQLite file that keeps the tickets; None (default) for memory.
+    :param api_key: the key that is accepted, default ``sandbox-key``.
+    :param seed: of the random numbers behind the rates of faults; None for a different course each time.
+    :param latency: seconds that each call takes at least, default 0.
+    :param calls_per_second: more calls in a second get a 429; None (default) for no limit.
+    :param search_lag: seconds until the vendor's search finds a new ticket, default 0.
+    :param sync_after: seconds until Leen knows a ticket created with vendor ids; None (default) for never.
+    :param faults: rules in force from the start.
+    :raises OSError: the port is in use.
+    """
+
+    connection_id = CONNECTION_ID
+    """A connection ID to use; any other UUID does as well, and has tickets of its own."""
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        db: str | Path | None = None,
+        api_key: str = API_KEY,
+        seed: int | None = None,
+        latency: float = 0.0,
+        calls_per_second: int | None = None,
+        search_lag: float = 0.0,
+        sync_after: float | None = None,
+        faults: Iterable[FaultRule] = (),
+    ) -> None:
+        self.api_key = api_key
+        self._faults = Faults(seed)
+        for rule in faults:
+            self._faults.add(rule)
+        self._recorder = Recorder()
+        self._socket = socket.create_server((host, port), backlog=1024)
+        self._host = host
+        self._port: int = self._socket.getsockname()[1]
+        self._store = Store(db, sync_after=sync_after, search_lag=search_lag)
+        app = create_app(self._store, api_key=api_key)
+        add_control_routes(app, self._store, self._faults, self._recorder)
+        add_page(app, self._store)
+        gate = Gate(
+            app, recorder=self._recorder, faults=self._faults, calls_per_second=calls_per_second, latency=latency
+        )
+        self._server = _Server(gate)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="sandbox", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._server.up.wait()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._store.close()
+
+    @property
+    def url(self) -> str:
+        """Where the page is, and ``/_sandbox``."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        """Where the Leen API is."""
+        return f"{self.url}/v1"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The two headers that a call needs."""
+        return {"X-API-KEY": self.api_key, "X-CONNECTION-ID": self.connection_id}
+
+    @property
+    def airflow_conn(self) -> str:
+        """The connection as JSON, for ``AIRFLOW_CONN_LEEN_DEFAULT``."""
+        connection = {"conn_type": "leen", "login": self.connection_id, "password": self.api_key, "host": self.base_url}
+        return json.dumps(connection)
+
+    def inject(self, kind: str, **options: Any) -> None:
+        """Misbehave from now on.
+
+        :param kind: a kind of :class:`~airflow_provider_leen.sandbox.faults.FaultRule`.
+        :param options: its other fields.
+        """
+        self._faults.add(FaultRule(kind=kind, **options))  # type: ignore[arg-type]  # pydantic checks it
+
+    def end_faults(self) -> None:
+        """Behave from now on."""
+        self._faults.remove_all()
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How often each kind of fault struck."""
+        return dict(self._faults.struck)
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests under ``/v1``, in order of arrival."""
+        return self._recorder.requests
+
+    def count(self, method: str | None = None, path_prefix: str | None = None) -> int:
+        """How many requests arrived with this method and a path (from ``/v1`` on) that starts like this."""
+        return self._recorder.count(method, path_prefix)
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The most bulk calls that were in flight at one time."""
+        return self._recorder.peak_in_flight
+
+    def tickets(self, connection_id: str | None = None) -> list[dict[str, Any]]:
+        """What the vendor holds, oldest first, of one connection ID or of all."""
+        now = time.time()
+        return [held_ticket(row, now=now) for row in self._store.all(connection_id)]
+
+    def duplicates(self) -> dict[str, list[dict[str, Any]]]:
+        """Tickets that exist more than once under one connection ID: ``by_identifier`` and ``by_content``."""
+        return self._store.duplicates()
+
+    def sync(self) -> int:
+        """Let Leen see all tickets of the vendor, and say how many were new to it."""
+        return self._store.sync()
+
+    def reset(self) -> None:
+        """Forget tickets, rules and records."""
+        self._store.clear()
+        self._faults.reset()
+        self._recorder.reset()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, quiet; it says when it is up, and ends all waits when it stops."""
+
+    def __init__(self, gate: Gate) -> None:
+        # A client that keeps a connection open between two tries must not find it closed under its hands.
+        super().__init__(
+            uvicorn.Config(
+                gate,  # type: ignore[arg-type]  # uvicorn wants its own names for ASGI's types
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                timeout_keep_alive=120,
+            )
+        )
+        self.up = threading.Event()
+        self._gate = gate
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gate.stopping.set()
+        await super().shutdown(sockets)

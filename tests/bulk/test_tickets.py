@@ -1,0 +1,615 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, field_serializer
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.models import TicketCreate
+from airflow_provider_leen.bulk.tickets import (
+    KeyScope,
+    TicketRow,
+    UnreadableRow,
+    parse_text,
+    payload,
+    prepare,
+    read_defaults,
+    read_json,
+    read_lines,
+    read_tickets,
+)
+
+SCOPE = KeyScope("findings", "manual__1", "file", -1, "https://api.leen.dev/v1", "3fa85f64-5717-4562-b3fc-2c963f66afa6")
+PROJECT = "0d6b1a8e-23cc-4d4f-9f3a-93c1f1a3a001"
+
+
+def ticket(**fields: Any) -> dict[str, Any]:
+    """A valid ticket with these fields changed; a field set to ``...`` is left out."""
+    whole = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Bug", **fields}
+    return {field: value for field, value in whole.items() if value is not ...}
+
+
+def prepare_one(row: Any, defaults: Any = None) -> TicketRow:
+    (prepared,) = prepare([row], defaults, SCOPE)
+    return prepared
+
+
+def error_of(row: Any, defaults: Any = None) -> str:
+    error = prepare_one(row, defaults).error
+    assert error is not None
+    return error
+
+
+def sent(row: Any, defaults: Any = None) -> dict[str, Any]:
+    """What is sent for a row, without the identifier that it is given."""
+    prepared = prepare_one(row, defaults)
+    assert prepared.error is None
+    body = payload(prepared, read_defaults(defaults))
+    assert body.pop("identifier") == prepared.identifier
+    return body
+
+
+class Severity(StrEnum):
+    HIGH = "HIGH"
+
+
+class Finding(BaseModel):
+    name: str
+    project_vendor_id: str = "SEC"
+    type: str | None = "Bug"
+    priority: Severity | None = None
+
+
+@dataclasses.dataclass
+class FindingRecord:
+    name: str
+    project_id: uuid.UUID
+    type: str = "Bug"
+    priority: str | None = None
+
+
+class LazyItems(Sequence[Any]):
+    """Behaves as Airflow's lazy sequences do: neither list nor tuple, ends with IndexError."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class TestReadTickets:
+    A, B = {"name": "a"}, {"name": "b"}
+
+    @pytest.mark.parametrize(
+        ("value", "rows"),
+        [
+            pytest.param([], [], id="empty list"),
+            pytest.param([A, B], [A, B], id="list"),
+            pytest.param((A, B), [A, B], id="tuple"),
+            pytest.param(A, [A], id="one ticket"),
+            pytest.param(MappingProxyType(A), [A], id="one mapping that is no dict"),
+            pytest.param([[A], [], (B, A)], [A, B, A], id="list of lists"),
+            pytest.param([A, [B]], [A, [B]], id="a list among tickets is one bad row"),
+            pytest.param([[[A]]], [[A]], id="only one level is flattened"),
+            pytest.param(LazyItems(A, B), [A, B], id="mapped upstream of one ticket each"),
+            pytest.param(LazyItems([A, B], [], [A]), [A, B, A], id="mapped upstream of lists"),
+            pytest.param(LazyItems(A, [B, A]), [A, B, A], id="mapped upstream of both"),
+            pytest.param(LazyItems(), [], id="mapped upstream of nothing"),
+            pytest.param('[{"name": "a"}]', [A], id="JSON list"),
+            pytest.param(' {"name": "a"}\n', [A], id="JSON object"),
+            pytest.param("[{'name': 'a'}, {'name': 'b'}]", [A, B], id="Python list"),
+            pytest.param("({'name': 'a'},)", [A], id="Python tuple"),
+            pytest.param("{'name': 'a'}", [A], id="Python dict"),
+            pytest.param("[]", [], id="text of an empty list"),
+            pytest.param([None, "x", 3], [None, "x", 3], id="bad rows are kept"),
+        ],
+    )
+    def test_every_input_form_gives_its_rows_in_order(self, value: Any, rows: list[Any]) -> None:
+        assert read_tickets(value) == rows
+
+    def test_a_model_and_a_dataclass_are_one_ticket(self) -> None:
+        model, record = Finding(name="a"), FindingRecord("a", uuid.UUID(PROJECT))
+        assert read_tickets(model) == [model]
+        assert read_tickets(record) == [record]
+
+    @pytest.mark.parametrize(
+        ("value", "part"),
+        [
+            pytest.param(None, "returned nothing", id="None"),
+            pytest.param("None", "returned nothing", id="None as text"),
+            pytest.param("null", "returned nothing", id="null as JSON"),
+            pytest.param("", "empty text", id="empty"),
+            pytest.param("  \n", "empty text", id="blank"),
+            pytest.param(
+                "LazyXComSequence(<unevaluated length>)", "the_task.output", id="lazy sequence of 3.x as text"
+            ),
+            pytest.param("LazySelectSequence([3 items])", "render_template_as_native_obj", id="of 2.11"),
+            pytest.param("/data/findings.json", "tickets_path", id="path"),
+            pytest.param("s3://bucket/findings", "tickets_path", id="URL"),
+            pytest.param("findings.JSONL", "tickets_path", id="file name"),
+            pytest.param("[{'when': datetime.datetime(2024, 1, 1)}]", ".output", id="no literal"),
+            pytest.param("[{'name': 'a'", ".output", id="cut off"),
+            pytest.param("[" * 5000, ".output", id="nested too deeply"),
+            pytest.param("a finding", ".output", id="prose"),
+            pytest.param('"a finding"', "of type str", id="JSON string"),
+            pytest.param("17", "of type int", id="JSON number"),
+            pytest.param(b"[]", "of type bytes", id="bytes"),
+            pytest.param({1, 2}, "of type set", id="set"),
+            pytest.param(iter([]), "of type list_iterator", id="iterator"),
+            pytest.param(FindingRecord, "of type type", id="a class"),
+        ],
+    )
+    def test_what_is_no_list_is_refused_in_one_sentence(self, value: Any, part: str) -> None:
+        with pytest.raises(LeenConfigError) as caught:
+            read_tickets(value)
+        message = str(caught.value)
+        assert message.startswith("`tickets` is ")
+        assert part in message
+        assert "\n" not in message
+
+    def test_a_long_text_is_not_echoed_whole(self) -> None:
+        with pytest.raises(LeenConfigError) as caught:
+            read_tickets("prose " * 1000)
+        assert len(str(caught.value)) < 400
+
+    def test_template_marks_in_a_text_stay_as_they_are(self) -> None:
+        row = {"name": "{{ conn.x.password }}"}
+        assert read_tickets(json.dumps([row])) == [row]
+        assert read_tickets(str([row])) == [row]
+
+    def test_only_tickets_may_be_advised_to_use_a_path(self) -> None:
+        with pytest.raises(LeenConfigError) as caught:
+            parse_text("/data/summary.json", "results")
+        assert "tickets_path" not in str(caught.value)
+
+
+class TestReadJson:
+    @pytest.mark.parametrize(
+        ("text", "rows"),
+        [
+            ('[{"name": "a"}]', [{"name": "a"}]),
+            ('\ufeff[{"name": "a"}]', [{"name": "a"}]),
+            ('{"name": "a"}', [{"name": "a"}]),
+            ("[]", []),
+        ],
+    )
+    def test_an_array_or_one_object_gives_rows(self, text: str, rows: list[Any]) -> None:
+        assert read_json(text) == rows
+
+    @pytest.mark.parametrize(
+        ("text", "part"),
+        [
+            ("", "column 1"),
+            ('{"name": "a"}\n{"name": "b"}', ".jsonl"),
+            ('[\n{"name": }]', "line 2, column 10"),
+            ("[" * 100_000, "nested too deeply"),
+            ('"a"', "array of objects"),
+            ("null", "array of objects"),
+        ],
+    )
+    def test_a_file_that_holds_no_list_is_refused(self, text: str, part: str) -> None:
+        with pytest.raises(LeenConfigError, match="tickets_path") as caught:
+            read_json(text)
+        assert part in str(caught.value)
+
+
+class TestReadLines:
+    def test_blank_lines_and_a_byte_order_mark_are_skipped(self) -> None:
+        assert read_lines(['\ufeff{"name": "a"}\r\n', "\n", "  \n", '{"name": "b"}']) == [{"name": "a"}, {"name": "b"}]
+
+    def test_a_line_that_does_not_parse_is_one_row_that_says_why(self) -> None:
+        rows = read_lines(['{"name": "a"}', "", '{"name": ' + "x" * 1000, '{"name": "b"}'])
+        assert [rows[0], rows[2]] == [{"name": "a"}, {"name": "b"}]
+        assert isinstance(rows[1], UnreadableRow)
+        assert "line 3 " in rows[1].reason
+        assert "column 10" in rows[1].reason
+        assert len(rows[1].text) <= 80
+        assert len(rows[1].reason) < 200
+
+    def test_lines_are_read_one_by_one(self) -> None:
+        def lines() -> Iterator[str]:
+            for number in range(3):
+                yield json.dumps({"name": str(number)})
+
+        assert [row["name"] for row in read_lines(lines())] == ["0", "1", "2"]
+
+    def test_an_unreadable_line_becomes_an_invalid_row(self) -> None:
+        (unreadable,) = read_lines(["{oops"])
+        row = prepare_one(unreadable)
+        assert row.error == unreadable.reason
+        assert row.given == "'{oops'"
+        assert row.key is None
+
+
+class TestValidation:
+    @pytest.mark.parametrize(
+        ("fields", "parts"),
+        [
+            pytest.param({"name": ...}, ["`name` is missing"], id="no name"),
+            pytest.param({"name": None}, ["`name` is missing"], id="null is absent"),
+            pytest.param({"name": " \t"}, ["`name` is blank"], id="blank name"),
+            pytest.param({"name": 17}, ["`name` is of type int (17)", "write text"], id="number"),
+            pytest.param({"name": True}, ["`name` is of type bool (True)"], id="boolean"),
+            pytest.param({"priority": ["HIGH"]}, ["`priority` is of type list (['HIGH'])"], id="list"),
+            pytest.param({"priority": float("nan")}, ["`priority` is of type float (nan)"], id="missing in pandas"),
+            pytest.param({"description": b"x"}, ["`description` is of type bytes"], id="bytes"),
+            pytest.param({"project_vendor_id": ...}, ["the project is missing", "ticket_defaults"], id="no project"),
+            pytest.param({"project_id": PROJECT}, ["`project_id` and `project_vendor_id` are both"], id="two projects"),
+            pytest.param({"type": ...}, ["the type is missing", "ticket_defaults"], id="no type"),
+            pytest.param(
+                {"type_id": "1", "type_vendor_id": "2"}, ["`type_id` and `type_vendor_id` differ"], id="types"
+            ),
+            pytest.param({"prioriti": "HIGH"}, ["unknown field 'prioriti' (did you mean `priority`?)"], id="typo"),
+            pytest.param({"zzz": 1}, ["unknown field 'zzz': "], id="nothing near"),
+            pytest.param({"zzz": 1, "qqq": 2}, ["unknown fields 'zzz', 'qqq': "], id="two unknown fields"),
+            pytest.param({f"z{n}": n for n in range(30)}, ["'z4' and 25 more"], id="many unknown fields"),
+            pytest.param({"q" * 500: 1}, ["'qqq"], id="long field"),
+            pytest.param(
+                {"assigned_user_id": PROJECT, "assigned_user_vendor_id": "5b10"},
+                ["`assigned_user_id` and `assigned_user_vendor_id` are both"],
+                id="two assignees",
+            ),
+            pytest.param(
+                {"parent_ticket_id": PROJECT, "parent_ticket_vendor_id": "SEC-1"},
+                ["`parent_ticket_id` and `parent_ticket_vendor_id` are both"],
+                id="two parents",
+            ),
+            pytest.param(
+                {"assigned_user_id": "jane"}, ["'jane' is no UUID", "`assigned_user_vendor_id`"], id="assignee no UUID"
+            ),
+            pytest.param({"parent_ticket_id": "SEC-1"}, ["'SEC-1' is no UUID"], id="parent no UUID"),
+            pytest.param({"parent_ticket_id": "{" + PROJECT + "}"}, ["is no UUID"], id="UUID in braces"),
+            pytest.param({"identifier": ""}, ["`identifier` ''"], id="empty identifier"),
+            pytest.param({"identifier": "  "}, ["`identifier` '  '"], id="blank identifier"),
+            pytest.param({"identifier": ".."}, ["`identifier` '..'"], id="dots"),
+            pytest.param({"identifier": "."}, ["`identifier` '.'"], id="dot"),
+            pytest.param({"identifier": "a\nb"}, ["`identifier` 'a\\nb'"], id="line break in identifier"),
+            pytest.param({"identifier": 5}, ["`identifier` is of type int"], id="number as identifier"),
+            pytest.param({"name": "a\ud83d"}, ["`name` holds half a surrogate pair", "character 1"], id="surrogate"),
+            pytest.param(
+                {"name": 1, "type": ..., "x": 2}, ["`name` is", "; unknown field", "; the type"], id="all of it"
+            ),
+        ],
+    )
+    def test_a_bad_ticket_says_all_that_is_wrong_with_it(self, fields: dict[str, Any], parts: list[str]) -> None:
+        error = error_of(ticket(**fields))
+        assert [part for part in parts if part not in error] == []
+        assert len(error) < 400
+
+    @pytest.mark.parametrize(
+        "row", [None, 17, "a finding", ["a"], [ticket()], object(), FindingRecord], ids=lambda row: type(row).__name__
+    )
+    def test_a_row_that_is_no_mapping_is_one_invalid_row(self, row: Any) -> None:
+        prepared = prepare_one(row)
+        assert prepared.error is not None
+        assert f"of type {type(row).__name__}" in prepared.error
+        assert (prepared.name, prepared.identifier, prepared.key) == (None, None, None)
+
+    def test_field_names_must_be_text(self) -> None:
+        assert "the key 3 is of type int" in error_of({**ticket(), 3: "x"})
+
+    def test_a_bad_row_does_not_sink_the_others(self) -> None:
+        rows = prepare([ticket(), 17, ticket(name=""), ticket(name="b")], None, SCOPE)
+        assert [row.index for row in rows] == [0, 1, 2, 3]
+        assert [row.error is None for row in rows] == [True, False, False, True]
+
+    def test_a_value_whose_repr_breaks_does_not_sink_the_list(self) -> None:
+        class Broken(dict[str, Any]):
+            def __repr__(self) -> str:
+                raise RuntimeError
+
+        assert "`name` is of type Broken (<Broken" in error_of(ticket(name=Broken()))
+        assert "(<int>)" in error_of(ticket(name=10**5000))
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            pytest.param({"name": "Ünïcode ✓ 🎫 \u202e", "description": "x" * 30_000}, id="unicode and 30 kB"),
+            pytest.param({"name": "{{ conn.x.password }}"}, id="template marks"),
+            pytest.param({"type": ..., "type_vendor_id": "10034"}, id="vendor type only"),
+            pytest.param({"type_vendor_id": "10034"}, id="both types"),
+            pytest.param({"project_vendor_id": ..., "project_id": PROJECT}, id="project as UUID"),
+            pytest.param({"project_vendor_id": ..., "project_id": PROJECT.upper()}, id="UUID in capitals"),
+            pytest.param({"assigned_user_vendor_id": "5b10", "parent_ticket_id": PROJECT}, id="forms mixed"),
+            pytest.param({"status": "TODO", "priority": ""}, id="status and an empty text"),
+        ],
+    )
+    def test_a_good_ticket_is_sent_as_it_is(self, fields: dict[str, Any]) -> None:
+        assert sent(ticket(**fields)) == ticket(**fields)
+
+    def test_every_field_of_the_model_is_accepted_and_no_other(self) -> None:
+        for field in TicketCreate.model_fields:
+            error = prepare_one({field: "x"}).error or ""
+            assert "unknown field" not in error
+        assert "unknown field" in error_of({"key": "x"})
+
+    def test_nulls_are_not_sent(self) -> None:
+        assert sent(ticket(priority=None, identifier=None)) == ticket()
+
+    def test_type_id_is_sent_as_type_vendor_id_and_warned_about_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING):
+            rows = prepare([ticket(type=..., type_id="7"), ticket(type_id="7"), ticket()], None, SCOPE)
+        assert [payload(row, {}).get("type_vendor_id") for row in rows] == ["7", "7", None]
+        assert not any("type_id" in payload(row, {}) for row in rows)
+        assert [record.getMessage().count("type_vendor_id") > 0 for record in caplog.records] == [True]
+
+    def test_a_list_without_type_id_is_not_warned_about(self, caplog: pytest.LogCaptureFixture) -> None:
+        prepare([ticket(), 17], None, SCOPE)
+        assert caplog.records == []
+
+
+class TestRowsOfOtherKinds:
+    def test_a_pydantic_model_is_a_ticket(self) -> None:
+        row = Finding(name="SQL built from strings", priority=Severity.HIGH)
+        assert sent(row) == ticket(priority="HIGH")
+
+    def test_a_model_with_unknown_fields_is_an_invalid_ticket(self) -> None:
+        class Loose(BaseModel):
+            model_config = ConfigDict(extra="allow")
+
+        assert "unknown field 'labels'" in error_of(Loose.model_validate(ticket(labels="x")))
+
+    def test_a_model_that_cannot_be_dumped_is_one_invalid_row(self) -> None:
+        class Broken(BaseModel):
+            name: str
+
+            @field_serializer("name")
+            def serialise(self, name: str) -> str:
+                raise ValueError(name)
+
+        assert "of type Broken" in error_of(Broken(name="a"))
+
+    def test_a_dataclass_is_a_ticket_and_its_uuid_is_sent_as_text(self) -> None:
+        row = FindingRecord("SQL built from strings", uuid.UUID(PROJECT))
+        assert sent(row) == ticket(project_vendor_id=..., project_id=PROJECT)
+
+    def test_a_mapping_that_is_no_dict_is_a_ticket(self) -> None:
+        assert sent(MappingProxyType(ticket(priority=None))) == ticket()
+
+    def test_uuids_enums_and_text_of_other_classes_are_sent_as_plain_text(self) -> None:
+        class Mark(str):
+            __slots__ = ()
+
+        class Kind(Enum):
+            BUG = "Bug"
+
+        body = sent(ticket(name=Mark("a"), project_vendor_id=..., project_id=uuid.UUID(PROJECT), type=Kind.BUG))
+        assert body == {"name": "a", "project_id": PROJECT, "type": "Bug"}
+        assert {type(value) for value in body.values()} == {str}
+
+    def test_a_plain_row_is_kept_and_not_copied(self) -> None:
+        row = ticket(priority=None)
+        assert prepare_one(row).given is row
+
+    @pytest.mark.parametrize(
+        ("row", "given"),
+        [
+            pytest.param(17, 17, id="number"),
+            pytest.param(None, None, id="null"),
+            pytest.param("text \ud83d", "text ?", id="text with a surrogate"),
+            pytest.param({"name": None, "x": {1: {"y"}}}, {"name": None, "x": {"1": ["y"]}}, id="nested"),
+            pytest.param({"name": float("inf")}, {"name": "inf"}, id="no JSON number"),
+            pytest.param({"name": 2**64}, {"name": str(2**64)}, id="more than 64 bits"),
+            pytest.param({"name": uuid.UUID(PROJECT), "n": 1.5}, {"name": PROJECT, "n": 1.5}, id="UUID"),
+            pytest.param({"name": b"x"}, {"name": "b'x'"}, id="bytes"),
+            pytest.param(
+                FindingRecord("", uuid.UUID(PROJECT)),
+                {"name": "", "project_id": PROJECT, "type": "Bug"},
+                id="dataclass",
+            ),
+        ],
+    )
+    def test_a_bad_row_is_given_back_in_plain_json_types(self, row: Any, given: Any) -> None:
+        prepared = prepare_one(row)
+        assert prepared.error is not None
+        assert prepared.given == given
+        json.dumps(prepared.given, allow_nan=False).encode()
+
+    def test_a_row_that_holds_itself_is_given_back_cut_off(self) -> None:
+        row: dict[str, Any] = {"name": "a"}
+        row["self"] = row
+        json.dumps(prepare_one(row).given)
+
+
+class TestIdentifiers:
+    def test_a_given_identifier_is_sent(self) -> None:
+        row = prepare_one(ticket(identifier="CVE-2024-1 / über"))
+        assert row.identifier == payload(row, {})["identifier"] == "CVE-2024-1 / über"
+        assert row.key is not None
+
+    def test_the_key_is_the_identifier_where_none_is_given(self) -> None:
+        row = prepare_one(ticket())
+        assert row.identifier == payload(row, {})["identifier"] == row.key
+
+    def test_a_second_row_with_the_same_identifier_is_invalid_and_names_the_first(self) -> None:
+        rows = prepare([ticket(), ticket(identifier="x"), ticket(name="b", identifier="x")], None, SCOPE)
+        assert [row.error is None for row in rows] == [True, True, False]
+        assert "`identifier` 'x' is that of ticket #1 too" in str(rows[2].error)
+
+
+class TestDefaults:
+    @pytest.mark.parametrize(
+        ("given", "defaults", "body"),
+        [
+            pytest.param({"name": "a"}, ticket(), ticket(name="a"), id="laid under"),
+            pytest.param({}, {"priority": "LOW"}, ticket(priority="LOW"), id="added"),
+            pytest.param({"priority": "HIGH"}, {"priority": "LOW"}, ticket(priority="HIGH"), id="a ticket beats them"),
+            pytest.param({"priority": None}, {"priority": "LOW"}, ticket(priority="LOW"), id="a null hides nothing"),
+            pytest.param({"priority": "HIGH"}, {"priority": None}, ticket(priority="HIGH"), id="a null adds nothing"),
+            pytest.param({}, {"project_id": PROJECT}, ticket(), id="vendor project beats UUID"),
+            pytest.param(
+                {"project_vendor_id": ..., "project_id": PROJECT},
+                {"project_vendor_id": "OPS"},
+                ticket(project_vendor_id=..., project_id=PROJECT),
+                id="UUID project beats vendor",
+            ),
+            pytest.param(
+                {"assigned_user_vendor_id": "5b10"},
+                {"assigned_user_id": PROJECT},
+                ticket(assigned_user_vendor_id="5b10"),
+                id="assignee",
+            ),
+            pytest.param(
+                {"parent_ticket_id": PROJECT},
+                {"parent_ticket_vendor_id": "SEC-1"},
+                ticket(parent_ticket_id=PROJECT),
+                id="parent",
+            ),
+            pytest.param({"type": "Bug"}, {"type_vendor_id": "7"}, ticket(), id="type"),
+            pytest.param({"type": "Bug"}, {"type_id": "7"}, ticket(), id="type beats the old name"),
+            pytest.param(
+                {"type": ..., "type_vendor_id": "7"},
+                {"type": "Task"},
+                ticket(type=..., type_vendor_id="7"),
+                id="type id",
+            ),
+            pytest.param(
+                {"type": ..., "type_id": "7"},
+                {"type_vendor_id": "8", "type": "Task"},
+                ticket(type=..., type_vendor_id="7"),
+                id="the old name beats both",
+            ),
+            pytest.param(
+                {"type": ...},
+                {"type": "Task", "type_vendor_id": "8"},
+                ticket(type="Task", type_vendor_id="8"),
+                id="both types as defaults",
+            ),
+            pytest.param({}, '{"priority": "LOW"}', ticket(priority="LOW"), id="JSON text"),
+            pytest.param({}, "{'priority': 'LOW'}", ticket(priority="LOW"), id="Python text"),
+            pytest.param({}, "None", ticket(), id="None as text"),
+            pytest.param(
+                {"project_vendor_id": ...},
+                {"project_id": uuid.UUID(PROJECT)},
+                ticket(project_vendor_id=..., project_id=PROJECT),
+                id="UUID object",
+            ),
+        ],
+    )
+    def test_what_is_sent(self, given: dict[str, Any], defaults: Any, body: dict[str, Any]) -> None:
+        row = given if given == {"name": "a"} else ticket(**given)
+        assert sent(row, defaults) == body
+
+    def test_a_model_may_hold_the_defaults(self) -> None:
+        assert sent({"name": "a"}, TicketCreate(name="b", project_vendor_id="OPS", type="Task")) == {
+            "name": "a",
+            "project_vendor_id": "OPS",
+            "type": "Task",
+        }
+
+    @pytest.mark.parametrize(
+        ("defaults", "part"),
+        [
+            ({"projekt_id": "x"}, "'projekt_id' (did you mean `project_id`?)"),
+            ({"labels": ["x"]}, "unknown field 'labels'"),
+            ({"priority": 3}, "`priority` is of type int (3)"),
+            ({"project_id": "SEC"}, "'SEC' is no UUID"),
+            ({"project_id": PROJECT, "project_vendor_id": "SEC"}, "both given"),
+            ({"name": "\ud83d"}, "surrogate"),
+            ({"identifier": ".."}, "`identifier` '..'"),
+            ({3: "x"}, "the key 3"),
+            ([ticket()], "of type list"),
+            (17, "of type int"),
+            ("[]", "of type list"),
+            ("priority=HIGH", "neither JSON nor a Python literal"),
+        ],
+    )
+    def test_bad_defaults_are_refused_in_one_sentence(self, defaults: Any, part: str) -> None:
+        with pytest.raises(LeenConfigError, match="ticket_defaults") as caught:
+            prepare([ticket()], defaults, SCOPE)
+        assert part in str(caught.value)
+
+    def test_an_identifier_may_be_a_default_for_one_ticket_only(self) -> None:
+        assert prepare_one(ticket(), {"identifier": "x"}).identifier == "x"
+        with pytest.raises(LeenConfigError, match="which all 2 tickets would share"):
+            prepare([ticket(), ticket()], {"identifier": "x"}, SCOPE)
+
+    def test_reading_defaults_twice_changes_nothing(self) -> None:
+        once = read_defaults({"priority": Severity.HIGH, "type": None, "type_id": "7"})
+        assert read_defaults(once) == once == {"priority": "HIGH", "type_id": "7"}
+
+
+class TestKeys:
+    @staticmethod
+    def keys(*rows: Any, defaults: Any = None, scope: KeyScope = SCOPE) -> list[str | None]:
+        return [row.key for row in prepare(rows, defaults, scope)]
+
+    def test_a_key_is_the_hash_of_scope_row_project_and_equal_rows_before(self) -> None:
+        row = {"type": "Bug", "name": "ü", "project_vendor_id": "SEC", "priority": None}
+        text = json.dumps(
+            [
+                *dataclasses.astuple(SCOPE),
+                {"name": "ü", "project_vendor_id": "SEC", "type": "Bug"},
+                [None, "SEC"],
+                1,
+            ],
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+        assert self.keys(row, row)[1] == "airflow-" + hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def test_keys_do_not_change_between_releases(self) -> None:
+        # A retry after an upgrade must find what the earlier release sent.
+        assert self.keys(ticket(), ticket(), ticket(project_vendor_id=..., project_id=PROJECT)) == KNOWN_KEYS
+
+    def test_equal_rows_have_different_keys_that_stay_the_same(self) -> None:
+        keys = self.keys(ticket(), ticket(), ticket())
+        assert len(set(keys)) == 3
+        assert keys == self.keys(ticket(), ticket(), ticket())
+
+    def test_a_key_follows_content_and_not_position(self) -> None:
+        a, b, c = ticket(name="a"), ticket(name="b"), ticket(name="c")
+        assert self.keys(a, b, c) == self.keys(c, b, a)[::-1]
+        assert self.keys(a, c) == [self.keys(a, b, c)[0], self.keys(a, b, c)[2]]
+
+    def test_nulls_and_the_order_of_fields_do_not_matter(self) -> None:
+        turned = dict(reversed(list(ticket(priority=None).items())))
+        assert self.keys(turned) == self.keys(ticket())
+
+    def test_defaults_do_not_matter_but_for_the_project(self) -> None:
+        row = ticket(project_vendor_id=...)
+        keys = [
+            self.keys(row, defaults={"project_vendor_id": "SEC"}),
+            self.keys(row, defaults={"project_vendor_id": "SEC", "priority": "LOW", "type": "Task"}),
+            self.keys(row, defaults={"project_vendor_id": "OPS"}),
+            self.keys(row, defaults={"project_id": PROJECT}),
+        ]
+        assert keys[0] == keys[1]
+        assert len({tuple(key) for key in keys}) == 3
+
+    @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(KeyScope)])
+    def test_every_part_of_the_scope_matters(self, field: str) -> None:
+        other = KeyScope(**{**dataclasses.asdict(SCOPE), field: 7 if field == "map_index" else "other"})
+        assert self.keys(ticket(), scope=other) != self.keys(ticket())
+
+    def test_neighbouring_parts_of_the_scope_cannot_be_confused(self) -> None:
+        left = dataclasses.replace(SCOPE, dag_id='a","b', run_id="c")
+        right = dataclasses.replace(SCOPE, dag_id="a", run_id='b","c')
+        assert self.keys(ticket(), scope=left) != self.keys(ticket(), scope=right)
+
+    def test_a_lone_surrogate_in_the_scope_does_not_break_it(self) -> None:
+        assert self.keys(ticket(), scope=dataclasses.replace(SCOPE, run_id="\udcff"))[0]
+
+    def test_an_invalid_row_has_no_key_and_is_not_counted(self) -> None:
+        assert self.keys(17, ticket(), ticket(name=""), ticket()) == [
+            None,
+            *self.keys(ticket())[:1],
+            None,
+            self.keys(ticket(), ticket())[1],
+        ]
+
+
+KNOWN_KEYS: list[str | None] = []
