@@ -68,8 +68,10 @@ def python_version() -> str:
 
 
 def requirements() -> str:
-    content = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
-    return hashlib.sha256(content).hexdigest()
+    import tomllib  # not before the Python was found fit
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return hashlib.sha256(repr(project).encode() + (ROOT / "constraints.txt").read_bytes()).hexdigest()
 
 
 def install() -> None:

@@ -20,9 +20,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from airflow_provider_leen.sandbox.server import SandboxServer
+if TYPE_CHECKING:
+    from airflow_provider_leen.sandbox.server import SandboxServer
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_ID = "leen_bandit_demo"
@@ -38,10 +39,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="File real findings in a local Leen with real Airflow.")
     parser.add_argument("--keep", action="store_true", help="leave the local Leen running until Ctrl-C")
     keep: bool = parser.parse_args().keep
+    # SIGINT as well: a shell starts what it runs in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     log_path = ROOT / ".airflow" / f"demo-{os.getpid()}.log"
     log_path.parent.mkdir(exist_ok=True)
     try:
+        from airflow_provider_leen.sandbox.server import SandboxServer  # takes a while: Ctrl-C is caught by now
+
         with log_path.open("w") as log, SandboxServer() as sandbox:
             outcome = run_demo(sandbox, log)
             report(outcome, sandbox)
@@ -123,7 +128,7 @@ def report(outcome: dict[str, Any], sandbox: SandboxServer) -> None:
     summary = outcome["returned"]["create_tickets"] or {}
     rows = [
         ("findings", len(outcome["returned"]["scan"] or []), "by Bandit in SQLAlchemy, one ticket each"),
-        ("batches", sandbox.count("POST", BULK_PATH), "calls of Leen's bulk endpoint, 50 tickets each"),
+        ("batches", sandbox.count("POST", BULK_PATH), "calls of Leen's bulk endpoint, up to 50 tickets each"),
         ("tickets created", summary.get("created", "?"), ""),
         ("failed", summary.get("failed", "?"), "named below" if summary.get("failed") else ""),
     ]
@@ -144,7 +149,7 @@ def failure_lines(results: list[dict[str, Any]], examples: int = 3) -> list[str]
             groups[result["status"] + re.sub(r"\d+", "#", result["error"] or "")].append(result)
     lines = []
     for group in sorted(groups.values(), key=len, reverse=True):
-        lines.append(f"{len(group)} x {group[0]['status']}, for example: {group[0]['error']}")
+        lines.append(f"{len(group)} x {group[0]['status']}, for example: {shortened(group[0]['error'], 150)}")
         lines += [f"    row {result['request_index']}: {shortened(result['name'])}" for result in group[:examples]]
     return lines
 
@@ -155,7 +160,7 @@ def shortened(text: str | None, width: int = 90) -> str:
 
 
 def verdict(outcome: dict[str, Any]) -> str:
-    state = dict(outcome["states"])["gate"]
+    state = outcome["states"]["gate"]
     counts = outcome["returned"]["gate"]
     if state != "success" or not counts:
         return f"did not pass ({state})"
@@ -166,7 +171,7 @@ def check(outcome: dict[str, Any], sandbox: SandboxServer) -> None:
     """Compare what the Dag reports with what the local Leen holds: the demo must not be taken at its word."""
     summary = outcome["returned"]["create_tickets"]
     if outcome["run"] != "success" or not summary:
-        raise DemoError(f"The Dag run ended as '{outcome['run']}'; tasks: {dict(outcome['states'])}.")
+        raise DemoError(f"The Dag run ended as '{outcome['run']}'; tasks: {outcome['states']}.")
     held = len(sandbox.tickets())
     if (
         not summary["total"] == len(outcome["returned"]["scan"] or []) == len(summary["results"])
@@ -189,7 +194,9 @@ def farewell(sandbox: SandboxServer, keep: bool) -> None:
 
 
 def last_lines(path: Path, count: int = 15) -> str:
-    return "\n".join(f"    {line[:200]}" for line in path.read_text(errors="replace").splitlines()[-count:])
+    """Show the end of Airflow's log, without the lines in which all is well."""
+    lines = [line for line in path.read_text(errors="replace").splitlines() if not re.search(r"\[(info|debug) ", line)]
+    return "\n".join(f"    {line[:200]}" for line in lines[-count:])
 
 
 def say(text: str) -> None:

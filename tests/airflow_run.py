@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,15 +52,22 @@ def run(dag: Any, **conf: Any) -> AirflowRun:
     """Run a Dag to its end, retries included."""
     exceptions: list[BaseException] = []
     for task in dag.tasks:
-        callback = lambda context: exceptions.append(context["exception"])  # noqa: E731
-        task.on_failure_callback = [callback]
-        task.on_retry_callback = [callback]
+        _listen(task, lambda context: exceptions.append(context["exception"]))
     _register(dag)
     dag_run = dag.test(run_conf=conf)
     states: dict[str, str] = {}
     for instance in dag_run.get_task_instances():
         states[instance.task_id] = f"{states.get(instance.task_id, '')} {instance.state}".strip()
     return AirflowRun(dag_run, states, exceptions)
+
+
+def _listen(task: Any, callback: Callable[[Any], None]) -> None:
+    """Call back after each failed try, beside what the Dag's author wants to be called."""
+    # A mapped operator keeps what its instances are made with.
+    settings = task.partial_kwargs if hasattr(task, "partial_kwargs") else vars(task)
+    for name in ("on_failure_callback", "on_retry_callback"):
+        given = settings.get(name) or []
+        settings[name] = [*(given if isinstance(given, list | tuple) else [given]), callback]
 
 
 def _register(dag: Any) -> None:

@@ -134,7 +134,7 @@ def test_a_python_that_is_too_old_is_refused_with_the_way_out(
     bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bootstrap.sys, "version_info", (3, 9, 2))
-    with pytest.raises(SystemExit, match=r"Python 3\.11 or newer is needed.*is 3\.9.*make PYTHON="):
+    with pytest.raises(SystemExit, match=r"Python 3\.11 or newer is needed.*is Python 3\.9.*make PYTHON="):
         bootstrap.refuse_unfit_python()
 
 

@@ -181,14 +181,13 @@ class AsyncLeenClient:
         """Iterate over ``GET /itsm/tickets``, page by page; the filters go into the query by Leen's names."""
         return self._iter(Ticket, "/itsm/tickets", filters)
 
-    async def search_tickets(self, jql: str, *, limit: int = 100) -> list[dict[str, Any]]:
+    async def search_tickets(self, jql: str) -> list[dict[str, Any]]:
         """Search the vendor itself, ``GET /itsm/passthrough/tickets/search``.
 
         :param jql: the search in Jira's query language, at most 5000 characters.
-        :param limit: the most hits a page, default 100.
         :return: what was found, as it came: Leen does not document whether these are Jira's issues or its own tickets.
         """
-        return [hit async for hit in self._iter_raw("/itsm/passthrough/tickets/search", {"jql": jql, "limit": limit})]
+        return [hit async for hit in self._iter_raw("/itsm/passthrough/tickets/search", {"jql": jql})]
 
     # Projects and users
 
@@ -398,9 +397,9 @@ class LeenClient:
         """See :meth:`AsyncLeenClient.iter_tickets`."""
         return self._iterate(self.aio.iter_tickets(**filters))
 
-    def search_tickets(self, jql: str, *, limit: int = 100) -> list[dict[str, Any]]:
+    def search_tickets(self, jql: str) -> list[dict[str, Any]]:
         """See :meth:`AsyncLeenClient.search_tickets`."""
-        return self.run(self.aio.search_tickets(jql, limit=limit))
+        return self.run(self.aio.search_tickets(jql))
 
     def iter_projects(self, **filters: Any) -> Iterator[Project]:
         """See :meth:`AsyncLeenClient.iter_projects`."""

@@ -78,11 +78,7 @@ def read_settings(
     :param max_retries: a count, beats the extra of that name.
     :raises LeenConfigError: a field can't be used; the message names it and never quotes the key.
     """
-    given = {name: value for name, value in (extra or {}).items() if not _is_absent(value)}
-    if timeout is not None:
-        given["timeout"] = timeout
-    if max_retries is not None:
-        given["max_retries"] = max_retries
+    given = _present(extra or {}) | _present({"timeout": timeout, "max_retries": max_retries})
     api_key = _api_key(password)
     base_url = _base_url(host, given.get("region"), api_key)
     return LeenSettings(
@@ -98,6 +94,10 @@ def read_settings(
         ticket_url=_template("Ticket URL", given.get("ticket_url"), "{vendor_ticket_id}"),
         search_url=_template("Search URL", given.get("search_url"), "{vendor_ticket_ids}"),
     )
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if not _is_absent(value)}
 
 
 def _is_absent(value: Any) -> bool:
@@ -144,25 +144,22 @@ def _base_url(host: str | None, region: Any, api_key: str) -> str:
             )
         return REGIONS[code]
     url = str(host).strip().rstrip("/")
-    try:
-        parts = urlsplit(url)
-        hostname, _port = parts.hostname, parts.port
-    except ValueError:
-        hostname, parts = None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not hostname or not _header_value(url) or " " in url:
+    if any(mark in url for mark in "@?#"):
+        # Looked at first and not quoted back: what stands before the @ or behind the ? may be a secret.
+        raise LeenConfigError(
+            "The Base URL must be an address alone, without user, password, @, ? or #: write one like "
+            "https://api.leen.dev/v1; the key belongs into the field 'API key'."
+        )
+    scheme, hostname = _scheme_and_hostname(url)
+    if scheme not in ("http", "https") or not hostname or not _header_value(url) or " " in url:
         raise LeenConfigError(
             f"The Base URL {_excerpt(host)} is no web address: write one like https://api.leen.dev/v1, or leave it "
             "empty and choose a region."
         )
-    if parts.username or parts.password or parts.query or parts.fragment:
-        # Not quoted back: what stands before the @ may be a secret.
-        raise LeenConfigError(
-            "The Base URL must be an address alone, without user, password, ? or #: write one like "
-            "https://api.leen.dev/v1; the key belongs into the field 'API key'."
-        )
-    if "v1" not in parts.path.split("/"):
+    url = scheme + url[len(scheme) :]
+    if "v1" not in urlsplit(url).path.split("/"):
         raise LeenConfigError(f"The Base URL {_excerpt(host)} lacks the API's version: write {url}/v1.")
-    if parts.scheme == "http" and not is_loopback(hostname) and api_key != SANDBOX_API_KEY:
+    if scheme == "http" and not _is_loopback(hostname) and api_key != SANDBOX_API_KEY:
         raise LeenConfigError(
             f"The Base URL {_excerpt(host)} would send the API key over the network in clear: write https:// instead "
             "of http://."
@@ -170,8 +167,16 @@ def _base_url(host: str | None, region: Any, api_key: str) -> str:
     return url
 
 
-def is_loopback(hostname: str) -> bool:
-    """Tell whether a host name means this machine."""
+def _scheme_and_hostname(url: str) -> tuple[str, str | None]:
+    try:
+        parts = urlsplit(url)
+        _port = parts.port  # its range is checked only when it is read
+    except ValueError:
+        return "", None
+    return parts.scheme, parts.hostname
+
+
+def _is_loopback(hostname: str) -> bool:
     if hostname.lower() == "localhost":
         return True
     try:
@@ -185,7 +190,7 @@ def _seconds(label: str, value: Any, *, default: float, above_zero: bool = False
         return default
     try:
         seconds = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds) or seconds < 0 or (above_zero and seconds == 0):
         bound = "above 0" if above_zero else "of 0 or more"
@@ -222,12 +227,8 @@ def _proxy(value: Any) -> str | None:
     if value is None:
         return None
     text = str(value).strip()
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https", "socks5", "socks5h") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
+    scheme, hostname = _scheme_and_hostname(text)
+    if scheme not in ("http", "https", "socks5", "socks5h") or not hostname:
         # Not quoted back: a proxy's URL may hold a password.
         raise LeenConfigError("Proxy is no proxy's address: write a URL like http://proxy.example.com:3128.")
     return text

@@ -38,10 +38,16 @@ class Created(NamedTuple):
 
 @dataclass
 class History:
-    """What the tries so far have left: the tickets that exist, and those that were sent without an answer (and when)."""
+    """What the tries so far have left.
+
+    :param created: by key, the tickets that exist.
+    :param sent: by key, when those were sent of which no answer is on record, in seconds since the epoch.
+    :param values: how many values there were.
+    """
 
     created: dict[str, Created] = field(default_factory=dict)
     sent: dict[str, float] = field(default_factory=dict)
+    values: int = 0
 
 
 def replay(values: Iterable[Value]) -> History:
@@ -51,12 +57,13 @@ def replay(values: Iterable[Value]) -> History:
     """
     history = History()
     for value in values:
+        history.values += 1
         try:
             if value["v"] != VERSION:
                 raise LeenLedgerError(
                     f"The ledger of this task was written by another release of airflow-provider-leen (version "
-                    f"{value['v']!r}, this one reads {VERSION}). Finish the Dag run with that release, or look into the "
-                    "tracker and start a new run."
+                    f"{value['v']!r}, this one reads {VERSION}). Finish the Dag run with that release, or look into "
+                    "the tracker and start a new run."
                 )
             for key, ids in value["created"].items():
                 history.created[key] = Created(*ids)
@@ -247,7 +254,7 @@ class Journal:
 
     async def _write_value(self) -> None:
         carried = self._recorded
-        created = dict(list(self._created.items())[:MAX_RESULTS_PER_VALUE])
+        created = {key: list(ids) for key, ids in list(self._created.items())[:MAX_RESULTS_PER_VALUE]}
         absent = self._absent[:MAX_RESULTS_PER_VALUE]
         self._absent = self._absent[MAX_RESULTS_PER_VALUE:]
         for key in created:
@@ -268,7 +275,7 @@ class Journal:
                 self.failure = error
             except Exception as error:
                 self.failure = LeenLedgerError(
-                    f"The ledger could not be {what} ({type(error).__name__}: {error}), so no more tickets are sent: a "
+                    f"The ledger could not be {what} ({type(error).__name__}: {str(error)[:300]}), so no more tickets are sent: a "
                     "retry could not tell what exists. Mend the cause, then clear the task."
                 )
         raise self.failure

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Literal
+from typing import Any
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
@@ -26,8 +26,6 @@ from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
 
-OnUnknown = Literal["lookup", "fail", "resend"]
-
 _NO_USE_ASKING = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
 """What stopped the sending stops the look-ups, too."""
 
@@ -43,8 +41,8 @@ class BulkRun:
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param on_unknown: what to do with tickets that were sent without an answer: ``lookup``, ``fail`` or ``resend``.
     :param embedded: whether tickets carry their keys in their descriptions.
-    :param forgotten_since: there was an earlier try and no ledger remembers it: every ticket may have been sent since
-        this time, in seconds since the epoch.
+    :param earlier_try_since: where an earlier try may have sent tickets that the ledger does not remember: since when,
+        in seconds since the epoch.
     """
 
     def __init__(
@@ -56,9 +54,9 @@ class BulkRun:
         *,
         batch_size: int,
         max_concurrent_batches: int,
-        on_unknown: OnUnknown = "lookup",
+        on_unknown: str = "lookup",
         embedded: bool = False,
-        forgotten_since: float | None = None,
+        earlier_try_since: float | None = None,
     ) -> None:
         self._rows = rows
         self._journal = journal
@@ -67,7 +65,8 @@ class BulkRun:
         )
         self._settler = Settler(client, embedded=embedded)
         self._on_unknown = on_unknown
-        self._forgotten_since = forgotten_since
+        self._earlier_try_since = earlier_try_since
+        self._forgotten_since: float | None = None
         self._settling: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -107,6 +106,8 @@ class BulkRun:
     def _sort(self, history: History) -> list[TicketRow]:
         """Take over what earlier tries have left; return the rows that are still to be sent."""
         outcomes, left, taken_over = self._sender.outcomes, [], 0
+        if not self._journal.remembers or not history.values:
+            self._forgotten_since = self._earlier_try_since
         for row in self._rows:
             if row.key is None:
                 continue
@@ -117,10 +118,7 @@ class BulkRun:
                 reason = "An earlier try sent it and ended before Leen's answer was on record."
                 outcomes[row.index] = Outcome("unknown", error=reason, sent_at=history.sent[row.key])
             elif self._forgotten_since is not None:
-                reason = (
-                    "An earlier try may have sent it, and nothing remembers: this Airflow has no task state store (3.3 "
-                    "and newer have one). Set ledger_path, so that retries know."
-                )
+                reason = "An earlier try may have sent it; nothing remembers. Set ledger_path, so that retries know."
                 outcomes[row.index] = Outcome("unknown", error=reason, sent_at=time.time())
             else:
                 left.append(row)
@@ -136,9 +134,8 @@ class BulkRun:
         unsettled = self._note_found(await self._settler.look_up(unsettled), unsettled)
         if self.error is not None:
             return
-        if self._on_unknown == "resend":
-            absent = unsettled
-        else:
+        absent = unsettled if self._on_unknown == "resend" else []
+        if unsettled and self._on_unknown == "lookup" and self._settler.embedded:
             found, absent = await self._settler.confirm_absence(unsettled)
             self._note_found(found, unsettled)
         if absent:
@@ -171,7 +168,7 @@ class BulkRun:
             if index in found:
                 outcomes[index] = Outcome("created", *found[index])
                 created[str(ticket.row.key)] = found[index]
-            elif ticket.findings:
+            else:
                 left.append(ticket)
                 reason = (outcomes[index].error or "").split(" Looked up: ")[0]
                 outcomes[index].error = f"{reason} Looked up: {ticket.findings.strip()}"

@@ -72,17 +72,24 @@ def is_this_ticket(ticket: Ticket, row: TicketRow, created_after: float) -> bool
     return created_at.tzinfo is not None and created_at.timestamp() >= created_after - CLOCK_SKEW
 
 
-def searches(keys: Sequence[str]) -> Iterator[str]:
-    """Write the JQL that finds tickets by the keys in their descriptions, in searches that Leen takes."""
-    clauses: list[str] = []
+def jql_for(keys: Sequence[str]) -> str:
+    """Write the JQL that finds tickets by the keys in their descriptions."""
+    return " OR ".join(f'description ~ "{_in_jql(key)}"' for key in keys)
+
+
+def in_searches(keys: Sequence[str]) -> Iterator[list[str]]:
+    """Divide keys among searches that are not too long for Leen."""
+    room = 0
+    asked: list[str] = []
     for key in keys:
-        clause = f'description ~ "{_in_jql(key)}"'
-        if clauses and sum(map(len, clauses)) + 4 * len(clauses) + len(clause) > MAX_JQL:
-            yield " OR ".join(clauses)
-            clauses = []
-        clauses.append(clause)
-    if clauses:
-        yield " OR ".join(clauses)
+        length = len(jql_for([key])) + len(" OR ")
+        if length > room and asked:
+            yield asked
+            asked = []
+        room = (room if asked else MAX_JQL) - length
+        asked.append(key)
+    if asked:
+        yield asked
 
 
 def read_hit(hit: Any) -> dict[str, Created]:
@@ -142,16 +149,15 @@ class Settler:
 
         await asyncio.gather(*(ask() for _ in range(LOOK_UPS_AT_ONCE)))
         if self.embedded:
-            found |= await self._by_search([ticket for ticket in tickets if ticket.row.index not in found])
+            by_search, _absent = await self._by_search([t for t in tickets if t.row.index not in found])
+            found |= by_search
         return found
 
     async def confirm_absence(self, tickets: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
-        """Wait until a search that finds nothing is believed, then search once more.
+        """Wait until a search that finds nothing is believed, then search once more; for tickets with embedded keys.
 
         :return: the tickets that exist, by the index of their row, and those that surely don't.
         """
-        if not self.embedded or not tickets:
-            return {}, []
         settings = self._client.settings
         until = max(absence_is_believed_at(ticket.sent_at, settings) for ticket in tickets)
         wait = until - time.time()
@@ -165,10 +171,9 @@ class Settler:
                 wait,
             )
             await asyncio.sleep(wait)
-        failed: list[Unsettled] = []
-        found = await self._by_search(tickets, failed)
-        lost = {ticket.row.index for ticket in failed}
-        return found, [ticket for ticket in tickets if ticket.row.index not in found.keys() | lost]
+        for ticket in tickets:
+            ticket.findings = ""
+        return await self._by_search(tickets)
 
     async def _by_identifier(self, ticket: Unsettled) -> Created | None:
         if self._failures >= FAILURES_BEFORE_GIVING_UP:
@@ -191,28 +196,41 @@ class Settler:
             return None
         return Created(known.id, vendor_ticket_id(known.model_dump()))
 
-    async def _by_search(
-        self, tickets: Sequence[Unsettled], failed: list[Unsettled] | None = None
-    ) -> dict[int, Created]:
+    async def _by_search(self, tickets: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
+        """Search the vendor for keys; return the tickets that exist, and those for which a search found nothing."""
         by_key = {str(ticket.row.key): ticket for ticket in tickets}
         found: dict[int, Created] = {}
-        for jql in searches(list(by_key)):
-            asked = [by_key[key] for key in _KEY.findall(jql)]
+        absent: list[Unsettled] = []
+        for asked in in_searches(list(by_key)):
             try:
-                hits = await self._client.search_tickets(jql)
+                ids, nothing_left = await self._search(asked)
             except LeenError as error:
-                for ticket in asked:
-                    ticket.findings += f" The vendor could not be searched for its key ({error})."
-                if failed is not None:
-                    failed += asked
-                continue
-            for key, ids in ((key, ids) for hit in hits for key, ids in read_hit(hit).items()):
-                if key in by_key:
-                    found[by_key[key].row.index] = ids
-            for ticket in asked:
-                if ticket.row.index not in found:
-                    ticket.findings += " The vendor's search does not find its key."
-        return found
+                ids, finding = {}, f"The vendor could not be searched for its key ({error})."
+            else:
+                finding = "The vendor's search does not find its key."
+                if nothing_left:
+                    absent += [by_key[key] for key in asked if key not in ids]
+            found |= {by_key[key].row.index: ids[key] for key in ids}
+            for key in asked:
+                by_key[key].findings = f"{by_key[key].findings} {finding}".strip()
+        return found, absent
+
+    async def _search(self, keys: Sequence[str]) -> tuple[dict[str, Created], bool]:
+        """Search until no further key is found; say whether the last search found nothing at all.
+
+        How many hits the search returns at most is not documented: one that finds some of the keys proves nothing of
+        the others, and only an empty one is sure to be whole.
+        """
+        found: dict[str, Created] = {}
+        left = list(keys)
+        while left:
+            hits = await self._client.search_tickets(jql_for(left))
+            new = {key: ids for hit in hits for key, ids in read_hit(hit).items() if key in left}
+            if not new:
+                return found, not hits
+            found |= new
+            left = [key for key in left if key not in found]
+        return found, True
 
 
 def _in_jql(key: str) -> str:

@@ -104,7 +104,7 @@ def over_threshold(failed: int, total: int, max_failures: int | None, max_failur
     if max_failures is not None and failed > max_failures:
         passed.append(f"max_failures={max_failures}")
     if max_failure_rate is not None and total and failed / total > max_failure_rate:
-        passed.append(f"max_failure_rate={max_failure_rate:g}")
+        passed.append(f"max_failure_rate={max_failure_rate}")
     if not passed:
         return None
     rate = 100 * failed / total if total else 0.0
@@ -118,12 +118,17 @@ def check_summary(value: Any) -> Summary:
     :raises LeenConfigError: when counts are missing, no counts, or don't add up with each other or with the results.
     """
     if not isinstance(value, Mapping):
-        raise LeenConfigError(f"A summary is a mapping of counts and results; this is of type {type(value).__name__}.")
+        raise LeenConfigError(
+            f"A summary is a mapping of counts and results, this is of type {type(value).__name__}: "
+            "give the gate the operator's `.output`."
+        )
     for field in Counts.__annotations__:
         count = value.get(field)
         if not _is_whole(count) or count < 0:
             found = "missing" if count is None else f"{str(count)[:20]!r}, which is no count"
-            raise LeenConfigError(f"This is no summary of tickets: `{field}` is {found}.")
+            raise LeenConfigError(
+                f"This is no summary of tickets, `{field}` is {found}: give the gate the operator's `.output`."
+            )
     expected = _counts({status: value[status] for status in STATUSES})
     for field, count in expected.items():
         if value[field] != count:
@@ -191,7 +196,7 @@ def closing_table(summary: Summary) -> str:
 def _check_results(summary: Mapping[str, Any]) -> None:
     results = summary.get("results")
     if not isinstance(results, list):
-        raise LeenConfigError(f"This is no summary of tickets: `results` is of type {type(results).__name__}, no list.")
+        raise LeenConfigError(f"This is no summary of tickets, `results` is of type {type(results).__name__}, no list.")
     if not results and isinstance(summary.get("results_path"), str):
         return
     if len(results) != summary["total"]:

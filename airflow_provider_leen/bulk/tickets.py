@@ -34,6 +34,7 @@ _RIVALS = {
 
 _LAZY_TEXT = re.compile(r"Lazy\w*Sequence\(")
 _PATH_TEXT = re.compile(r"(?:/|\./|\.\./|[a-z][\w+.-]*://)\S+|\S+\.(?:json|jsonl|ndjson)", re.IGNORECASE)
+_PLAIN = frozenset({str, type(None)})
 _MAX_DEPTH = 20
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
@@ -250,16 +251,19 @@ def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope) -> list[TicketR
     return prepared
 
 
-def payload(row: TicketRow, defaults: Mapping[str, str] | None) -> dict[str, Any]:
+def payload(row: TicketRow, defaults: Mapping[str, str] | None, *, embed_key: bool = False) -> dict[str, Any]:
     """Return what is sent to Leen for one valid row, made anew each time: a very large list is not held twice.
 
     :param row: a valid row.
     :param defaults: what :func:`read_defaults` returned.
+    :param embed_key: append the key as the description's last line, so that the vendor can be searched for it.
     """
     body = _merge({field: value for field, value in row.given.items() if value is not None}, defaults or {})
     if "type_id" in body:
         body["type_vendor_id"] = body.pop("type_id")
     body["identifier"] = row.identifier
+    if embed_key:
+        body["description"] = "\n\n".join(filter(None, [body.get("description"), row.key]))
     return body
 
 
@@ -280,7 +284,7 @@ def _prepare_row(
         given = _plain(row if isinstance(row, Mapping) else ticket)
         return TicketRow(index, given, _text(name), _text(identifier), None, "; ".join(problems))
     # A row that is plain already is kept itself, so that a very large list is not held twice.
-    is_plain = type(row) is dict and all(type(value) is str or value is None for value in row.values())
+    is_plain = ticket is row or (type(row) is dict and all(type(value) in _PLAIN for value in row.values()))
     key = keys.make(ticket, body)
     return TicketRow(index, row if is_plain else ticket, name, identifier or key, key, None)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_leen.api.client import LeenClient
     from airflow_provider_leen.api.settings import LeenSettings
+    from airflow_provider_leen.bulk.ledger import LedgerStore
     from airflow_provider_leen.bulk.runner import BulkRun
     from airflow_provider_leen.bulk.summary import Summary
     from airflow_provider_leen.bulk.tickets import TicketRow
@@ -53,8 +57,19 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
     :param max_concurrent_batches: calls in flight at most, default 4; 1 keeps the order in the tracker.
     :param on_invalid: what to do about rows that can't be sent: ``report`` (default) sends the others, ``fail``
         refuses the whole list before anything is sent.
+    :param on_unknown: what to do about tickets that were sent without an answer, in this try or an earlier one
+        (templated): ``lookup`` (default) asks Leen, and with ``embed_identifier`` the vendor, too, and sends again what
+        surely does not exist; ``fail`` never asks; ``resend`` asks, then sends again what was not found, which may
+        create it twice. What stays unknown fails the task.
+    :param embed_identifier: append the ticket's key as the last line of its description, so that the vendor can be
+        searched for it, default False. Only with it can every unknown outcome be settled.
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides.
     :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides.
+    :param durable: remember across retries what was sent and what came back, default True. Without it a retry sends
+        everything again.
+    :param ledger_path: an object-storage URL or a folder, reached by all workers, in which to remember (templated).
+        Default: Airflow's task state store (Airflow 3.3 and newer); below that, nothing is remembered without it, and a
+        retry takes every ticket for sent without an answer.
     :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status (``created``, ``existing``,
         ``rejected``, ``invalid``, ``unknown``, ``unsent``), and ``results``, one for each row in the order of the
         input, each with ``request_index``, ``success``, ``status``, ``name``, ``identifier``, ``ticket_id`` (null when
@@ -62,6 +77,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         given that are known not to exist, ready to be another operator's ``tickets``.
     :raises AirflowFailException: from :class:`LeenAuthError`, :class:`LeenConfigError`, :class:`LeenNotFoundError`,
         :class:`LeenValidationError` or :class:`LeenThresholdError`, which a retry can't mend.
+    :raises LeenLedgerError: what was sent can't be read or recorded, so nothing more is sent.
     :raises LeenOutcomeUnknownError: tickets were sent and nobody can say whether they exist; it names them.
     :raises LeenConnectError: Leen can't be reached; what is left was not sent.
     :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows.
@@ -69,8 +85,16 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
     :raises LeenStoppedError: the task was stopped from outside with tickets left.
     """
 
-    template_fields: Sequence[str] = ("tickets", "tickets_path", "ticket_defaults", "leen_conn_id", "connection_id")
-    template_fields_renderers = {"tickets": "json", "ticket_defaults": "json"}
+    template_fields: Sequence[str] = (
+        "tickets",
+        "tickets_path",
+        "ticket_defaults",
+        "leen_conn_id",
+        "connection_id",
+        "on_unknown",
+        "ledger_path",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"tickets": "json", "ticket_defaults": "json"}
     ui_color = "#e6f4ea"
 
     def __init__(
@@ -84,8 +108,12 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         batch_size: int = 50,
         max_concurrent_batches: int = 4,
         on_invalid: Literal["report", "fail"] = "report",
+        on_unknown: str = "lookup",
+        embed_identifier: bool = False,
         max_failures: int | None = None,
         max_failure_rate: float | None = None,
+        durable: bool = True,
+        ledger_path: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -107,8 +135,12 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         self.batch_size = batch_size
         self.max_concurrent_batches = max_concurrent_batches
         self.on_invalid = on_invalid
+        self.on_unknown = on_unknown
+        self.embed_identifier = embed_identifier
         self.max_failures = max_failures
         self.max_failure_rate = max_failure_rate
+        self.durable = durable
+        self.ledger_path = ledger_path
         self._run: BulkRun | None = None
 
     def execute(self, context: Context) -> Summary:
@@ -142,7 +174,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         if not path.endswith((".json", ".jsonl")):
             raise LeenConfigError(f"`tickets_path` is {path!r}: write the path of a file that ends in .json or .jsonl.")
         try:
-            with ObjectStoragePath(path).open("r", encoding="utf-8") as file:
+            with ObjectStoragePath(path).open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]
                 return tickets.read_json(file.read()) if path.endswith(".json") else tickets.read_lines(file)
         except FileNotFoundError:
             problem = "there is no such file"
@@ -153,25 +185,61 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
     def _create(
         self, context: Context, supervisor: _SupervisorThread, client: LeenClient, given: list[Any]
     ) -> Summary:
-        from airflow_provider_leen.bulk.ledger import Journal, MemoryLedger
+        from airflow_provider_leen.bulk.ledger import Journal
         from airflow_provider_leen.bulk.runner import BulkRun
         from airflow_provider_leen.bulk.tickets import payload, prepare, read_defaults
 
+        if self.on_unknown not in ("lookup", "fail", "resend"):
+            raise LeenConfigError(f"`on_unknown` is {self.on_unknown!r}: write 'lookup', 'fail' or 'resend'.")
         defaults = read_defaults(self.ticket_defaults)
         rows = prepare(given, defaults, _key_scope(context, client.settings))
+        store = self._ledger_store(context)
         run = BulkRun(
             client.aio,
-            Journal(MemoryLedger(), supervisor.executor),
+            Journal(store, supervisor.executor),
             rows,
-            lambda row: payload(row, defaults),
+            lambda row: payload(row, defaults, embed_key=self.embed_identifier),
             batch_size=self.batch_size,
             max_concurrent_batches=self.max_concurrent_batches,
-            on_unknown="fail",
+            on_unknown=self.on_unknown,
+            embedded=self.embed_identifier,
+            earlier_try_since=self._earlier_try_since(context, store),
         )
         interruption = None
         if not self._refuse(run, rows) and any(row.error is None for row in rows):
             interruption = self._drive(client, run)
         return self._publish(context, supervisor, run, rows, interruption)
+
+    def _ledger_store(self, context: Context) -> LedgerStore:
+        from airflow_provider_leen.bulk.ledger import FolderLedger, MemoryLedger, TaskStateLedger
+
+        if not self.durable:
+            return MemoryLedger()
+        if self.ledger_path and self.ledger_path.strip():
+            from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+            folder = ObjectStoragePath(self.ledger_path.strip()) / _task_instance_hash(context)
+            return FolderLedger(folder, context["ti"].try_number)
+        state = context.get("task_state_store")
+        if state is None:
+            self.log.info(
+                "Nothing remembers what this try sends: this Airflow has no task state store. A retry will take every "
+                "ticket for sent without an answer; set ledger_path, so that it knows."
+            )
+            return MemoryLedger()
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in Airflow's stub
+
+        return TaskStateLedger(state.get, partial(state.set, retention=NEVER_EXPIRE))
+
+    def _earlier_try_since(self, context: Context, store: LedgerStore) -> float | None:
+        """Say since when an earlier try may have sent what the ledger does not remember, if there was one."""
+        from airflow.providers.common.compat.sdk import conf
+
+        cleared = conf.getboolean("state_store", "clear_on_success", fallback=False)
+        if not self.durable or context["ti"].try_number <= 1 or (store.remembers and not cleared):
+            return None
+        started = context["dag_run"].start_date
+        return started.timestamp() if started else 0.0
 
     def _refuse(self, run: BulkRun, rows: list[TicketRow]) -> bool:
         """Refuse the list when a row of it is invalid and the Dag's author wants all or nothing."""
@@ -267,6 +335,12 @@ def _key_scope(context: Context, settings: LeenSettings) -> Any:
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
     return KeyScope(ti.dag_id, ti.run_id, ti.task_id, map_index, settings.base_url, settings.connection_id)
+
+
+def _task_instance_hash(context: Context) -> str:
+    ti = context["ti"]
+    names = json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index])
+    return hashlib.sha256(names.encode()).hexdigest()[:32]
 
 
 def _check_whole_number(name: str, value: Any, least: int, most: int | None = None) -> None:

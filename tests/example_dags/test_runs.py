@@ -2,91 +2,70 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AirflowRun
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "example_dags").glob("*.py"))
-
-
-class Runner:
-    """Runs example Dags against one sandbox, with an Airflow home of their own."""
-
-    def __init__(self, home: Path, sandbox: SandboxServer) -> None:
-        self.home = home
-        self.sandbox = sandbox
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        self.environment = inherited | {
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW_CONN_LEEN_DEFAULT": sandbox.airflow_conn,
-        }
-        self._python("-m", "airflow", "db", "migrate")
-
-    def run(self, dag_id: str, **conf: Any) -> dict[str, Any]:
-        self.sandbox.reset()
-        outcome = self.home / "outcome.json"
-        self._python(str(ROOT / "scripts" / "run_dag.py"), dag_id, str(outcome), json.dumps(conf))
-        read: dict[str, Any] = json.loads(outcome.read_text())
-        return read
-
-    def _python(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [sys.executable, *arguments], env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+RunDag = Callable[..., AirflowRun]
 
 
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with SandboxServer() as sandbox:
-        yield Runner(tmp_path_factory.mktemp("airflow"), sandbox)
+def load(dag_id: str) -> Any:
+    spec = importlib.util.spec_from_file_location(dag_id, EXAMPLES / f"{dag_id}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, dag_id)()
 
 
-def test_the_smallest_dag_creates_its_two_tickets(runner: Runner) -> None:
-    outcome = runner.run("leen_smallest")
-    assert outcome["run"] == "success"
-    assert [ticket["name"] for ticket in runner.sandbox.tickets()] == [
-        "Rotate the deploy key",
-        "Remove the unused admin account",
-    ]
+def test_the_smallest_dag_creates_its_two_tickets(run_dag: RunDag, sandbox: SandboxServer) -> None:
+    run = run_dag(load("leen_smallest"))
+    assert run.states == {"create_tickets": "success", "gate": "success"}
+    names = [ticket["name"] for ticket in sandbox.tickets()]
+    assert names == ["Rotate the deploy key", "Remove the unused admin account"]
 
 
-def test_the_file_dag_creates_a_ticket_for_each_line(runner: Runner) -> None:
-    lines = [json.loads(line) for line in (ROOT / "example_dags" / "tickets.jsonl").read_text().splitlines()]
-    outcome = runner.run("leen_tickets_from_file")
-    assert outcome["returned"]["gate"]["created"] == len(lines)
-    assert [ticket["name"] for ticket in runner.sandbox.tickets()] == [line["name"] for line in lines]
+def test_the_file_dag_creates_a_ticket_for_each_line(run_dag: RunDag, sandbox: SandboxServer) -> None:
+    lines = [json.loads(line) for line in (EXAMPLES / "tickets.jsonl").read_text().splitlines()]
+    run = run_dag(load("leen_tickets_from_file"))
+    assert run.states == {"create_tickets": "success", "gate": "success"}
+    assert [ticket["name"] for ticket in sandbox.tickets()] == [line["name"] for line in lines]
 
 
-def test_the_fan_out_dag_creates_the_list_under_each_leen_connection_id(runner: Runner) -> None:
-    outcome = runner.run("leen_fan_out")
-    assert Counter(task_id for task_id, _ in outcome["states"])["create_tickets"] == 3
-    assert outcome["returned"]["gate"] | {"total": 9, "created": 9} == outcome["returned"]["gate"]
-    calls = Counter(request.connection_id for request in runner.sandbox.requests)
-    assert list(calls.values()) == [1, 1, 1]
+def test_the_fan_out_dag_creates_the_list_under_each_leen_connection_id(
+    run_dag: RunDag, sandbox: SandboxServer
+) -> None:
+    run = run_dag(load("leen_fan_out"))
+    assert run.states["create_tickets"] == "success success success"
+    assert run.xcom("gate")["created"] == 9
+    assert sorted(Counter(request.connection_id for request in sandbox.requests).values()) == [1, 1, 1]
 
 
-def test_the_bandit_dag_files_every_finding_of_the_package_it_is_told_to_scan(runner: Runner) -> None:
-    outcome = runner.run("leen_bandit_demo", package="bandit")
-    findings = outcome["returned"]["scan"]
+def test_the_bandit_dag_files_every_finding_of_the_package_it_is_told_to_scan(
+    run_dag: RunDag, sandbox: SandboxServer
+) -> None:
+    run = run_dag(load("leen_bandit_demo"), package="bandit")
+    findings = run.xcom("scan")
     assert findings
-    assert outcome["returned"]["gate"]["total"] == len(findings)
-    assert len(runner.sandbox.tickets()) == outcome["returned"]["create_tickets"]["created"]
+    assert run.xcom("gate")["total"] == len(findings)
+    assert run.summary("create_tickets")["created"] == len(sandbox.tickets())
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_every_example_says_what_it_shows_and_is_named_like_its_dag(path: Path) -> None:
-    text = path.read_text()
-    assert text.startswith('"""')
-    assert f"\n{path.stem}()\n" in text
+def test_every_folder_entry_is_a_dag_that_says_what_it_shows() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert load(path.stem).dag_id == path.stem
+        assert path.read_text().startswith('"""')
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_no_example_needs_airflow_3(path: Path) -> None:
+    assert "airflow.sdk" not in path.read_text(), "Airflow 2.11 has no airflow.sdk: use common.compat.sdk"

@@ -1,0 +1,53 @@
+"""The Dags that these tests run, and where their connection leads."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_leen.bulk.summary import STATUSES, Summary
+from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+from airflow_provider_leen.sandbox.server import SandboxServer
+
+DEFAULTS = {"project_vendor_id": "SEC", "type": "Task"}
+
+Connect = Callable[..., None]
+
+
+def tickets(count: int) -> list[dict[str, Any]]:
+    return [{"name": f"finding {number}"} for number in range(count)]
+
+
+def bulk_dag(given: Any = None, *, native: bool = False, **arguments: Any) -> DAG:
+    """A Dag whose only task is the operator, named ``create``; it sends one batch at a time unless told otherwise."""
+    with DAG("leen_test", schedule=None, render_template_as_native_obj=native) as dag:
+        create(given, **arguments)
+    return dag
+
+
+def create(given: Any = None, **arguments: Any) -> LeenBulkCreateTicketsOperator:
+    arguments = {
+        "task_id": "create",
+        "ticket_defaults": DEFAULTS,
+        "max_concurrent_batches": 1,
+        "retry_delay": timedelta(0),
+    } | arguments
+    return LeenBulkCreateTicketsOperator(tickets=given, **arguments)
+
+
+def connection(sandbox: SandboxServer, *, extra: dict[str, Any] | None = None, **fields: Any) -> str:
+    """The connection to the sandbox with other fields, as Airflow reads it from the environment."""
+    return json.dumps(json.loads(sandbox.airflow_conn) | {"extra": extra or {}} | fields)
+
+
+def counts(summary: Summary) -> dict[str, int]:
+    """How many tickets have which status, those that none has left out; the summary's own counts must agree."""
+    counted = Counter(result["status"] for result in summary["results"])
+    assert dict(counted) == {status: summary[status] for status in STATUSES if summary[status]}
+    assert summary["total"] == len(summary["results"]) == summary["succeeded"] + summary["failed"]
+    return dict(counted)
