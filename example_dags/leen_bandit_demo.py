@@ -79,8 +79,8 @@ def source_lines(code: str) -> dict[int, str]:
 )
 def leen_bandit_demo() -> None:
     @task
-    def scan(params: dict[str, Any]) -> list[dict[str, Any]]:
-        return scan_package(params["package"])
+    def scan(package: str) -> list[dict[str, Any]]:
+        return scan_package(package)
 
     @task
     def to_tickets(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ def leen_bandit_demo() -> None:
 
     create = LeenBulkCreateTicketsOperator(
         task_id="create_tickets",
-        tickets=to_tickets(scan()),
+        tickets=to_tickets(scan("{{ params.package }}")),
         ticket_defaults={"project_vendor_id": "SEC", "type": "Bug"},
     )
     LeenTicketFailureSensor(task_id="gate", results=create.output, max_failure_rate=0.05)

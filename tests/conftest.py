@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -11,15 +13,17 @@ import pytest
 # Before anything imports Airflow, which reads its environment once.
 for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[name]
+home = tempfile.mkdtemp(prefix="airflow-")
+atexit.register(shutil.rmtree, home, ignore_errors=True)
 os.environ |= {
-    "AIRFLOW_HOME": tempfile.mkdtemp(prefix="airflow-"),
+    "AIRFLOW_HOME": home,
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    "AIRFLOW__CORE__DAGS_FOLDER": tempfile.mkdtemp(prefix="dags-"),
+    "AIRFLOW__CORE__DAGS_FOLDER": home,
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
 }
 
-from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun, run
+from airflow_provider_leen.sandbox.server import SandboxServer  # noqa: E402
+from tests.airflow_run import AirflowRun, run  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import random
 import ssl
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ from airflow_provider_leen.api.errors import (
     LeenNotFoundError,
     LeenOutcomeUnknownError,
     LeenResponseError,
+    LeenStoppedError,
 )
 from airflow_provider_leen.api.models import (
     MAX_TICKETS_PER_CALL,
@@ -57,6 +58,7 @@ _NOTHING_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
+    httpx.InvalidURL,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -119,7 +121,7 @@ class AsyncLeenClient:
                 f"One bulk call takes 1 to {MAX_TICKETS_PER_CALL} tickets, not {len(tickets)}: split the list, or use "
                 "LeenBulkCreateTicketsOperator, which does."
             )
-        bodies = [_ticket_body(ticket) for ticket in tickets]
+        bodies = [_ticket_body(ticket, f"ticket {position}") for position, ticket in enumerate(tickets)]
 
         async def send() -> list[BulkResult | None]:
             return await self.send_bulk_create(bodies)
@@ -143,7 +145,18 @@ class AsyncLeenClient:
 
     async def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
         """Create one ticket, ``POST /itsm/tickets``; Leen stores it and returns the full record."""
-        return _read(Ticket, await self._call("POST", "/itsm/tickets", body=_ticket_body(ticket)))
+        body = _ticket_body(ticket, "ticket")
+        names = [body.get("identifier") or body["name"]]
+        try:
+            answer = await self._call("POST", "/itsm/tickets", body=body)
+        except LeenOutcomeUnknownError as error:
+            error.identifiers = names
+            raise
+        try:
+            return _read(Ticket, answer)
+        except LeenResponseError as error:
+            failure = f"POST /itsm/tickets was sent, but what became of {names[0]!r} isn't known: {error}"
+        raise LeenOutcomeUnknownError(failure, identifiers=names)
 
     async def update_ticket(self, ticket_id: str, **fields: Any) -> Ticket | None:
         """Change fields of one ticket, ``PATCH /itsm/tickets/{ticket_id}``.
@@ -154,7 +167,10 @@ class AsyncLeenClient:
         :return: the ticket where Leen answers with one (not documented), else None.
         """
         answer = await self._call("PATCH", f"/itsm/tickets/{_segment(ticket_id)}", body=fields)
-        return _read(Ticket, answer) if isinstance(answer, dict) and "id" in answer else None
+        try:
+            return _read(Ticket, answer)
+        except LeenResponseError:
+            return None
 
     async def get_ticket(self, ticket_id: str) -> Ticket:
         """Fetch one ticket by its Leen UUID, ``GET /itsm/tickets/{ticket_id}``."""
@@ -266,61 +282,92 @@ class AsyncLeenClient:
         self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, Any] | None = None
     ) -> httpx.Response:
         """Send a request once and return its reply when that is a success; raise what else happened."""
+        settings = self.settings
         call = f"{method} {path}"
         failure: LeenError
+        departure = _Departure(settings.timeout)
         try:
-            reply = await self._exchange(method, path, content, params)
-        except _NOTHING_SENT as error:
-            failure = LeenConnectError(
-                f"Leen could not be reached at {self.settings.base_url} ({_reason(error)}); nothing was sent."
-            )
+            async with departure.deadline:
+                reply = await self._client().request(
+                    method,
+                    settings.base_url + path,
+                    content=content,
+                    params=params,
+                    extensions={"trace": departure.trace},
+                )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            failure = _lost_reply(method, call, error, self.settings.timeout)
+            reason = _reason(error).replace(settings.api_key, "***")
+            if isinstance(error, _NOTHING_SENT) or departure.is_at_proxy:
+                failure = LeenConnectError(
+                    f"Leen could not be reached at {settings.base_url} ({reason}); nothing was sent."
+                )
+            else:
+                if isinstance(error, httpx.TimeoutException | TimeoutError):
+                    reason = f"no whole reply within {settings.timeout:g} s"
+                failure = _lost_reply(method, call, reason)
         else:
             if reply.is_success:
                 return reply
-            body = reply.content.replace(self.settings.api_key.encode(), b"***")
-            failure = retry.error_from_reply(call, reply.status_code, reply.headers, body, datetime.now(UTC))
-        # Raised outside of the except blocks: a chained httpx error would carry the request with its headers.
-        raise failure
-
-    async def _exchange(
-        self, method: str, path: str, content: bytes | None, params: Mapping[str, Any] | None
-    ) -> httpx.Response:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(None) as deadline:
-
-            async def trace(event: str, info: dict[str, Any]) -> None:
-                # httpx's timeout is per read, so that a reply that trickles never ends; this one is for the whole
-                # reply, from the moment in which the request leaves (a proxy's CONNECT is not yet the request).
-                if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-                    deadline.reschedule(loop.time() + self.settings.timeout)
-
-            return await self._client().request(
-                method, self.settings.base_url + path, content=content, params=params, extensions={"trace": trace}
+            failure = retry.error_from_reply(
+                call, reply.status_code, reply.headers, reply.content, datetime.now(UTC), secret=settings.api_key
             )
+        # Raised outside of the except block: a chained httpx error would carry the request with its headers.
+        raise failure
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
-            settings = self.settings
-            encrypted = settings.base_url.startswith("https:")
-            self._http = httpx.AsyncClient(
-                headers={
-                    "X-API-KEY": settings.api_key,
-                    "X-CONNECTION-ID": settings.connection_id,
-                    "User-Agent": f"airflow-provider-leen/{__version__}",
-                    "Accept": "application/json",
-                    "Content-Type": "application/json",
-                },
-                timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
-                limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
-                verify=_tls(settings.verify) if encrypted else False,
-                # Plain http is loopback: it never goes through a proxy, the environment's included.
-                proxy=settings.proxy if encrypted else None,
-                trust_env=encrypted,
-                transport=self._transport,
+            try:
+                self._http = self._new_client()
+            except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+                # Not its text: it may quote the proxy's URL with a password.
+                reason = type(error).__name__
+            else:
+                return self._http
+            raise LeenConfigError(
+                f"TLS or the proxy can't be set up ({reason}): check 'Verify TLS' (the path must hold certificates in "
+                "PEM form) and 'Proxy' of the Leen connection, and SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY and "
+                "ALL_PROXY in the worker's environment; a SOCKS proxy needs the package socksio."
             )
         return self._http
+
+    def _new_client(self) -> httpx.AsyncClient:
+        settings = self.settings
+        encrypted = settings.base_url.startswith("https:")
+        return httpx.AsyncClient(
+            headers={
+                "X-API-KEY": settings.api_key,
+                "X-CONNECTION-ID": settings.connection_id,
+                "User-Agent": f"airflow-provider-leen/{__version__}",
+                "Accept": "application/json",
+                "Content-Type": "application/json",
+            },
+            timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+            verify=_tls(settings.verify) if encrypted else False,
+            # Plain http is loopback: it never goes through a proxy, the environment's included.
+            proxy=settings.proxy if encrypted else None,
+            trust_env=encrypted,
+            transport=self._transport,
+        )
+
+
+class _Departure:
+    """Follows a request on its way out, since a timeout means something else before it left than afterwards.
+
+    httpx's own timeout is for one read, so that a reply that trickles never ends; the deadline is for the whole reply,
+    from the moment in which the request leaves. A proxy's CONNECT is not yet the request.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.deadline = asyncio.timeout(None)
+        self.is_at_proxy = False
+        self._timeout = timeout
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            self.is_at_proxy = info["request"].method == b"CONNECT"
+            seconds = CONNECT_TIMEOUT if self.is_at_proxy else self._timeout
+            self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 class LeenClient:
@@ -338,6 +385,7 @@ class LeenClient:
         self.aio = AsyncLeenClient(settings, transport=transport)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -348,28 +396,39 @@ class LeenClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread; the client can be used again afterwards."""
-        if self._loop is None or self._thread is None:
-            return
-        self.run(self.aio.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._loop = self._thread = None
+        """Cancel what is under way, close the connections and end the thread; the client can be used again."""
+        with self._lock:
+            if self._loop is None or self._thread is None:
+                return
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            self._loop = self._thread = None
+
+    async def _end(self) -> None:
+        calls = asyncio.all_tasks() - {asyncio.current_task()}
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await self.aio.aclose()
 
     def start(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Start a coroutine on the client's event loop and return at once."""
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._loop.run_forever, name="leen-client", daemon=True)
-            self._thread.start()
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="leen-client", daemon=True)
+                self._thread.start()
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine on the client's event loop and wait for what it returns."""
         future = self.start(work)
         try:
             return future.result()
+        except CancelledError:
+            raise LeenStoppedError("The client was closed before Leen answered.") from None
         finally:
             future.cancel()
 
@@ -428,25 +487,26 @@ def _encode(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def _ticket_body(ticket: TicketCreate | Mapping[str, Any]) -> dict[str, Any]:
+def _ticket_body(ticket: TicketCreate | Mapping[str, Any], which: str) -> dict[str, Any]:
     try:
-        model = ticket if isinstance(ticket, TicketCreate) else TicketCreate.model_validate(dict(ticket))
+        fields = dict(ticket) if isinstance(ticket, Mapping) else ticket
+        return TicketCreate.model_validate(fields).model_dump(exclude_none=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise LeenConfigError(
-            f"The ticket can't be sent: {'.'.join(map(str, first['loc']))}: {first['msg']}."
-        ) from None
-    return model.model_dump(exclude_none=True)
+        raise LeenConfigError(f"The {which} can't be sent: {_problem(error)}.") from None
 
 
 def _read(model: type[Model], content: Any) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        message = f"Leen's reply is no {model.__name__.lower()}: {place + ': ' if place else ''}{first['msg']}."
+        message = f"Leen's reply is no {model.__name__.lower()}: {_problem(error)}."
     raise LeenResponseError(message, status=200)
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
 
 
 def _read_page(content: Any) -> tuple[list[Any], str | None]:
@@ -456,12 +516,17 @@ def _read_page(content: Any) -> tuple[list[Any], str | None]:
     if isinstance(content, dict):
         for name in ("items", "issues", "tickets", "results"):
             if isinstance(content.get(name), list):
-                cursor = content.get("next_cursor") or content.get("nextPageToken")
-                return content[name], cursor if isinstance(cursor, str) else None
+                cursor = content.get("next_cursor") or content.get("nextPageToken") or None
+                if cursor is None or isinstance(cursor, str):
+                    return content[name], cursor
+                raise LeenResponseError(f"Leen's reply has a cursor that is no text: {cursor!r:.40}.", status=200)
     raise LeenResponseError("Leen's reply holds no list where a page of a list was asked for.", status=200)
 
 
 def _segment(text: str) -> str:
+    # A URL is normalised on its way: the empty text, . and .. would lead to another endpoint.
+    if text in ("", ".", "..") or not text.isprintable():
+        raise LeenConfigError(f"Leen can't be asked for a ticket by {text!r}: give the id that the ticket has.")
     return quote(text, safe="")
 
 
@@ -476,11 +541,7 @@ def _tls(verify: bool | str) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=None if folder else verify, capath=verify if folder else None)
 
 
-def _lost_reply(method: str, call: str, error: Exception, timeout: float) -> LeenError:
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
-        reason = f"no whole reply within {timeout:g} s"
-    else:
-        reason = _reason(error)
+def _lost_reply(method: str, call: str, reason: str) -> LeenError:
     if method == "GET":
         return LeenConnectError(f"Leen did not answer {call} ({reason}); nothing was changed.")
     return LeenOutcomeUnknownError(f"{call} was sent, but its reply was lost ({reason}).")

@@ -28,6 +28,8 @@ from airflow_provider_leen.api.models import BulkResult
 FIRST_WAIT = 1.0
 """Seconds before the first repetition, where Leen names none; each further wait doubles."""
 
+_HEADERS_READ = ("retry-after", "x-request-id", "location")
+
 
 class Effect(Enum):
     """What a write that ended in an error did."""
@@ -65,12 +67,13 @@ def retry_wait(
     """
     if attempt > max_retries or not _is_worth_repeating(error, read_only):
         return None
-    if isinstance(error, LeenRateLimitError) and error.retry_after is not None:
+    # A wait of 0, which a date in the past is as well (two clocks differ), says nothing about how long.
+    if isinstance(error, LeenRateLimitError) and error.retry_after:
         if error.retry_after > max_retry_wait:
             return None
         # Never less than Leen said: the jitter comes on top.
         return error.retry_after + jitter * min(1.0, error.retry_after / 10)
-    longest = min(max_retry_wait, FIRST_WAIT * 2.0 ** (attempt - 1))
+    longest = min(max_retry_wait, FIRST_WAIT * 2.0 ** min(attempt - 1, 30))
     return longest * (0.5 + jitter / 2)
 
 
@@ -93,7 +96,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             when = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if when.tzinfo is None:
             when = when.replace(tzinfo=UTC)
@@ -101,20 +104,26 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def error_from_reply(call: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> LeenError:
+def error_from_reply(
+    call: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime, *, secret: str
+) -> LeenError:
     """Turn a reply that is no success into the exception that names it.
 
     Two shapes of body are read: Leen's ``ErrorResponse`` (``type``, ``code``, ``message``, ``detail``) and FastAPI's
     ``detail`` as text or list. Anything else, an HTML page from a proxy say, is quoted in short.
 
     :param call: the method and path, for the message.
+    :param headers: of the reply, by lower-case names.
+    :param now: the time, for a ``Retry-After`` that is a date.
+    :param secret: the API key, struck out wherever the reply quotes it.
     """
-    content = _json_object(body)
-    said = _what_it_says(content, body)
-    text = f"{call} was answered with HTTP {status}{': ' + said if said else ''}"
+    content = _json_object(body, secret)
+    headers = {name: _without(secret, headers[name]) for name in _HEADERS_READ if name in headers}
+    said = _what_it_says(content, _without(secret, body.decode("utf-8", "replace")))
+    text = _sentence(f"{call} was answered with HTTP {status}{': ' + said if said else ''}")
     if 300 <= status < 400:
         return LeenConfigError(
-            f"{text}. Redirects are not followed: correct the Base URL of the Leen connection"
+            f"{text} Redirects are not followed: correct the Base URL of the Leen connection"
             f"{_redirect_target(headers)}."
         )
     facts: dict[str, Any] = {
@@ -125,13 +134,17 @@ def error_from_reply(call: str, status: int, headers: Mapping[str, str], body: b
         "request_id": headers.get("x-request-id"),
     }
     if status in (401, 403):
-        return LeenAuthError(f"{text}. Check the API key and the Leen connection ID of the Leen connection.", **facts)
+        return LeenAuthError(f"{text} Check the API key and the Leen connection ID of the Leen connection.", **facts)
     if status == 404:
-        return LeenNotFoundError(text, **facts)
+        return LeenNotFoundError(
+            f"{text} Check the Base URL and the Leen connection ID of the Leen connection.", **facts
+        )
     if status in (400, 413, 422):
         return LeenValidationError(text, **facts)
     if status == 429:
         retry_after = parse_retry_after(headers.get("retry-after"), now)
+        if retry_after:
+            text = f"{text} It asks to wait {retry_after:.0f} s."
         return LeenRateLimitError(text, retry_after=retry_after, **facts)
     if status >= 500:
         return LeenServerError(text, **facts)
@@ -201,9 +214,21 @@ def _bulk_result(entry: Any) -> BulkResult | None:
         return None
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _without(secret: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace(secret, "***")
+    if isinstance(value, list):
+        return [_without(secret, entry) for entry in value]
+    if isinstance(value, dict):
+        return {_without(secret, name): _without(secret, entry) for name, entry in value.items()}
+    return value
+
+
+def _json_object(body: bytes, secret: str | None = None) -> dict[str, Any]:
     try:
         content = json.loads(body)
+        if secret is not None:
+            content = _without(secret, content)
     except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -214,16 +239,14 @@ def _text_of(content: dict[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _what_it_says(content: dict[str, Any], body: bytes) -> str:
-    if not content:
-        return _shorten(" ".join(body.decode("utf-8", "replace").split()))
+def _what_it_says(content: dict[str, Any], text: str) -> str:
     message, detail = content.get("message"), content.get("detail")
     parts = [str(message)] if message else []
     if isinstance(detail, str):
         parts.append(detail)
     elif isinstance(detail, list):
         parts += [_detail_line(entry) for entry in detail[:3]]
-    return _shorten("; ".join(part for part in parts if part))
+    return _shorten("; ".join(part for part in parts if part) or (json.dumps(content) if content else text))
 
 
 def _detail_line(entry: Any) -> str:
@@ -235,7 +258,13 @@ def _detail_line(entry: Any) -> str:
     return f"{where}: {what}" if where else what
 
 
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def _shorten(text: str, limit: int = 300) -> str:
+    # JSON can carry half a surrogate pair, which no log can be written with.
+    text = " ".join(text.encode("utf-8", "replace").decode().split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

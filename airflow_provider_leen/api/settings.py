@@ -121,17 +121,17 @@ def _api_key(password: str | None) -> str:
 
 
 def _connection_id(argument: str | None, login: str | None) -> str:
-    chosen = (argument or "").strip() or (login or "").strip()
+    given = (argument or "").strip()
+    chosen = given or (login or "").strip()
     if not chosen:
         raise LeenConfigError(
             "The Leen connection ID is missing: fill the field 'Leen connection ID' (login) of the Leen connection, or "
             "pass connection_id."
         )
     if not _header_value(chosen) or " " in chosen:
-        raise LeenConfigError(
-            f"The Leen connection ID {_excerpt(chosen)} can't be used: it must be plain ASCII without spaces, usually "
-            "a UUID."
-        )
+        # A login is not quoted back: a key that was filled into the wrong field would show.
+        which = f"connection_id {_excerpt(given)}" if given else "field 'Leen connection ID' (login)"
+        raise LeenConfigError(f"The {which} can't be used: it must be plain ASCII without spaces, usually a UUID.")
     return chosen
 
 

@@ -23,8 +23,8 @@ from airflow_provider_leen.api.errors import LeenLedgerError
 VERSION = 1
 """Written into each value; a value of another version is refused, never misread."""
 
-MAX_RESULTS_PER_VALUE = 200
-"""Keeps a value far below the 64 KB above which Airflow's task state store warns."""
+MAX_KEYS_PER_ENTRY = 100
+"""Keeps a value below the 64 KB above which Airflow's task state store warns, also where a vendor's ids are long."""
 
 Value = dict[str, Any]
 
@@ -160,6 +160,8 @@ class FolderLedger:
     def open(self) -> list[Value]:
         """Write this try's opening file, then read all files in the order of their names."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        # A broker may deliver a task twice under one number: what the first one wrote must not be overwritten.
+        self._number = sum(name.startswith(f"{self._try_number:04}-") for name in self._names())
         self.append({"v": VERSION, "at": time.time(), "sent": [], "created": {}, "absent": []})
         return [json.loads(self._read(name)) for name in self._names()]
 
@@ -180,7 +182,7 @@ class FolderLedger:
 
     def _write(self, name: str, text: str) -> None:
         path = self._folder / name
-        if getattr(path, "protocol", "") not in ("", "file"):
+        if getattr(path, "protocol", "") not in ("", "file", "local"):
             with path.open("w") as file:
                 file.write(text)
             return
@@ -237,9 +239,11 @@ class Journal:
 
     def learn(self, created: Mapping[str, Created], absent: Iterable[str]) -> None:
         """Note what came back; it is written with the next value."""
-        self._created.update(created)
-        self._absent += absent
-        self._recorded += 1
+        absent = list(absent)
+        if created or absent:
+            self._created.update(created)
+            self._absent += absent
+            self._recorded += 1
 
     async def flush(self) -> None:
         """Write what was noted and not yet written.
@@ -254,18 +258,17 @@ class Journal:
 
     async def _write_value(self) -> None:
         carried = self._recorded
-        created = {key: list(ids) for key, ids in list(self._created.items())[:MAX_RESULTS_PER_VALUE]}
-        absent = self._absent[:MAX_RESULTS_PER_VALUE]
-        self._absent = self._absent[MAX_RESULTS_PER_VALUE:]
+        created = {key: list(ids) for key, ids in list(self._created.items())[:MAX_KEYS_PER_ENTRY]}
         for key in created:
             del self._created[key]
+        absent = _take(self._absent)
         # A key that leaves again was first learnt to be absent: its new sending may not be read before that.
-        sent: list[str] = []
-        if not self._created and not self._absent:
-            sent, self._sent = self._sent, []
-            self._written = carried
+        sent = [] if self._created or self._absent else _take(self._sent)
+        whole = not (self._created or self._absent or self._sent)
         value = {"v": VERSION, "at": self._now(), "sent": sent, "created": created, "absent": absent}
         await self._call("written", self._store.append, value)
+        if whole:
+            self._written = carried
 
     async def _call(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
         if self.failure is None:
@@ -275,7 +278,12 @@ class Journal:
                 self.failure = error
             except Exception as error:
                 self.failure = LeenLedgerError(
-                    f"The ledger could not be {what} ({type(error).__name__}: {str(error)[:300]}), so no more tickets are sent: a "
-                    "retry could not tell what exists. Mend the cause, then clear the task."
+                    f"The ledger could not be {what} ({type(error).__name__}: {str(error)[:300]}), so no more tickets "
+                    "are sent: a retry could not tell what exists. Mend the cause, then clear the task."
                 )
         raise self.failure
+
+
+def _take(keys: list[str]) -> list[str]:
+    taken, keys[:MAX_KEYS_PER_ENTRY] = keys[:MAX_KEYS_PER_ENTRY], []
+    return taken

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
@@ -25,6 +25,8 @@ from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 _NO_USE_ASKING = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
 """What stopped the sending stops the look-ups, too."""
@@ -67,7 +69,9 @@ class BulkRun:
         self._on_unknown = on_unknown
         self._earlier_try_since = earlier_try_since
         self._forgotten_since: float | None = None
-        self._settling: asyncio.Task[None] | None = None
+        self._history_is_read = False
+        self._asking: asyncio.Task[Any] | None = None
+        self._stop_reason: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -76,26 +80,32 @@ class BulkRun:
         return self._sender.halted
 
     def refuse(self, error: LeenError) -> None:
-        """Refuse the whole list before it is run: every valid row stays unsent for this reason."""
+        """Refuse the whole list instead of running it: every valid row stays unsent for this reason."""
         self._sender.halted = error
+        self._history_is_read = True
 
     async def run(self) -> None:
         """Do it all. Expected trouble is not raised but found in :attr:`error`, so that what is known can be told."""
         self._loop = asyncio.get_running_loop()
         try:
+            if self._stop_reason is not None:
+                await self._sender.stop(self._stop_reason)
             history = await self._journal.open()
-            await self._sender.send(self._sort(history))
-            self._settling = asyncio.create_task(self._settle())
-            await asyncio.wait([self._settling])
-            if not self._settling.cancelled():
-                self._settling.result()
+            left = self._sort(history)
+            if self._forgotten_since is not None:
+                # Where the store was emptied, the next try finds it no longer empty and believes it.
+                await self._journal.intend([ticket.row.key for ticket in self._unsettled() if ticket.row.key])
+            await self._sender.send(left)
+            await self._settle()
         except LeenError as error:
             await self._sender.halt(error)
         finally:
             await self._close_ledger()
+            self._loop = None
 
     def stop(self, reason: str) -> Future[None] | None:
         """Ask the run to stop, from any thread or signal handler: in-flight batches get a short while to end."""
+        self._stop_reason = reason
         loop = self._loop
         return asyncio.run_coroutine_threadsafe(self._stop(reason), loop) if loop else None
 
@@ -106,6 +116,7 @@ class BulkRun:
     def _sort(self, history: History) -> list[TicketRow]:
         """Take over what earlier tries have left; return the rows that are still to be sent."""
         outcomes, left, taken_over = self._sender.outcomes, [], 0
+        self._history_is_read = True
         if not self._journal.remembers or not history.values:
             self._forgotten_since = self._earlier_try_since
         for row in self._rows:
@@ -131,29 +142,42 @@ class BulkRun:
         if not unsettled or self._on_unknown == "fail" or isinstance(self.error, _NO_USE_ASKING):
             return
         log.info("%d tickets were sent without an answer; asking what became of them.", len(unsettled))
-        unsettled = self._note_found(await self._settler.look_up(unsettled), unsettled)
+        unsettled = self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
         if self.error is not None:
             return
         absent = unsettled if self._on_unknown == "resend" else []
         if unsettled and self._on_unknown == "lookup" and self._settler.embedded:
-            found, absent = await self._settler.confirm_absence(unsettled)
+            found, absent = await self._ask(self._settler.confirm_absence(unsettled))
             self._note_found(found, unsettled)
         if absent:
             await self._send_again([ticket.row for ticket in absent])
 
     async def _send_again(self, rows: list[TicketRow]) -> None:
         log.info("%d tickets are sent again.", len(rows))
-        for row in rows:
-            del self._sender.outcomes[row.index]
+        outcomes = self._sender.outcomes
+        before = {row.index: outcomes.pop(row.index) for row in rows}
         self._journal.learn({}, [str(row.key) for row in rows])
         await self._sender.send(rows)
+        if self._on_unknown == "resend":
+            # Nothing has shown that these don't exist: what was not sent again after all is as unknown as before.
+            for index, outcome in before.items():
+                outcomes.setdefault(index, outcome)
         unsettled = self._unsettled()
         if unsettled and not isinstance(self.error, _NO_USE_ASKING):
-            self._note_found(await self._settler.look_up(unsettled), unsettled)
+            self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
+
+    async def _ask(self, question: Coroutine[Any, Any, Answer]) -> Answer:
+        """Wait for an answer that a stop cuts short; batches that are sent again get their short while."""
+        asking: asyncio.Task[Answer] = asyncio.create_task(question)
+        self._asking = asking
+        await asyncio.wait([asking])
+        if asking.cancelled():
+            raise LeenStoppedError(str(self._stop_reason))
+        return asking.result()
 
     def _unsettled(self) -> list[Unsettled]:
         return [
-            Unsettled(row, outcome.sent_at, self._forgotten_since or outcome.sent_at)
+            Unsettled(row, outcome.sent_at, outcome.sent_at if self._forgotten_since is None else self._forgotten_since)
             for row in self._rows
             if (outcome := self._sender.outcomes.get(row.index)) and outcome.status == "unknown"
         ]
@@ -177,8 +201,8 @@ class BulkRun:
         return left
 
     async def _stop(self, reason: str) -> None:
-        if self._settling is not None:
-            self._settling.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         await self._sender.stop(reason)
 
     async def _close_ledger(self) -> None:
@@ -194,6 +218,8 @@ class BulkRun:
         outcome = self._sender.outcomes.get(row.index)
         if row.error is not None:
             outcome = Outcome("invalid", error=row.error)
+        elif outcome is None and not self._history_is_read:
+            outcome = Outcome("unknown", error="Not sent in this try; what earlier tries sent could not be read.")
         elif outcome is None:
             outcome = Outcome("unsent", error=f"Not sent: {self.error}" if self.error else "Not sent.")
         return {

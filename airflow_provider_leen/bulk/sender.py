@@ -63,10 +63,14 @@ class _Isolation:
     batch: list[TicketRow]
     started_at: float
     accepted: bool = False
+    halved: bool = False
     refusals: list[str] = field(default_factory=list)
 
-    def request_is_wrong(self) -> bool:
-        last = self.refusals[-SAME_REFUSALS:]
+    def request_may_be_wrong(self) -> bool:
+        return self.halved and not self.accepted
+
+    def request_is_wrong(self, refusals_before: Sequence[str]) -> bool:
+        last = [*refusals_before, *self.refusals][-SAME_REFUSALS:]
         return not self.accepted and len(last) == SAME_REFUSALS and len(set(last)) == 1
 
 
@@ -117,6 +121,8 @@ class BatchSender:
         self._chunks: deque[list[TicketRow]] = deque()
         self._prepared: asyncio.Task[_Part] | None = None
         self._unanswered = 0
+        self._refusals: list[str] = []
+        self._suspicion = asyncio.Lock()
         self._batches = self._done = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -156,19 +162,32 @@ class BatchSender:
         try:
             while True:
                 async with self._throttle.slot() as admitted_at:
-                    if not parts:
-                        batch = await self._next_batch()
-                        if batch is None:
-                            return
-                        parts.append(batch)
-                    part = parts.pop()
-                    parts += await self._send_part(part, admitted_at)
-                if not parts:
-                    self._log_batch(part.isolation)
+                    batch = await self._next_batch()
+                    if batch is None:
+                        return
+                    parts += await self._send_part(batch, admitted_at)
+                await self._send_parts(parts)
+                self._conclude(batch.isolation)
         except ThrottleClosed:
             self._journal.learn({}, [key for part in parts for key in part.keys])
         except LeenError as error:
             await self.halt(error)
+
+    async def _send_parts(self, parts: list[_Part]) -> None:
+        """Send what a batch has left, the last one first, until nothing is left."""
+        while parts:
+            isolation = parts[-1].isolation
+            if not isolation.request_may_be_wrong():
+                await self._send_last(parts)
+                continue
+            # A wrong request is found out by one batch, at the cost of one, not by all that are in flight.
+            async with self._suspicion:
+                while parts and isolation.request_may_be_wrong():
+                    await self._send_last(parts)
+
+    async def _send_last(self, parts: list[_Part]) -> None:
+        async with self._throttle.slot() as admitted_at:
+            parts += await self._send_part(parts.pop(), admitted_at)
 
     async def _next_batch(self) -> _Part | None:
         """Hand out the batch whose keys are on record already, and put those of the one after it on record."""
@@ -254,10 +273,11 @@ class BatchSender:
             rest = [row for position, row in enumerate(part.rows) if position not in located]
             return [part.of(rest)] if rest else []
         if len(part.rows) > 1:
+            part.isolation.halved = True
             middle = len(part.rows) // 2
             return [part.of(part.rows[middle:]), part.of(part.rows[:middle])]
         part.isolation.refusals.append(str(error))
-        if part.isolation.request_is_wrong():
+        if part.isolation.request_is_wrong(self._refusals):
             await self.halt(_wrong_request(error))
         self.outcomes[part.rows[0].index] = Outcome("rejected", error=str(error))
         return []
@@ -300,6 +320,11 @@ class BatchSender:
         sent_at = part.intended_at or 0.0
         for row in part.rows:
             self.outcomes[row.index] = Outcome("unknown", error=reason, sent_at=sent_at)
+
+    def _conclude(self, isolation: _Isolation) -> None:
+        # Batches of fewer than four tickets: the row of refusals goes on in the next one.
+        self._refusals = [] if isolation.accepted else [*self._refusals, *isolation.refusals][-SAME_REFUSALS:]
+        self._log_batch(isolation)
 
     def _log_batch(self, isolation: _Isolation) -> None:
         self._done += 1

@@ -7,7 +7,6 @@ too; only such a search, late enough, proves that a ticket does not exist.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -30,13 +29,16 @@ LOOK_UPS_AT_ONCE = 8
 FAILURES_BEFORE_GIVING_UP = 8
 """So many failed look-ups in a row mean that asking for the others is no use either."""
 
+FAILED_SEARCHES_BEFORE_GIVING_UP = 3
+"""The same for searches, each of which is about many tickets; one follows upon the other."""
+
 CLOCK_SKEW = 60.0
 """Seconds by which Leen's clock may be behind this machine's."""
 
 MAX_JQL = 5000
 """The longest search that Leen takes, in characters."""
 
-_KEY = re.compile(r"airflow-[0-9a-f]{24}")
+_KEY_AS_LAST_LINE = re.compile(r"(?:\A|[\n>])[ \t]*(airflow-[0-9a-f]{24})(?:\s|</\w+>)*\Z")
 
 
 @dataclass(slots=True)
@@ -93,13 +95,21 @@ def in_searches(keys: Sequence[str]) -> Iterator[list[str]]:
 
 
 def read_hit(hit: Any) -> dict[str, Created]:
-    """Read which keys a search's hit carries, and its ids; a Jira issue and a Leen ticket are both understood."""
+    """Read the key that a search's hit carries, if any, and its ids: of a Jira issue or of a Leen ticket.
+
+    Only the description's last line counts, where this package writes the key. Elsewhere it is a mere mention, in an
+    incident's ticket say, that quotes which outcomes a failed task did not know.
+    """
     if not isinstance(hit, dict):
         return {}
-    keys = set(_KEY.findall(json.dumps(hit)))
-    is_issue = isinstance(hit.get("fields"), dict) or "key" in hit
+    fields = hit.get("fields")
+    is_issue = isinstance(fields, dict) or "key" in hit
+    description = fields.get("description") if isinstance(fields, dict) else hit.get("description")
+    key = _KEY_AS_LAST_LINE.search(_last_text(description))
+    if key is None:
+        return {}
     ids = Created(None, _text(hit.get("key"))) if is_issue else Created(_text(hit.get("id")), vendor_ticket_id(hit))
-    return dict.fromkeys(keys, ids)
+    return {key.group(1): ids}
 
 
 def vendor_ticket_id(ticket: Mapping[str, Any]) -> str | None:
@@ -201,15 +211,20 @@ class Settler:
         by_key = {str(ticket.row.key): ticket for ticket in tickets}
         found: dict[int, Created] = {}
         absent: list[Unsettled] = []
+        failures = 0
         for asked in in_searches(list(by_key)):
-            try:
-                ids, nothing_left = await self._search(asked)
-            except LeenError as error:
-                ids, finding = {}, f"The vendor could not be searched for its key ({error})."
-            else:
-                finding = "The vendor's search does not find its key."
-                if nothing_left:
-                    absent += [by_key[key] for key in asked if key not in ids]
+            ids: dict[str, Created] = {}
+            finding = "The vendor could not be searched for its key: the searches before it failed."
+            if failures < FAILED_SEARCHES_BEFORE_GIVING_UP:
+                try:
+                    ids, nothing_left = await self._search(asked)
+                except LeenError as error:
+                    failures += 1
+                    finding = f"The vendor could not be searched for its key ({error})."
+                else:
+                    failures = 0
+                    finding = "The vendor's search does not find its key."
+                    absent += [by_key[key] for key in asked if nothing_left and key not in ids]
             found |= {by_key[key].row.index: ids[key] for key in ids}
             for key in asked:
                 by_key[key].findings = f"{by_key[key].findings} {finding}".strip()
@@ -237,6 +252,17 @@ def _in_jql(key: str) -> str:
     # A phrase inside of a JQL string: the inner quotes and every backslash are escaped.
     phrase = key.replace("\\", "\\\\").replace('"', '\\"')
     return f'\\"{phrase}\\"'
+
+
+def _last_text(description: Any) -> str:
+    """Return a description that is a text, or the last text of one in Atlassian's document format (nested nodes)."""
+    if isinstance(description, str):
+        return description
+    if not isinstance(description, dict):
+        return ""
+    nodes = description.get("content")
+    texts = (_last_text(node) for node in reversed(nodes if isinstance(nodes, list) else []))
+    return _text(description.get("text")) or next((text for text in texts if text.strip()), "")
 
 
 def _text(value: Any) -> str | None:

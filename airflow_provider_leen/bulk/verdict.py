@@ -34,7 +34,7 @@ def final_error(
     :param max_failures: the most failures allowed; None for no such limit.
     :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
     """
-    if isinstance(halted, LeenLedgerError) and not summary["unsent"] and not summary["unknown"]:
+    if isinstance(halted, LeenLedgerError | LeenStoppedError) and not summary["unsent"] and not summary["unknown"]:
         # Every ticket's fate is known and told: failing now would only make a retry doubt it.
         halted = None
     if isinstance(halted, _FIRST):

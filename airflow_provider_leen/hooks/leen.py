@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -90,11 +91,14 @@ class LeenHook(BaseHook):
 
         connection = self.get_connection(self.leen_conn_id)
         try:
-            extra = connection.extra_dejson
+            # Not extra_dejson: it takes an extra that is no JSON for none.
+            extra = json.loads(connection.extra or "{}")
         except ValueError:
             extra = None
         if not isinstance(extra, Mapping):
-            raise LeenConfigError(f"The extra of the connection {self.leen_conn_id!r} is no JSON object.")
+            raise LeenConfigError(
+                f'The extra of connection {self.leen_conn_id!r} is no JSON object: write one like {{"timeout": 60}}.'
+            )
         return read_settings(
             host=_url(connection.host, connection.port, connection.schema),
             login=connection.login,
@@ -220,7 +224,9 @@ class LeenHook(BaseHook):
 
 def _url(host: str | None, port: int | None, schema: str | None) -> str | None:
     """Put a URL together again: a connection given as a URI, unlike the form, has it in parts."""
-    if not host:
-        return host
-    url = host if "://" in host else f"https://{host}"
-    return url + (f":{port}" if port else "") + (f"/{schema.strip('/')}" if schema else "")
+    if not host or not host.strip():
+        return None
+    scheme, _, rest = host.strip().rpartition("://")
+    place, slash, path = rest.partition("/")
+    url = f"{scheme or 'https'}://{place}{f':{port}' if port else ''}{slash}{path}"
+    return f"{url.rstrip('/')}/{schema.strip('/')}" if schema else url

@@ -178,6 +178,10 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
                 return tickets.read_json(file.read()) if path.endswith(".json") else tickets.read_lines(file)
         except FileNotFoundError:
             problem = "there is no such file"
+        except IsADirectoryError:
+            problem = "it is a folder"
+        except PermissionError:
+            problem = "the worker may not read it"
         except UnicodeDecodeError:
             problem = "the file is not in UTF-8"
         raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Sequence
 
@@ -63,7 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             faults=faults,
         )
     except (OSError, OverflowError) as error:
-        return _fail(f"Can't listen on {options.host}:{options.port}: {error}. Try another --port.")
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        return _fail(f"Can't listen on {options.host}:{options.port}: {reason}. Try another --port.")
+    except sqlite3.Error as error:
+        return _fail(f"Can't use the file {options.db}: {error}.")
     with server:
         print(f"Leen sandbox: {server.base_url} (tickets: {server.url}/). Stop it with Ctrl-C.")
         print(f"export AIRFLOW_CONN_LEEN_DEFAULT='{server.airflow_conn}'", flush=True)

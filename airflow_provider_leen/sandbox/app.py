@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from airflow_provider_leen.sandbox import jira
 from airflow_provider_leen.sandbox.jql import JQLError, compile_jql
@@ -66,6 +67,7 @@ def create_app(store: Store, *, api_key: str) -> FastAPI:
     app = FastAPI(title="Leen sandbox", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_exception_handler(APIError, _api_error)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(400, _unreadable)
 
     def authenticated(
         x_api_key: Annotated[str | None, Header()] = None, x_connection_id: Annotated[str | None, Header()] = None
@@ -273,6 +275,13 @@ class _Page:
 async def _api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, APIError)
     return JSONResponse(error.content, status_code=error.status)
+
+
+async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's 400 for a body that is not even text; Leen's document knows only 422."""
+    assert isinstance(error, HTTPException)
+    message = f"The request is not well-formed: {error.detail}"
+    return JSONResponse(error_body("validation_error", "VALIDATION_ERROR", message), status_code=422)
 
 
 async def _malformed(request: Request, error: Exception) -> JSONResponse:

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
-from airflow_provider_leen.sandbox.records import held_ticket
 from airflow_provider_leen.sandbox.recorder import Recorder
+from airflow_provider_leen.sandbox.records import held_ticket
 from airflow_provider_leen.sandbox.store import Store
 
 

@@ -176,9 +176,7 @@ def _find_type(ticket: TicketBody, project: Project) -> str:
     for type_id, name in ISSUE_TYPES.items():
         if name == ticket.type:
             return type_id
-    raise Refused(
-        f"Project {project.key} has no issue type '{ticket.type}'; it has {', '.join(ISSUE_TYPES.values())}."
-    )
+    raise Refused(f"Project {project.key} has no issue type '{ticket.type}'; it has {', '.join(ISSUE_TYPES.values())}.")
 
 
 def find_priority(priority: str | None) -> str:

@@ -63,13 +63,14 @@ _HEAD = "<tr><th>Key</th><th>Title</th><th>Type</th><th>Priority</th><th>Created
 
 def _row(ticket: Mapping[str, Any]) -> str:
     created = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ticket["created"]))
+    in_leen = "known" if ticket["in_leen"] else "not synced"
     description = ticket["description"]
     more = f"<details><summary>Description</summary><pre>{escape(description)}</pre></details>" if description else ""
     return (
         f'<tr><td class="key">{escape(ticket["vendor_ticket_id"])}</td>'
         f'<td class="name">{escape(ticket["name"])}{more}</td>'
         f'<td class="fixed">{escape(ticket["type"])}</td><td class="fixed">{escape(ticket["priority"])}</td>'
-        f'<td class="fixed">{created} UTC</td><td class="fixed">{"known" if ticket["in_leen"] else "not synced"}</td></tr>'
+        f'<td class="fixed">{created} UTC</td><td class="fixed">{in_leen}</td></tr>'
     )
 
 

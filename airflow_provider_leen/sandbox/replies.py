@@ -71,7 +71,7 @@ def _headers(rule: FaultRule, now: float) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def garble(rule: FaultRule, reply: Reply) -> Reply:
-    """The true reply to a bulk call, made unusable in the way of ``garbage``, ``short``, ``wrong_index``, ``one_based``.
+    """The true reply to a bulk call, spoilt by ``garbage``, ``short``, ``wrong_index`` or ``one_based``.
 
     A reply without results is left as it is.
     """
@@ -86,7 +86,7 @@ def garble(rule: FaultRule, reply: Reply) -> Reply:
     elif rule.kind == "wrong_index":
         for result in results:
             result["request_index"] = len(results) - 1 - result["request_index"] if len(results) > 1 else 2
-    elif rule.kind == "one_based":
+    else:
         for result in results:
             result["request_index"] += 1
     return Reply.json(reply.status, content)

@@ -11,26 +11,28 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+# The limit is no limit: with any constraint at all, pydantic refuses half a surrogate pair, which is no text.
+Text = Annotated[str, Field(min_length=0)]
 UUIDText = Annotated[str, Field(pattern=UUID_PATTERN)]
 
 
 class TicketBody(BaseModel):
     """A ticket to be created (Leen's ``ITSMTicketCreateRequestModel``)."""
 
-    name: str
+    name: Text
     project_id: UUIDText | None = None
-    project_vendor_id: str | None = None
-    type: str | None = None
-    type_vendor_id: str | None = None
-    type_id: str | None = None
-    description: str | None = None
-    status: str | None = None
-    priority: str | None = None
+    project_vendor_id: Text | None = None
+    type: Text | None = None
+    type_vendor_id: Text | None = None
+    type_id: Text | None = None
+    description: Text | None = None
+    status: Text | None = None
+    priority: Text | None = None
     assigned_user_id: UUIDText | None = None
-    assigned_user_vendor_id: str | None = None
+    assigned_user_vendor_id: Text | None = None
     parent_ticket_id: UUIDText | None = None
-    parent_ticket_vendor_id: str | None = None
-    identifier: str | None = None
+    parent_ticket_vendor_id: Text | None = None
+    identifier: Text | None = None
 
     @property
     def vendor_type(self) -> str | None:
@@ -47,9 +49,9 @@ class BulkBody(BaseModel):
 class TicketPatch(BaseModel):
     """The fields of a ticket that can be changed; what is left out stays."""
 
-    name: str | None = None
-    description: str | None = None
-    status: str | None = None
-    priority: str | None = None
+    name: Text | None = None
+    description: Text | None = None
+    status: Text | None = None
+    priority: Text | None = None
     assigned_user_id: UUIDText | None = None
-    assigned_user_vendor_id: str | None = None
+    assigned_user_vendor_id: Text | None = None

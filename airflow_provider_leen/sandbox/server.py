@@ -40,6 +40,7 @@ class SandboxServer:
     :param sync_after: seconds until Leen knows a ticket created with vendor ids; None (default) for never.
     :param faults: rules in force from the start.
     :raises OSError: the port is in use.
+    :raises sqlite3.Error: the file can't be used.
     """
 
     connection_id = CONNECTION_ID
@@ -67,7 +68,11 @@ class SandboxServer:
         self._socket = socket.create_server((host, port), backlog=1024)
         self._host = host
         self._port: int = self._socket.getsockname()[1]
-        self._store = Store(db, sync_after=sync_after, search_lag=search_lag)
+        try:
+            self._store = Store(db, sync_after=sync_after, search_lag=search_lag)
+        except BaseException:
+            self._socket.close()
+            raise
         app = create_app(self._store, api_key=api_key)
         add_control_routes(app, self._store, self._faults, self._recorder)
         add_page(app, self._store)
@@ -168,7 +173,7 @@ class _Server(uvicorn.Server):
         # A client that keeps a connection open between two tries must not find it closed under its hands.
         super().__init__(
             uvicorn.Config(
-                gate,  # type: ignore[arg-type]  # uvicorn wants its own names for ASGI's types
+                gate,
                 log_config=None,
                 log_level="error",
                 access_log=False,

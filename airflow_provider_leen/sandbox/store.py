@@ -46,11 +46,6 @@ CREATE TABLE IF NOT EXISTS tickets (
 CREATE UNIQUE INDEX IF NOT EXISTS by_key ON tickets (connection_id, project_key, number);
 CREATE INDEX IF NOT EXISTS by_identifier ON tickets (connection_id, identifier);
 """
-_COLUMNS = (
-    "connection_id project_key number vendor_key ticket_id identifier name description type_id status priority "
-    "assignee_id parent created updated persisted synced_at name_words description_words"
-).split()
-_INSERT = f"INSERT INTO tickets ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 FIRST_NUMBER = 101
 _WORD = re.compile(r"\w+")
@@ -114,7 +109,7 @@ class Store:
         """
         now = self._clock()
         created: list[Created] = []
-        rows: list[tuple[Any, ...]] = []
+        rows: list[dict[str, Any]] = []
         with self._lock, self._db:
             numbers: dict[str, int] = {}
             for body, accepted in tickets:
@@ -127,13 +122,32 @@ class Store:
                 key = f"{project}-{number}"
                 created.append(Created(ticket_id, key, identifier))
                 rows.append(
-                    (connection_id, project, number, key, ticket_id, identifier, body.name, body.description)
-                    + (accepted.type_id, "TODO", accepted.priority)
-                    + (accepted.assignee and accepted.assignee.id, accepted.parent, now, now)
-                    + (persisted, now if persisted else self._sync_time(now))
-                    + (words(body.name), words(body.description or ""))
+                    {
+                        "connection_id": connection_id,
+                        "project_key": project,
+                        "number": number,
+                        "vendor_key": key,
+                        "ticket_id": ticket_id,
+                        "identifier": identifier,
+                        "name": body.name,
+                        "description": body.description,
+                        "type_id": accepted.type_id,
+                        "status": "TODO",
+                        "priority": accepted.priority,
+                        "assignee_id": accepted.assignee and accepted.assignee.id,
+                        "parent": accepted.parent,
+                        "created": now,
+                        "updated": now,
+                        "persisted": persisted,
+                        "synced_at": now if persisted else self._sync_time(now),
+                        "name_words": words(body.name),
+                        "description_words": words(body.description or ""),
+                    }
                 )
-            self._db.executemany(_INSERT, rows)
+            if rows:
+                columns = rows[0].keys()
+                values = ", ".join(f":{column}" for column in columns)
+                self._db.executemany(f"INSERT INTO tickets ({', '.join(columns)}) VALUES ({values})", rows)
         return created
 
     def _next_number(self, connection_id: str, project: str) -> int:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.contract.validate import request_problems
 from tests.operators.dags import Connect, connection
 
 
@@ -16,3 +18,12 @@ def connect(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Connect:
         monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", connection(sandbox, **fields))
 
     return connect
+
+
+@pytest.fixture(autouse=True)
+def _requests_keep_to_the_contract(sandbox: SandboxServer) -> Iterator[None]:
+    """Whatever a test makes the operator send is what the endpoint's document allows."""
+    yield
+    for request in sandbox.requests:
+        if request.is_bulk:
+            assert request_problems(request.body, request.headers) == []

@@ -31,13 +31,13 @@ def bulk_dag(given: Any = None, *, native: bool = False, **arguments: Any) -> DA
 
 
 def create(given: Any = None, **arguments: Any) -> LeenBulkCreateTicketsOperator:
-    arguments = {
+    usual: dict[str, Any] = {
         "task_id": "create",
         "ticket_defaults": DEFAULTS,
         "max_concurrent_batches": 1,
         "retry_delay": timedelta(0),
-    } | arguments
-    return LeenBulkCreateTicketsOperator(tickets=given, **arguments)
+    }
+    return LeenBulkCreateTicketsOperator(tickets=given, **usual | arguments)
 
 
 def connection(sandbox: SandboxServer, *, extra: dict[str, Any] | None = None, **fields: Any) -> str:
@@ -47,7 +47,7 @@ def connection(sandbox: SandboxServer, *, extra: dict[str, Any] | None = None, *
 
 def counts(summary: Summary) -> dict[str, int]:
     """How many tickets have which status, those that none has left out; the summary's own counts must agree."""
-    counted = Counter(result["status"] for result in summary["results"])
+    counted = Counter[str](result["status"] for result in summary["results"])
     assert dict(counted) == {status: summary[status] for status in STATUSES if summary[status]}
     assert summary["total"] == len(summary["results"]) == summary["succeeded"] + summary["failed"]
     return dict(counted)

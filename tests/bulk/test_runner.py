@@ -1,0 +1,525 @@
+"""One list over several tries: taking over, settling, sending again, stopping, and a ledger that breaks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.api.errors import LeenLedgerError, LeenServerError, LeenStoppedError
+from airflow_provider_leen.bulk import sender, settle
+from airflow_provider_leen.bulk.ledger import MemoryLedger
+from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.bulk.summary import summarise
+from airflow_provider_leen.bulk.verdict import final_error
+from airflow_provider_leen.sandbox.recorder import RecordedRequest
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.bulk.runs import UUID, VENDOR, Store, run_try, tickets, until
+
+
+def sent(request: RecordedRequest) -> set[str]:
+    """The identifiers of the tickets that a bulk call carries."""
+    return {ticket["identifier"] for ticket in request.body["tickets"]}
+
+
+def bulk_calls(sandbox: SandboxServer) -> list[RecordedRequest]:
+    return [request for request in sandbox.requests if request.is_bulk]
+
+
+def searches(sandbox: SandboxServer) -> int:
+    return sandbox.count("GET", "/v1/itsm/passthrough/tickets/search")
+
+
+def look_ups(sandbox: SandboxServer) -> int:
+    return sandbox.count("GET", "/v1/itsm/tickets/by-identifier/")
+
+
+def none_is_double(sandbox: SandboxServer) -> bool:
+    return sandbox.duplicates() == {"by_identifier": [], "by_content": []}
+
+
+def ids_by_name(sandbox: SandboxServer) -> dict[str, str]:
+    return {ticket["name"]: ticket["vendor_ticket_id"] for ticket in sandbox.tickets()}
+
+
+# The ledger, written
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_no_ticket_leaves_before_it_is_on_record_and_a_batch_costs_one_write(
+    sandbox: SandboxServer, at_once: int
+) -> None:
+    store = Store()
+    ended = run_try(sandbox, store, tickets(400), max_concurrent_batches=at_once)
+    assert ended.counts == {"created": 400}
+    for call in bulk_calls(sandbox):
+        assert sent(call) <= store.on_record_by(call.started)
+    batches = len(bulk_calls(sandbox))
+    assert batches == 40
+    # The last results have no intents to go with.
+    assert batches - at_once <= store.writes <= batches + at_once + 1
+    assert store.threads == {"ledger_0"}
+
+
+def test_at_the_end_all_results_are_on_record_so_that_the_next_try_asks_nobody_anything(sandbox: SandboxServer) -> None:
+    store = Store()
+    first = run_try(sandbox, store, tickets(25), max_concurrent_batches=2)
+    calls = sandbox.count()
+    again = run_try(sandbox, store, tickets(25))
+    assert sandbox.count() == calls
+    assert again.results == first.results
+
+
+# Taking over
+
+
+def test_a_later_try_sends_what_is_left_and_its_results_cover_all_rows_in_order(
+    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    store = Store()
+    given = [*tickets(20), {"no name": "x"}, {"name": "y" * 300}, {"name": "last"}]
+    sandbox.inject("status", status=409, nth=2)
+    first = run_try(sandbox, store, given)
+    assert first.counts == {"created": 10, "unsent": 12, "invalid": 1}
+    second = run_try(sandbox, store, given)
+    assert second.counts == {"created": 21, "rejected": 1, "invalid": 1}
+    assert [result["request_index"] for result in second.results] == list(range(23))
+    assert [result["name"] for result in second.results[:20]] == [ticket["name"] for ticket in given[:20]]
+    assert second.results[:10] == first.results[:10]
+    assert "10 of 23 tickets were created by an earlier try and are taken over" in caplog.text
+    assert [len(call.body["tickets"]) for call in bulk_calls(sandbox)] == [10, 10, 10, 2]
+    # Rejected and invalid tickets are tried again, and no others.
+    third = run_try(sandbox, store, given)
+    assert third.results == second.results
+    assert [call.ticket_names for call in bulk_calls(sandbox)][4:] == [["y" * 300]]
+    assert none_is_double(sandbox)
+
+
+def test_a_list_that_has_changed_sends_what_is_new_only(sandbox: SandboxServer) -> None:
+    store = Store()
+    run_try(sandbox, store, tickets(6))
+    changed = [{"name": "new"}, *reversed(tickets(6)[2:]), {"name": "finding 2"}]
+    ended = run_try(sandbox, store, changed)
+    assert ended.counts == {"created": 6}
+    # The second "finding 2" equals the first, and is a ticket of its own.
+    assert [call.ticket_names for call in bulk_calls(sandbox)][1:] == [["new", "finding 2"]]
+    assert Counter(ticket["name"] for ticket in sandbox.tickets())["finding 2"] == 2
+
+
+def test_defaults_that_were_mended_send_only_what_was_refused(sandbox: SandboxServer) -> None:
+    store = Store()
+    given = [{"name": "good", "type": "Bug"}, {"name": "bad"}]
+    first = run_try(sandbox, store, given, defaults={"project_vendor_id": "SEC", "type": "Tsak"})
+    assert first.counts == {"created": 1, "rejected": 1}
+    second = run_try(sandbox, store, given, defaults={"project_vendor_id": "SEC", "type": "Task", "priority": "HIGH"})
+    assert second.counts == {"created": 2}
+    assert [call.ticket_names for call in bulk_calls(sandbox)] == [["good", "bad"], ["bad"]]
+
+
+def test_another_project_is_another_ticket(sandbox: SandboxServer) -> None:
+    store = Store()
+    run_try(sandbox, store, tickets(1))
+    run_try(sandbox, store, tickets(1), defaults=VENDOR | {"project_vendor_id": "APP"})
+    assert [ticket["project"] for ticket in sandbox.tickets()] == ["SEC", "APP"]
+
+
+# Settling: tickets that carry their key
+
+
+@pytest.mark.parametrize("defaults", [VENDOR, UUID], ids=["vendor ids", "UUIDs"])
+def test_with_embedded_keys_what_was_made_is_found_and_what_was_not_is_made(
+    sandbox: SandboxServer, defaults: dict[str, str]
+) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    sandbox.inject("lost", nth=2)
+    ended = run_try(sandbox, Store(), tickets(30), defaults=defaults, embedded=True)
+    assert ended.counts == {"created": 30}
+    assert {result["name"]: result["vendor_ticket_id"] for result in ended.results} == ids_by_name(sandbox)
+    assert len(bulk_calls(sandbox)) == 4
+    assert none_is_double(sandbox)
+
+
+def test_absence_is_believed_only_when_the_original_request_can_have_no_effect_any_more(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", nth=1)
+    ended = run_try(sandbox, Store(), tickets(3), embedded=True)
+    assert ended.counts == {"created": 3}
+    lost, again = bulk_calls(sandbox)
+    assert again.started >= lost.started - 0.05 + 2 * 0.3 + 0.2
+    assert sent(lost) == sent(again)
+    # One at once, and the last one.
+    assert searches(sandbox) == 2
+
+
+def test_a_ticket_that_the_search_finds_late_is_not_made_twice() -> None:
+    with SandboxServer(search_lag=0.5) as sandbox:
+        sandbox.inject("lost", nth=1, commit=True)
+        ended = run_try(sandbox, Store(), tickets(3), embedded=True)
+        assert ended.counts == {"created": 3}
+        assert len(bulk_calls(sandbox)) == 1
+        assert searches(sandbox) == 2
+        assert len(sandbox.tickets()) == 3
+
+
+def test_a_request_that_outlasts_the_timeout_is_not_made_twice(sandbox: SandboxServer) -> None:
+    sandbox.inject("latency", nth=1, seconds=0.5)
+    ended = run_try(sandbox, Store(), tickets(3), embedded=True)
+    assert ended.counts == {"created": 3}
+    assert len(bulk_calls(sandbox)) == 1
+    assert len(sandbox.tickets()) == 3
+
+
+def test_what_is_lost_again_when_it_is_sent_again_stays_unknown_until_the_next_try(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=(1, 2))
+    first = run_try(sandbox, store, tickets(3), embedded=True)
+    assert first.counts == {"unknown": 3}
+    second = run_try(sandbox, store, tickets(3), embedded=True)
+    assert second.counts == {"created": 3}
+    assert len(bulk_calls(sandbox)) == 3
+    assert none_is_double(sandbox)
+
+
+def test_a_search_that_is_refused_leaves_tickets_unknown_and_sends_none_again(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", nth=1)
+    sandbox.inject("status", status=404, body="detail_text", message="Not Found", method="GET", path="/v1/itsm")
+    ended = run_try(sandbox, Store(), tickets(3), embedded=True)
+    assert ended.counts == {"unknown": 3}
+    assert len(bulk_calls(sandbox)) == 1
+    assert all("The vendor could not be searched" in str(result["error"]) for result in ended.results)
+
+
+# Settling: tickets that don't
+
+
+def test_without_embedded_keys_leen_is_asked_and_what_it_does_not_know_stays_unknown_at_once(
+    sandbox: SandboxServer,
+) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    given = [{"name": "in leen", **UUID}, {"name": "in the vendor only", **VENDOR}]
+    started = time.monotonic()
+    ended = run_try(sandbox, Store(), given, defaults={}, settings={"settle_time": 60.0})
+    assert time.monotonic() - started < 10
+    known, unknown = ended.results
+    assert known["status"] == "created"
+    assert known["vendor_ticket_id"] == ids_by_name(sandbox)["in leen"]
+    assert known["ticket_id"] == sandbox.tickets()[0]["ticket_id"]
+    assert unknown["status"] == "unknown"
+    assert "its reply was lost" in str(unknown["error"])
+    assert "Looked up: Leen does not know its identifier, which proves nothing" in str(unknown["error"])
+    assert (len(bulk_calls(sandbox)), look_ups(sandbox), searches(sandbox)) == (1, 2, 0)
+
+
+def test_what_a_look_up_found_is_on_record_for_the_next_try(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=1, commit=True)
+    first = run_try(sandbox, store, tickets(3), defaults=UUID)
+    calls = sandbox.count()
+    second = run_try(sandbox, store, tickets(3), defaults=UUID)
+    assert first.results == second.results
+    assert sandbox.count() == calls
+
+
+def test_yesterdays_ticket_with_the_same_identifier_is_not_taken_for_todays(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "CLOCK_SKEW", 0.0)
+    given = [{"name": "finding", "identifier": "CVE-2026-1"}]
+    run_try(sandbox, Store(), given, defaults=UUID)
+    sandbox.inject("lost")
+    ended = run_try(sandbox, Store(), given, defaults=UUID)
+    assert ended.counts == {"unknown": 1}
+    assert "nothing shows that it is of this run" in str(ended.results[0]["error"])
+
+
+def test_todays_ticket_with_an_identifier_of_the_users_own_is_found(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    given = [{"name": "finding", "identifier": "CVE-2026-1"}]
+    assert run_try(sandbox, Store(), given, defaults=UUID).counts == {"created": 1}
+
+
+def test_fail_never_asks(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    ended = run_try(sandbox, Store(), tickets(3), defaults=UUID, on_unknown="fail", embedded=True)
+    assert ended.counts == {"unknown": 3}
+    assert sandbox.count() == 1
+
+
+def test_resend_asks_then_sends_again_what_was_not_found(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    given = [{"name": "in leen", **UUID}, {"name": "in the vendor only", **VENDOR}]
+    ended = run_try(sandbox, Store(), given, defaults={}, on_unknown="resend")
+    assert ended.counts == {"created": 2}
+    both, again = (call.ticket_names for call in bulk_calls(sandbox))
+    assert both == ["in leen", "in the vendor only"]
+    assert again == ["in the vendor only"]
+    # As the docs say, this may create a ticket twice.
+    assert Counter(ticket["name"] for ticket in sandbox.tickets()) == {"in leen": 1, "in the vendor only": 2}
+
+
+def test_resend_settles_what_an_earlier_try_left_unknown(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=1)
+    assert run_try(sandbox, store, tickets(3)).counts == {"unknown": 3}
+    assert run_try(sandbox, store, tickets(3)).counts == {"unknown": 3}
+    assert len(bulk_calls(sandbox)) == 1
+    assert run_try(sandbox, store, tickets(3), on_unknown="resend").counts == {"created": 3}
+    assert len(sandbox.tickets()) == 3
+
+
+def test_what_resend_could_not_send_again_is_as_unknown_as_before(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=1, commit=True)
+    run_try(sandbox, store, tickets(3), on_unknown="fail")
+    sandbox.inject("status", status=429, retry_after=60, nth=1)
+    assert run_try(sandbox, store, tickets(3), on_unknown="resend").counts == {"unknown": 3}
+
+
+def test_where_leen_is_broken_nothing_is_sent_again_in_this_try(sandbox: SandboxServer) -> None:
+    sandbox.inject("status", status=503, times=3)
+    ended = run_try(sandbox, Store(), tickets(50), embedded=True)
+    assert ended.counts == {"unknown": 30, "unsent": 20}
+    assert isinstance(ended.error, LeenServerError)
+    assert len(bulk_calls(sandbox)) == 3
+    assert searches(sandbox) == 1
+
+
+# Memory
+
+
+def test_a_first_try_without_a_memory_works_as_ever(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    assert run_try(sandbox, MemoryLedger(), tickets(30), embedded=True).counts == {"created": 30}
+    assert len(sandbox.tickets()) == 30
+
+
+def test_a_second_try_without_a_memory_takes_every_ticket_for_sent_and_names_the_way_out(
+    sandbox: SandboxServer,
+) -> None:
+    run_started = time.time()
+    run_try(sandbox, MemoryLedger(), tickets(3), defaults=UUID)
+    second = run_try(sandbox, MemoryLedger(), tickets(4), defaults=UUID, earlier_try_since=run_started)
+    assert second.counts == {"created": 3, "unknown": 1}
+    assert "Set ledger_path" in str(second.results[3]["error"])
+    assert len(bulk_calls(sandbox)) == 1
+
+
+def test_a_second_try_without_a_memory_and_with_embedded_keys_makes_what_is_missing(sandbox: SandboxServer) -> None:
+    run_try(sandbox, MemoryLedger(), tickets(3), embedded=True)
+    started = time.time()
+    second = run_try(sandbox, MemoryLedger(), tickets(4), embedded=True, earlier_try_since=started - 60)
+    assert second.counts == {"created": 4}
+    assert [call.ticket_names for call in bulk_calls(sandbox)][1:] == [["finding 3"]]
+    # Nobody knows when the earlier try sent it: it may have been just now.
+    assert bulk_calls(sandbox)[1].started >= started + 2 * 0.3 + 0.2
+
+
+def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the_run_started(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "CLOCK_SKEW", 0.0)
+    given = [{"name": "finding", "identifier": "CVE-2026-1"}]
+    before = time.time()
+    run_try(sandbox, MemoryLedger(), given, defaults=UUID)
+    after = time.time()
+    found = run_try(sandbox, MemoryLedger(), given, defaults=UUID, earlier_try_since=before)
+    assert found.counts == {"created": 1}
+    of_another_run = run_try(sandbox, MemoryLedger(), given, defaults=UUID, earlier_try_since=after)
+    assert of_another_run.counts == {"unknown": 1}
+
+
+def test_a_store_that_was_emptied_counts_as_memory(sandbox: SandboxServer) -> None:
+    ended = run_try(sandbox, Store(), tickets(3), earlier_try_since=time.time())
+    assert ended.counts == {"unknown": 3}
+    assert bulk_calls(sandbox) == []
+
+
+def test_a_store_that_is_not_empty_is_believed(sandbox: SandboxServer) -> None:
+    store = Store()
+    run_try(sandbox, store, tickets(3))
+    assert run_try(sandbox, store, tickets(4), earlier_try_since=time.time()).counts == {"created": 4}
+
+
+# A ledger that breaks
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("broken_from", range(1, 9))
+def test_wherever_the_ledger_breaks_no_further_ticket_leaves_and_none_is_lost_or_doubled(
+    sandbox: SandboxServer, broken_from: int, at_once: int
+) -> None:
+    store = Store(broken_from=broken_from)
+    sandbox.inject("latency", seconds=0.02)
+    first = run_try(sandbox, store, tickets(70), max_concurrent_batches=at_once)
+    # What was in flight is told, and only what left is in the tracker.
+    assert first.counts.get("created", 0) == len(sandbox.tickets())
+    assert first.counts.keys() <= {"created", "unsent"}
+    for call in bulk_calls(sandbox):
+        assert sent(call) <= store.on_record_by(call.started)
+    if first.counts.get("unsent"):
+        assert isinstance(first.error, LeenLedgerError)
+        assert "no route to the store" in str(first.error)
+    store.broken_from = None
+    second = run_try(sandbox, store, tickets(70), embedded=False)
+    assert second.counts.get("created", 0) + second.counts.get("unknown", 0) == 70
+    in_tracker = {ticket["identifier"] for ticket in sandbox.tickets()}
+    not_in_tracker = {result["identifier"] for result in second.results} - in_tracker
+    assert none_is_double(sandbox)
+    # What was on record as about to leave can't be told from what left.
+    assert not_in_tracker <= {result["identifier"] for result in second.results if result["status"] == "unknown"}
+
+
+def test_a_ledger_that_cant_be_read_sends_nothing_and_does_not_call_tickets_unsent(sandbox: SandboxServer) -> None:
+    store = Store()
+    run_try(sandbox, store, tickets(3))
+    store.can_be_read = False
+    ended = run_try(sandbox, store, [*tickets(3), {"name": ""}])
+    assert isinstance(ended.error, LeenLedgerError)
+    # They may be fed to another operator as tickets that surely don't exist.
+    assert ended.counts == {"unknown": 3, "invalid": 1}
+    assert "what earlier tries sent could not be read" in str(ended.results[0]["error"])
+    assert sandbox.count() == 1
+
+
+def test_a_ledger_of_another_release_is_refused_before_anything_is_sent(sandbox: SandboxServer) -> None:
+    store = Store(values=[{"v": 2, "tickets": {}}])
+    ended = run_try(sandbox, store, tickets(3))
+    assert "another release" in str(ended.error)
+    assert sandbox.count() == 0
+    assert store.writes == 0
+
+
+def test_a_ledger_that_breaks_at_the_very_end_does_not_sink_a_finished_run(sandbox: SandboxServer) -> None:
+    ended = run_try(sandbox, Store(broken_from=2), tickets(5))
+    assert ended.counts == {"created": 5}
+    assert final_error(summarise(ended.results), ended.error, 0, None) is None
+
+
+# Stopping
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> float:
+    grace = 0.2
+    monkeypatch.setattr(sender, "STOP_GRACE", grace)
+    return grace
+
+
+def stop_when(condition: Callable[[], Any]) -> Callable[[BulkRun], Any]:
+    def meanwhile(run: BulkRun) -> None:
+        until(condition)
+        asked = run.stop("The task was stopped.")
+        if asked is not None:
+            asked.result(timeout=10)
+
+    return meanwhile
+
+
+def test_a_stop_lets_batches_in_flight_end_and_none_follows(sandbox: SandboxServer) -> None:
+    sandbox.inject("latency", seconds=0.1)
+    store = Store()
+    first = run_try(
+        sandbox,
+        store,
+        tickets(100),
+        max_concurrent_batches=2,
+        meanwhile=stop_when(lambda: len(bulk_calls(sandbox)) == 2),
+    )
+    assert first.counts == {"created": 20, "unsent": 80}
+    assert isinstance(first.error, LeenStoppedError)
+    assert len(bulk_calls(sandbox)) == 2
+    # The batch after those was prepared; it is on record as not sent after all.
+    second = run_try(sandbox, store, tickets(100), max_concurrent_batches=4)
+    assert second.counts == {"created": 100}
+    assert look_ups(sandbox) == searches(sandbox) == 0
+    assert none_is_double(sandbox)
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_what_does_not_end_within_the_grace_is_left_as_sent_without_an_answer(
+    sandbox: SandboxServer, short_grace: float, commit: bool
+) -> None:
+    sandbox.inject("stall", commit=commit, nth=2)
+    stopped_at: list[float] = []
+
+    def second_call_has_left() -> bool:
+        stopped_at[:] = [time.monotonic()]
+        return len(bulk_calls(sandbox)) == 2
+
+    store = Store()
+    patient = {"timeout": 30.0}
+    meanwhile = stop_when(second_call_has_left)
+    first = run_try(sandbox, store, tickets(40), settings=patient, meanwhile=meanwhile, embedded=True)
+    assert time.monotonic() - stopped_at[0] < short_grace + 1
+    assert first.counts == {"created": 10, "unknown": 10, "unsent": 20}
+    assert first.results[10]["error"] == "The task was stopped before Leen answered."
+    assert searches(sandbox) == look_ups(sandbox) == 0
+    second = run_try(sandbox, store, tickets(40), embedded=True)
+    assert second.counts == {"created": 40}
+    assert {result["name"]: result["vendor_ticket_id"] for result in second.results} == ids_by_name(sandbox)
+    assert none_is_double(sandbox)
+
+
+def test_batches_in_flight_are_waited_for_three_seconds_at_the_most(sandbox: SandboxServer) -> None:
+    sandbox.inject("stall")
+    stopped_at: list[float] = []
+
+    def call_has_left() -> bool:
+        stopped_at[:] = [time.monotonic()]
+        return bool(bulk_calls(sandbox))
+
+    ended = run_try(sandbox, Store(), tickets(5), settings={"timeout": 30.0}, meanwhile=stop_when(call_has_left))
+    assert ended.counts == {"unknown": 5}
+    # Airflow kills about five seconds after it has asked to stop.
+    assert 2.5 < time.monotonic() - stopped_at[0] < 3.5
+
+
+def test_a_stop_before_the_run_has_begun_is_not_forgotten_and_what_earlier_tries_did_is_told(
+    sandbox: SandboxServer,
+) -> None:
+    store = Store()
+    run_try(sandbox, store, tickets(3))
+    ended = run_try(sandbox, store, tickets(5), before=lambda run: run.stop("The task was stopped."))
+    assert ended.counts == {"created": 3, "unsent": 2}
+    assert isinstance(ended.error, LeenStoppedError)
+    assert len(bulk_calls(sandbox)) == 1
+
+
+def test_a_stop_ends_the_wait_for_the_last_search(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", nth=1)
+    started = time.monotonic()
+    ended = run_try(
+        sandbox,
+        Store(),
+        tickets(3),
+        embedded=True,
+        settings={"settle_time": 600.0},
+        meanwhile=stop_when(lambda: searches(sandbox) == 1),
+    )
+    assert time.monotonic() - started < 5
+    assert ended.counts == {"unknown": 3}
+    assert isinstance(ended.error, LeenStoppedError)
+    assert str(ended.error) == "The task was stopped."
+
+
+def test_a_stop_gives_what_is_sent_again_its_grace_too(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=(1, 2))
+    assert run_try(sandbox, store, tickets(20), on_unknown="fail").counts == {"unknown": 20}
+    sandbox.end_faults()
+    sandbox.inject("latency", seconds=0.15)
+    ended = run_try(
+        sandbox, store, tickets(20), on_unknown="resend", meanwhile=stop_when(lambda: len(bulk_calls(sandbox)) == 3)
+    )
+    assert ended.counts == {"created": 10, "unknown": 10}
+    assert len(bulk_calls(sandbox)) == 3
+
+
+def test_a_stop_after_the_end_is_of_no_consequence(sandbox: SandboxServer) -> None:
+    kept: list[BulkRun] = []
+    ended = run_try(sandbox, Store(), tickets(3), meanwhile=kept.append)
+    assert kept[0].stop("The task was stopped.") is None
+    assert ended.counts == {"created": 3}

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
+
+
+def in_time(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 5))
+
+
+class Batches:
+    """Batches that go through a throttle; each ends when it is told to."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        self.throttle = throttle
+        self.admitted: list[float] = []
+        self.ends: list[asyncio.Event] = []
+        self.turned_away = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, count: int) -> None:
+        self._tasks += [asyncio.create_task(self._batch()) for _ in range(count)]
+
+    async def _batch(self) -> None:
+        try:
+            async with self.throttle.slot() as admitted_at:
+                self.admitted.append(admitted_at)
+                self.ends.append(end := asyncio.Event())
+                await end.wait()
+        except ThrottleClosed:
+            self.turned_away += 1
+
+    async def settle(self) -> int:
+        """Let everything happen that happens at once; return how many have been admitted so far."""
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return len(self.admitted)
+
+    async def end(self, number: int) -> None:
+        self.ends[number].set()
+        await self.settle()
+
+    async def all(self) -> None:
+        while not all(task.done() for task in self._tasks):
+            for end in self.ends:
+                end.set()
+            await asyncio.sleep(0.001)
+
+
+def test_no_more_than_the_limit_are_in_flight() -> None:
+    async def work() -> None:
+        batches = Batches(Throttle(2))
+        batches.start(5)
+        assert await batches.settle() == 2
+        await batches.end(0)
+        assert len(batches.admitted) == 3
+        await batches.all()
+        assert len(batches.admitted) == 5
+
+    in_time(work())
+
+
+def test_during_a_pause_none_leaves_and_after_it_those_that_may() -> None:
+    async def work() -> None:
+        throttle = Throttle(2)
+        batches = Batches(throttle)
+        batches.start(1)
+        await batches.settle()
+        now = asyncio.get_running_loop().time()
+        throttle.pause(0.1)
+        throttle.pause(0.02)
+        batches.start(3)
+        assert await batches.settle() == 1
+        while len(batches.admitted) < 2:
+            await asyncio.sleep(0.001)
+        assert batches.admitted[1] >= now + 0.1, "a shorter pause does not end a longer one"
+        assert await batches.settle() == 2
+        await batches.all()
+
+    in_time(work())
+
+
+def test_a_pause_also_holds_those_that_were_waiting_for_a_place() -> None:
+    async def work() -> None:
+        throttle = Throttle(1)
+        batches = Batches(throttle)
+        batches.start(2)
+        await batches.settle()
+        now = asyncio.get_running_loop().time()
+        throttle.pause(0.05)
+        await batches.end(0)
+        assert len(batches.admitted) == 1
+        await batches.all()
+        assert batches.admitted[1] >= now + 0.05
+
+    in_time(work())
+
+
+@pytest.mark.parametrize(("limit", "halved"), [(8, 4), (5, 2), (1, 1)])
+def test_one_wave_of_refusals_halves_the_limit_once(limit: int, halved: int) -> None:
+    async def work() -> None:
+        throttle = Throttle(limit)
+        batches = Batches(throttle)
+        batches.start(limit)
+        await batches.settle()
+        for admitted_at in batches.admitted:
+            throttle.halve(admitted_at)
+        assert throttle.limit == halved
+        await batches.all()
+
+    in_time(work())
+
+
+def test_the_next_wave_halves_it_again_and_never_below_one() -> None:
+    async def work() -> None:
+        throttle = Throttle(4)
+        limits = []
+        for _ in range(4):
+            async with throttle.slot() as admitted_at:
+                throttle.halve(admitted_at)
+            limits.append(throttle.limit)
+        assert limits == [2, 1, 1, 1]
+
+    in_time(work())
+
+
+def test_a_closed_throttle_turns_away_who_waits_and_leaves_alone_who_is_in_flight() -> None:
+    async def work() -> None:
+        throttle = Throttle(1)
+        batches = Batches(throttle)
+        batches.start(3)
+        await batches.settle()
+        await throttle.close()
+        await batches.settle()
+        assert batches.turned_away == 2
+        with pytest.raises(ThrottleClosed):
+            async with throttle.slot():
+                pass
+        await batches.all()
+        assert len(batches.admitted) == 1
+
+    in_time(work())
+
+
+def test_closing_ends_a_pause() -> None:
+    async def work() -> None:
+        throttle = Throttle(1)
+        throttle.pause(3600)
+        batches = Batches(throttle)
+        batches.start(2)
+        await batches.settle()
+        await throttle.close()
+        await batches.settle()
+        assert batches.turned_away == 2
+
+    in_time(work())
+
+
+def test_a_batch_that_is_cancelled_while_it_waits_takes_no_place() -> None:
+    async def work() -> None:
+        throttle = Throttle(1)
+        async with throttle.slot():
+            waiting = asyncio.ensure_future(throttle.slot().__aenter__())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        async with throttle.slot():
+            pass
+
+    in_time(work())

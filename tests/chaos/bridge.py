@@ -1,0 +1,112 @@
+"""Speaks with Airflow's database for the harness; runs in Airflow's own environment, 2.11 or 3.
+
+A request is one line of JSON on standard input, ``[name, arguments]``; the answer is one line on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+TASK_ID = "create"
+
+
+def trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
+    """Start a Dag run; false while Airflow does not know the Dag yet."""
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.exceptions import DagNotFound
+
+    try:
+        from airflow.utils.types import DagRunTriggeredByType
+
+        by: dict[str, Any] = {"triggered_by": DagRunTriggeredByType.TEST}
+    except ImportError:
+        by = {}
+    try:
+        trigger_dag(dag_id, run_id=run_id, conf=conf, **by)
+    except DagNotFound:
+        return False
+    return True
+
+
+def look(dag_id: str, run_id: str) -> dict[str, Any]:
+    """Tell how a run and its task instance are."""
+    from airflow.models import DagRun
+
+    with _session() as session:
+        run = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
+        instance = _instance(session, dag_id, run_id)
+        return {
+            "run": run.state,
+            "task": instance and instance.state,
+            "try": instance.try_number if instance else 0,
+            "pid": instance and instance.pid,
+            "seconds": instance and instance.duration,
+        }
+
+
+def set_failed(dag_id: str, run_id: str) -> None:
+    """Mark the task instance as failed, as a person would in the UI."""
+    with _session() as session:
+        _instance(session, dag_id, run_id).set_state("failed", session=session)
+        session.commit()
+
+
+def pushed(dag_id: str, run_id: str, key: str) -> Any:
+    """Read what the task has pushed; None where there is nothing."""
+    from airflow.models import xcom
+
+    # XCom is the name in Airflow 2.
+    model: Any = getattr(xcom, "XComModel", None) or xcom.XCom  # type: ignore[attr-defined]
+    with _session() as session:
+        row = session.query(model).filter_by(dag_id=dag_id, run_id=run_id, task_id=TASK_ID, key=key).first()
+        return None if row is None else model.deserialize_value(row)
+
+
+def ledger(dag_id: str, run_id: str) -> list[Any]:
+    """Read the values in the task state store of a run (Airflow 3.3 and newer), in order."""
+    from airflow.models.task_state_store import TaskStateStoreModel
+
+    with _session() as session:
+        rows = session.query(TaskStateStoreModel).filter_by(dag_id=dag_id, run_id=run_id, task_id=TASK_ID)
+        return [json.loads(row.value) for row in sorted(rows, key=lambda row: row.key)]
+
+
+@contextmanager
+def _session() -> Iterator[Any]:
+    from airflow import settings
+
+    session: Any = settings.Session()  # type: ignore[misc]  # made when Airflow is set up
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _instance(session: Any, dag_id: str, run_id: str) -> Any:
+    from airflow.models import TaskInstance
+
+    return session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, task_id=TASK_ID).first()
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    # Airflow logs to standard output, which belongs to the answers alone.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    functions = {function.__name__: function for function in (trigger, look, set_failed, pushed, ledger)}
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        try:
+            answer = {"value": functions[name](*arguments)}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Judges a run from the outside: what the vendor holds, and what was on the wire, against what the task says. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_leen.bulk.summary import STATUSES
+from tests.chaos.plan import Fate
+
+EXIST = ("created", "existing")
+KNOWN_NOT_TO_EXIST = ("rejected", "invalid", "unsent")
+
+FITTING: dict[Fate, tuple[str, ...]] = {
+    "good": ("created", "unknown"),
+    "invalid": ("invalid",),
+    "refused": ("rejected", "unknown"),
+    # Made by the vendor after all where the reply was lost before anything could be refused.
+    "poison": ("rejected", "created", "unknown"),
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run has left behind.
+
+    :param state: the Dag run's.
+    :param summary: XCom ``return_value``.
+    :param failed: XCom ``failed_tickets``.
+    :param held: the vendor's tickets.
+    :param sent: the identifiers in all bulk calls that arrived.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    fates: Sequence[Fate]
+    state: str
+    summary: dict[str, Any] | None
+    failed: Any
+    held: Sequence[dict[str, Any]]
+    sent: Iterable[str]
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """What may be left open at the end of a run.
+
+    :param unknown: tickets may stay unknown.
+    :param unsent: tickets may stay unsent, since the API refused the key.
+    :param never_left: unknown tickets need not have been on the wire, since a kill hit between ledger and wire.
+    :param rejected: good tickets may be rejected, since whole requests were refused.
+    """
+
+    unknown: bool = False
+    unsent: bool = False
+    never_left: bool = False
+    rejected: bool = False
+
+
+def problems(seen: Evidence, allowed: Allowances) -> list[str]:
+    """Return what is wrong, a sentence each; nothing when each ticket exists once and all are told."""
+    if seen.summary is None:
+        return [f"silent: the run ended as {seen.state} without a summary"]
+    results = seen.summary["results"]
+    if [result["request_index"] for result in results] != list(range(len(seen.rows))):
+        return [f"silent: {len(results)} results for {len(seen.rows)} rows, or out of order"]
+    return [
+        *_tally(seen.summary),
+        *_fates(seen, results, allowed),
+        *_in_vendor(seen, results),
+        *_contents(seen, results),
+        *_verdict(seen, allowed),
+        *_handed_on(seen, results),
+    ]
+
+
+def _tally(summary: dict[str, Any]) -> Iterator[str]:
+    counted = Counter(result["status"] for result in summary["results"])
+    said = {status: summary[status] for status in STATUSES}
+    if said != {status: counted[status] for status in STATUSES}:
+        yield f"silent: the summary says {said}, its results {dict(counted)}"
+
+
+def _fates(seen: Evidence, results: Sequence[dict[str, Any]], allowed: Allowances) -> Iterator[str]:
+    sent = set(seen.sent)
+    for row, fate, result in zip(seen.rows, seen.fates, results, strict=True):
+        status = result["status"]
+        fitting = FITTING[fate] + (("unsent",) if allowed.unsent else ())
+        if fate == "good" and allowed.rejected:
+            fitting += ("rejected",)
+        if status not in fitting:
+            yield f"wrong: a {fate} ticket is {status}: {_told(result)}"
+        if result["name"] != row.get("name"):
+            yield f"silent: row {result['request_index']} is {row.get('name')!r}, its result {result['name']!r}"
+        if status == "unknown" and not allowed.never_left and result["identifier"] not in sent:
+            yield f"wrong: unknown, but it was never sent: {_told(result)}"
+
+
+def _in_vendor(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    held: dict[str, list[dict[str, Any]]] = {}
+    for ticket in seen.held:
+        held.setdefault(ticket["identifier"], []).append(ticket)
+    for identifier, tickets in held.items():
+        if len(tickets) > 1:
+            yield f"doubled: {[ticket['vendor_ticket_id'] for ticket in tickets]} with identifier {identifier}"
+    told = {result["identifier"]: result for result in results if result["identifier"]}
+    for result in told.values():
+        there = held.get(result["identifier"], [])
+        if result["status"] in EXIST and not there:
+            yield f"lost: it is called {result['status']} and does not exist: {_told(result)}"
+        elif result["status"] in KNOWN_NOT_TO_EXIST and there:
+            yield f"wrong: it is called {result['status']} and exists: {_told(result)}"
+        elif there and result["vendor_ticket_id"] not in (None, there[0]["vendor_ticket_id"]):
+            yield f"wrong: {there[0]['vendor_ticket_id']} is called {result['vendor_ticket_id']}: {_told(result)}"
+    for identifier in held.keys() - told.keys():
+        yield f"silent: {held[identifier][0]['vendor_ticket_id']} exists and no result has its identifier"
+
+
+def _contents(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Count by name, too: keys that change between tries would hide a double from a count by identifier."""
+    held = Counter(ticket["name"] for ticket in seen.held)
+    least = Counter(result["name"] for result in results if result["status"] in EXIST)
+    most = least + Counter(result["name"] for result in results if result["status"] == "unknown")
+    for name in held.keys() | least.keys():
+        if not least[name] <= held[name] <= most[name]:
+            yield f"doubled or lost: {held[name]} tickets are named {name!r}, {least[name]} to {most[name]} were told"
+
+
+def _verdict(seen: Evidence, allowed: Allowances) -> Iterator[str]:
+    assert seen.summary is not None
+    unknown, unsent = seen.summary["unknown"], seen.summary["unsent"]
+    if unknown and not allowed.unknown:
+        yield f"incomplete: {unknown} tickets stayed unknown although the faults were over and a retry was left"
+    if unsent and not allowed.unsent:
+        yield f"incomplete: {unsent} tickets stayed unsent although the faults were over and a retry was left"
+    if seen.state == "success" and (unknown or unsent):
+        yield f"silent: the run is green with {unknown} unknown and {unsent} unsent tickets"
+    if seen.state != "success" and not unknown and not unsent:
+        yield f"wrong: the run is {seen.state} although every ticket's fate is known"
+
+
+def _handed_on(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    again = [row for row, result in zip(seen.rows, results, strict=True) if result["status"] in KNOWN_NOT_TO_EXIST]
+    if seen.failed != again:
+        yield f"silent: failed_tickets holds {len(seen.failed or [])} rows, not the {len(again)} that can be sent again"
+
+
+def _told(result: dict[str, Any]) -> str:
+    return f"#{result['request_index']} {result['name']!r} ({result['identifier']}): {result['error']}"

@@ -1,0 +1,47 @@
+"""The Dags that the chaos test runs: one for each way to cut a list into batches, with and without embedded keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+
+RETRIES = 5
+BATCHING = ((50, 4), (50, 1), (20, 8), (10, 3), (3, 2))
+
+
+def _from_conf(name: str) -> str:
+    return "{{ dag_run.conf['" + name + "'] }}"
+
+
+def _dag(dag_id: str, **arguments: object) -> DAG:
+    with DAG(dag_id, schedule=None, catchup=False, max_active_runs=16) as dag:
+        LeenBulkCreateTicketsOperator(
+            task_id="create",
+            tickets_path=_from_conf("tickets_path"),
+            ticket_defaults={"type": "Task"},
+            leen_conn_id=_from_conf("conn"),
+            connection_id=_from_conf("connection_id"),
+            ledger_path=_from_conf("ledger_path"),
+            retry_delay=timedelta(0),
+            **{"retries": RETRIES, **arguments},
+        )
+    return dag
+
+
+for _size, _concurrency in BATCHING:
+    for _name, _embed in (("plain", False), ("embed", True)):
+        _dag(
+            f"chaos_{_name}_{_size}_{_concurrency}",
+            embed_identifier=_embed,
+            batch_size=_size,
+            max_concurrent_batches=_concurrency,
+        )
+
+for _name, _embed in (("plain", False), ("embed", True)):
+    _dag(f"kill_{_name}", embed_identifier=_embed, batch_size=10, max_concurrent_batches=1, retries=1)
+
+for _durable in (True, False):
+    _dag(f"cost_{'durable' if _durable else 'forgetful'}", durable=_durable, retries=0)

@@ -1,0 +1,82 @@
+"""Airflow and a few slots, and the runs that go on side by side there."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.chaos.plan import Plan
+from tests.chaos.run import Outcome, Run
+from tests.chaos.scheduler import SchedulerAirflow
+from tests.chaos.slot import Slot
+
+
+class Lab:
+    """A scheduler's Airflow, and sandboxes that each serve one run at a time, while the context is open.
+
+    :param slots: how many runs go on side by side.
+    :param python: the interpreter of the environment that holds Airflow.
+    :param patience: what all slots' connections say, where it differs from the slot's own.
+    """
+
+    def __init__(self, slots: int, *, python: str = sys.executable, latency: float = 0.0, **patience: float) -> None:
+        self._stack = ExitStack()
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="leen-slots-")))
+        self.slots = [Slot(number, folder, latency=latency, **patience) for number in range(slots)]
+        connections = {slot.conn_id: slot.airflow_conn for slot in self.slots}
+        self.airflow = SchedulerAirflow(connections, python=python, at_once=2 * slots)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            opened.push(self._stack)
+            for slot in self.slots:
+                opened.enter_context(slot)
+            opened.enter_context(self.airflow)
+            self._stack = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, value, traceback)
+
+    def perform(self, plans: Sequence[Plan], ended: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+        """Perform all plans, one in each slot at a time.
+
+        :param ended: called with each outcome as soon as it is there, one at a time.
+        :return: the outcomes, in the order of their numbers.
+        """
+        todo: queue.SimpleQueue[Plan] = queue.SimpleQueue()
+        for plan in plans:
+            todo.put(plan)
+        outcomes: list[Outcome] = []
+        broken: list[BaseException] = []
+        telling = threading.Lock()
+
+        def work(slot: Slot) -> None:
+            try:
+                while not broken:
+                    outcome = Run(self.airflow, slot, todo.get_nowait()).perform()
+                    with telling:
+                        outcomes.append(outcome)
+                        ended(outcome)
+            except queue.Empty:
+                pass
+            except BaseException as error:
+                broken.append(error)
+
+        threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in self.slots]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if broken:
+            raise broken[0]
+        return sorted(outcomes, key=lambda outcome: outcome.plan.index)

@@ -1,0 +1,240 @@
+"""A whole Airflow under a scheduler, with a home of its own, that ends with the harness whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+
+QUICK_DETECTION = {
+    # A killed supervisor is noticed after 5 s, not after 5 minutes; the second two are the names of Airflow 2.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "5",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+}
+QUICK_DETECTION_2 = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "5",
+    "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "1",
+    "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    # Airflow 2 trusts SQLite with one task at a time, unless it is told that this is a test.
+    "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+    "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a Dag run and its only task instance are at one moment."""
+
+    run: str
+    task: str | None
+    try_number: int
+    pid: int | None
+    seconds: float | None
+
+    @property
+    def ended(self) -> bool:
+        return self.run in ("success", "failed")
+
+
+class SchedulerAirflow:
+    """Airflow with scheduler and LocalExecutor, running while the context is open.
+
+    :param python: the interpreter of the environment that holds Airflow, default this one.
+    :param connections: Airflow's connections: id -> JSON.
+    :param at_once: how many tasks may run at the same time.
+    """
+
+    def __init__(self, connections: dict[str, str], *, python: str = sys.executable, at_once: int = 8) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="leen-chaos-"))
+        self._python = python
+        self._connections = connections
+        self._at_once = at_once
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._bridge: subprocess.Popen[str] | None = None
+        self._asking = threading.Lock()
+        self.version = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+        """Start a Dag run, as soon as Airflow knows the Dag."""
+        until = time.monotonic() + 60
+        while not self._ask("trigger", dag_id, run_id, conf):
+            if time.monotonic() > until:
+                raise RuntimeError(f"Airflow does not know the Dag {dag_id}; its logs are in {self.home}.")
+            time.sleep(0.5)
+
+    def look(self, dag_id: str, run_id: str) -> Look:
+        """See how a run is."""
+        seen = self._ask("look", dag_id, run_id)
+        return Look(seen["run"], seen["task"], seen["try"], seen["pid"], seen["seconds"])
+
+    def set_failed(self, dag_id: str, run_id: str) -> None:
+        """Mark the task of a run as failed from outside."""
+        self._ask("set_failed", dag_id, run_id)
+
+    def xcom(self, dag_id: str, run_id: str, key: str) -> Any:
+        """Read what the task of a run has pushed."""
+        return self._ask("pushed", dag_id, run_id, key)
+
+    def ledger(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Read what the task of a run has remembered, in order: in the task state store, or below 3.3 in its folder."""
+        if not self.has_state_store:
+            return [json.loads(file.read_text()) for file in sorted(self.ledger_folder(run_id).glob("*/*.json"))]
+        values: list[dict[str, Any]] = self._ask("ledger", dag_id, run_id)
+        return values
+
+    def ledger_folder(self, run_id: str) -> Path:
+        """A ``ledger_path`` for one run."""
+        return self.home / "ledgers" / run_id
+
+    @property
+    def has_state_store(self) -> bool:
+        """Whether this Airflow (3.3 and newer) can remember for a task."""
+        return tuple(map(int, self.version.split(".")[:2])) >= (3, 3)
+
+    def task_logs(self, dag_id: str, run_id: str) -> list[Path]:
+        """The log files of a run's tries, in order."""
+        return sorted((self.home / "logs").glob(f"dag_id={dag_id}/run_id={run_id}/**/*.log"))
+
+    # Starting and ending
+
+    def _start(self) -> None:
+        asked = [self._python, "-c", "from importlib.metadata import version; print(version('apache-airflow'))"]
+        self.version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+        is_2 = self.version.startswith("2.")
+        env = self._environment(is_2)
+        subprocess.run(self._airflow("db", "migrate"), env=env, cwd=self.home, check=True, capture_output=True)
+        with sqlite3.connect(self.home / "airflow.db") as database:
+            # Readers and the one writer don't lock each other out.
+            database.execute("PRAGMA journal_mode = WAL")
+        commands = [["scheduler", "--skip-serve-logs"]]
+        if not is_2:
+            commands = [["api-server", "--workers", "1"], ["dag-processor"], *commands]
+        for command in commands:
+            with (self.home / f"{command[0]}.log").open("wb") as log:
+                self._processes.append(
+                    subprocess.Popen(
+                        self._airflow(*command),
+                        env=env,
+                        cwd=self.home,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                )
+        with (self.home / "bridge.log").open("wb") as log:
+            self._bridge = subprocess.Popen(
+                [self._python, str(HERE / "bridge.py")],
+                env=env,
+                cwd=self.home,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+
+    def _airflow(self, *arguments: str) -> list[str]:
+        return [self._python, "-m", "airflow", *arguments]
+
+    def _environment(self, is_2: bool) -> dict[str, str]:
+        port = _free_port()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        return inherited | {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": str(self._at_once),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+            **(QUICK_DETECTION_2 if is_2 else QUICK_DETECTION),
+            **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in self._connections.items()},
+        }
+
+    def _end(self) -> None:
+        pids = [process.pid for process in self._processes]
+        for process in _descendants(pids) + _processes_in(self.home):
+            # A process that has ended meanwhile is no trouble.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        for started in self._processes:
+            started.wait()
+        if self._bridge is not None:
+            with self._bridge:  # closes the pipes
+                self._bridge.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        bridge = self._bridge
+        assert bridge is not None
+        assert bridge.stdin is not None
+        assert bridge.stdout is not None
+        with self._asking:
+            bridge.stdin.write(json.dumps([name, arguments]) + "\n")
+            bridge.stdin.flush()
+            line = bridge.stdout.readline()
+        if not line:
+            raise RuntimeError(f"The bridge to Airflow broke:\n{(self.home / 'bridge.log').read_text()[-2000:]}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"Airflow could not be asked ({name}): {answer['error']}")
+        return answer["value"]
+
+
+def _descendants(pids: list[int]) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+def _processes_in(folder: Path) -> list[psutil.Process]:
+    """A task whose supervisor was killed is nobody's descendant any more, but it still works in our folder."""
+    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,297 @@
+"""Everything that may stand in ``tickets`` and ``tickets_path``, as Airflow hands it over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
+from pydantic import BaseModel
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.operators.dags import bulk_dag, create, tickets
+
+ODD_TEXT = "„Zürich“ — 漢字 🔥 {{ conn.leen_default.password }} {% raw %} \\ ' \" \t ${HOME} %s"
+LONG_TEXT = "ü" * 30_000
+
+
+@pytest.fixture(autouse=True)
+def _leen(sandbox: SandboxServer) -> None:
+    """Every test here sends to the sandbox."""
+
+
+def names(sandbox: SandboxServer) -> list[str]:
+    return [ticket["name"] for ticket in sandbox.tickets()]
+
+
+def refused(run: Any) -> str:
+    """The sentence with which a task refused its input, at once and without a request."""
+    assert run.states["create"] == "failed"
+    (error,) = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenConfigError
+    assert run.xcom("create") is None
+    assert "\n" not in str(error)
+    return str(error)
+
+
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 1000])
+def test_a_list_of_any_length_is_created_in_calls_of_fifty(sandbox: SandboxServer, run_dag: Any, count: int) -> None:
+    run = run_dag(bulk_dag(tickets(count)))
+    assert run.states == {"create": "success"}
+    assert run.summary()["created"] == run.summary()["total"] == count
+    assert [result["request_index"] for result in run.summary()["results"]] == list(range(count))
+    sizes = [len(request.ticket_names) for request in sandbox.requests]
+    assert sizes == [50] * (count // 50) + [count % 50] * (count % 50 > 0)
+    assert names(sandbox) == [ticket["name"] for ticket in tickets(count)]
+
+
+# What a task upstream makes
+
+
+def upstream_dag(value: Any, given: Callable[[Any], Any], *, native: bool = False, **arguments: Any) -> DAG:
+    """A Dag whose task ``upstream`` returns a value; ``given`` says how the operator refers to it."""
+    with DAG("leen_test", schedule=None, render_template_as_native_obj=native) as dag:
+
+        @task
+        def upstream() -> Any:
+            return value
+
+        output = upstream()
+        created = create(given(output), **arguments)
+        output >> created
+    return dag
+
+
+FORMS = {
+    "output": (lambda output: output, False),
+    "Jinja": (lambda output: "{{ ti.xcom_pull(task_ids='upstream') }}", False),
+    "Jinja, JSON": (lambda output: "{{ ti.xcom_pull(task_ids='upstream') | tojson }}", False),
+    "Jinja, native": (lambda output: "{{ ti.xcom_pull(task_ids='upstream') }}", True),
+}
+
+
+@pytest.mark.parametrize(("given", "native"), FORMS.values(), ids=FORMS)
+def test_texts_of_an_upstream_task_arrive_as_they_are(
+    sandbox: SandboxServer, run_dag: Any, given: Callable[[Any], Any], native: bool
+) -> None:
+    value = [{"name": ODD_TEXT, "description": f"{ODD_TEXT}\n{LONG_TEXT}", "priority": None}, {"name": "two"}]
+    run = run_dag(upstream_dag(value, given, native=native))
+    assert run.states["create"] == "success", run.exceptions
+    first, second = sandbox.tickets()
+    assert first["name"] == ODD_TEXT
+    assert first["description"] == f"{ODD_TEXT}\n{LONG_TEXT}"
+    assert second["name"] == "two"
+
+
+def test_jinja_in_defaults_is_rendered(sandbox: SandboxServer, run_dag: Any) -> None:
+    defaults = {"project_vendor_id": "{{ params.project }}", "type": "Task"}
+    with DAG("leen_test", schedule=None, params={"project": "APP"}) as dag:
+        create(tickets(1), ticket_defaults=defaults)
+    assert run_dag(dag).states == {"create": "success"}
+    assert sandbox.tickets()[0]["vendor_ticket_id"].startswith("APP-")
+
+
+def test_a_literal_list_in_the_dag_file_is_rendered_by_airflow(sandbox: SandboxServer, run_dag: Any) -> None:
+    run_dag(bulk_dag([{"name": "run {{ dag.dag_id }}"}]))
+    assert names(sandbox) == ["run leen_test"]
+
+
+class Finding(BaseModel):
+    name: str
+    priority: str | None = None
+
+
+@dataclass
+class Row:
+    name: str
+    priority: str | None = None
+
+
+def test_models_and_dataclasses_in_a_literal_list_are_tickets(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(bulk_dag([Finding(name="model", priority="HIGH"), Row("dataclass"), {"name": "mapping"}]))
+    assert run.states == {"create": "success"}
+    assert names(sandbox) == ["model", "dataclass", "mapping"]
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_one_mapping_is_one_ticket(sandbox: SandboxServer, run_dag: Any, native: bool) -> None:
+    run = run_dag(upstream_dag({"name": "alone"}, lambda output: "{{ ti.xcom_pull('upstream') }}", native=native))
+    assert run.summary()["created"] == 1
+    run = run_dag(bulk_dag({"name": "literal"}))
+    assert run.summary()["created"] == 1
+    assert names(sandbox) == ["alone", "literal"]
+
+
+# Mapped tasks
+
+
+def mapped_dag(values: list[Any], given: Callable[[Any], Any], *, native: bool = False) -> DAG:
+    """A Dag whose mapped task ``upstream`` returns these values."""
+    with DAG("leen_test", schedule=None, render_template_as_native_obj=native) as dag:
+
+        @task
+        def upstream(value: Any) -> Any:
+            return value
+
+        output = upstream.expand(value=values)
+        output >> create(given(output))
+    return dag
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([{"name": "a"}, {"name": "b"}], ["a", "b"], id="tickets"),
+        pytest.param([[{"name": "a"}, {"name": "b"}], [], [{"name": "c"}]], ["a", "b", "c"], id="lists of tickets"),
+    ],
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mapped_upstream_gives_all_its_tickets_in_order(
+    sandbox: SandboxServer, run_dag: Any, values: list[Any], expected: list[str], form: str
+) -> None:
+    given, native = FORMS[form]
+    run = run_dag(mapped_dag(values, given, native=native))
+    assert run.states["create"] == "success", run.exceptions
+    assert names(sandbox) == expected
+    assert run.summary()["total"] == len(expected)
+
+
+def test_a_mapped_upstream_may_give_tickets_and_lists_of_tickets(sandbox: SandboxServer, run_dag: Any) -> None:
+    run_dag(mapped_dag([[{"name": "a"}], {"name": "b"}], lambda output: output))
+    assert names(sandbox) == ["a", "b"]
+
+
+def test_the_operator_maps_over_lists_and_each_instance_has_its_own_summary(
+    sandbox: SandboxServer, run_dag: Any
+) -> None:
+    from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task
+        def lists() -> list[list[dict[str, Any]]]:
+            return [tickets(2), [], tickets(3)]
+
+        LeenBulkCreateTicketsOperator.partial(
+            task_id="create", ticket_defaults={"project_vendor_id": "SEC", "type": "Task"}
+        ).expand(tickets=lists())
+    run = run_dag(dag)
+    assert run.states["create"] == "success success success"
+    assert [run.summary(map_index=index)["created"] for index in range(3)] == [2, 0, 3]
+    # Equal rows of different instances are different tickets.
+    identifiers = [request.body["tickets"] for request in sandbox.requests]
+    assert len({ticket["identifier"] for batch in identifiers for ticket in batch}) == 5
+
+
+# Files
+
+
+def file_dag(path: Any, **arguments: Any) -> DAG:
+    return bulk_dag(tickets_path=str(path), **arguments)
+
+
+def test_a_json_file_is_read_at_run_time_and_not_rendered(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
+    path = tmp_path / "findings.json"
+    dag = file_dag(path)
+    path.write_text(json.dumps([{"name": ODD_TEXT}, {"name": "two"}]), encoding="utf-8")
+    assert run_dag(dag).states == {"create": "success"}
+    assert names(sandbox) == [ODD_TEXT, "two"]
+
+
+def test_a_broken_line_is_one_invalid_row_and_the_others_are_sent(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "findings.jsonl"
+    lines = [json.dumps({"name": ODD_TEXT}, ensure_ascii=False), '{"name": "half', "", "17", json.dumps({"name": "z"})]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    run = run_dag(file_dag(f"file://{path}"))
+    assert run.states == {"create": "success"}
+    results = run.summary()["results"]
+    assert [result["status"] for result in results] == ["created", "invalid", "invalid", "created"]
+    assert "line 2 is no JSON" in results[1]["error"]
+    assert names(sandbox) == [ODD_TEXT, "z"]
+
+
+def test_the_path_is_a_template(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
+    (tmp_path / "leen_test.jsonl").write_text('{"name": "one"}\n')
+    run = run_dag(file_dag(f"{tmp_path}/{{{{ dag.dag_id }}}}.jsonl"))
+    assert run.states == {"create": "success"}
+
+
+@pytest.mark.parametrize(
+    ("file_name", "content", "says"),
+    [
+        pytest.param("gone.jsonl", None, "there is no such file", id="missing"),
+        pytest.param("findings.csv", b"name\none", "ends in .json or .jsonl", id="wrong ending"),
+        pytest.param("latin.jsonl", '{"name": "Zürich"}'.encode("latin-1"), "not in UTF-8", id="lines not UTF-8"),
+        pytest.param("latin.json", '[{"name": "Zürich"}]'.encode("latin-1"), "not in UTF-8", id="array not UTF-8"),
+        pytest.param("lines.json", b'{"name": "a"}\n{"name": "b"}', "name the file .jsonl", id="lines in .json"),
+        pytest.param("text.json", b'"findings"', "write an array of objects", id="a text"),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_refused_in_one_sentence(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path, file_name: str, content: bytes | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / file_name).write_bytes(content)
+    sentence = refused(run_dag(file_dag(tmp_path / file_name, retries=2)))
+    assert says in sentence
+    assert "tickets_path" in sentence
+    assert sandbox.requests == []
+
+
+def test_a_folder_in_place_of_a_file_is_refused(run_dag: Any, tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    assert "it is a folder" in refused(run_dag(file_dag(tmp_path / "folder.json")))
+
+
+# What is no list of tickets
+
+
+NO_LISTS = {
+    "None": (None, "the upstream task returned nothing"),
+    "number": (17, "of type int"),
+    "path": ("/data/findings.json", "write `tickets_path` instead"),
+    "URL": ("s3://bucket/findings.jsonl", "write `tickets_path` instead"),
+    "prose": ("three findings", "neither JSON nor a Python literal"),
+    "empty text": ("", "rendered to an empty text"),
+}
+
+
+@pytest.mark.parametrize("form", ["output", "Jinja"])
+@pytest.mark.parametrize(("value", "says"), NO_LISTS.values(), ids=NO_LISTS)
+def test_what_is_no_list_is_refused_in_one_sentence(
+    sandbox: SandboxServer, run_dag: Any, value: Any, says: str, form: str
+) -> None:
+    given, native = FORMS[form]
+    sentence = refused(run_dag(upstream_dag(value, given, native=native, retries=2)))
+    assert says in sentence
+    assert "`tickets`" in sentence
+    assert sandbox.requests == []
+
+
+# All or nothing
+
+
+def test_with_on_invalid_fail_one_bad_row_keeps_the_whole_list_back(sandbox: SandboxServer, run_dag: Any) -> None:
+    given = [{"name": "good"}, {"name": "bad", "project": "SEC"}, {"name": "good too"}]
+    run = run_dag(bulk_dag(given, on_invalid="fail", retries=2))
+    (error,) = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenConfigError
+    assert "1 of 3 rows" in str(error)
+    assert "#1" in str(error)
+    assert sandbox.requests == []
+    assert [result["status"] for result in run.summary()["results"]] == ["unsent", "invalid", "unsent"]
+    assert run.xcom("create", "failed_tickets") == given
+
+
+def test_with_on_invalid_fail_a_good_list_is_sent(sandbox: SandboxServer, run_dag: Any) -> None:
+    assert run_dag(bulk_dag(tickets(3), on_invalid="fail")).states == {"create": "success"}
+    assert len(sandbox.tickets()) == 3

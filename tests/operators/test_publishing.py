@@ -1,0 +1,173 @@
+"""What a task leaves behind: results in order, both XComs before anything is raised, and the right exception."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+
+from airflow_provider_leen.api.errors import LeenAuthError, LeenThresholdError
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.operators.dags import bulk_dag, counts, create, tickets
+
+TOO_LONG = "x" * 300
+
+
+def with_bad_ones(count: int, *positions: int) -> list[dict[str, Any]]:
+    """Tickets of which the vendor refuses some."""
+    given = tickets(count)
+    for position in positions:
+        given[position]["name"] = TOO_LONG
+    return given
+
+
+def test_results_come_in_the_order_of_the_input_whatever_batch_ends_first(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("latency", nth=1, seconds=0.3)
+    sandbox.inject("latency", nth=2, seconds=0.15)
+    run = run_dag(bulk_dag(tickets(20), batch_size=4, max_concurrent_batches=5))
+    results = run.summary()["results"]
+    assert [result["request_index"] for result in results] == list(range(20))
+    assert [result["name"] for result in results] == [ticket["name"] for ticket in tickets(20)]
+    key_of = {ticket["name"]: ticket["vendor_ticket_id"] for ticket in sandbox.tickets()}
+    assert [result["vendor_ticket_id"] for result in results] == [key_of[ticket["name"]] for ticket in tickets(20)]
+    assert list(key_of) != [ticket["name"] for ticket in tickets(20)], "the batches did end in another order"
+
+
+def test_one_batch_at_a_time_keeps_the_order_in_the_tracker(sandbox: SandboxServer, run_dag: Any) -> None:
+    run_dag(bulk_dag(tickets(23), batch_size=4, max_concurrent_batches=1))
+    assert [ticket["name"] for ticket in sandbox.tickets()] == [ticket["name"] for ticket in tickets(23)]
+    assert sandbox.peak_in_flight == 1
+
+
+def test_a_result_says_everything_that_is_known_of_its_ticket(sandbox: SandboxServer, run_dag: Any) -> None:
+    given = [
+        {"name": "by key", "identifier": "scan-1/42"},
+        {"name": "by uuid", "project_id": "5ec00000-0000-4000-8000-000000000001", "identifier": "scan-1/43"},
+    ]
+    run = run_dag(bulk_dag(given))
+    by_key, by_uuid = run.summary()["results"]
+    created = {ticket["name"]: ticket for ticket in sandbox.tickets()}
+    assert by_key == {
+        "request_index": 0,
+        "success": True,
+        "status": "created",
+        "name": "by key",
+        "identifier": "scan-1/42",
+        "ticket_id": None,
+        "vendor_ticket_id": created["by key"]["vendor_ticket_id"],
+        "error": None,
+    }
+    assert by_uuid["vendor_ticket_id"] == created["by uuid"]["vendor_ticket_id"]
+    assert by_uuid["ticket_id"] is not None
+
+
+def test_what_is_known_is_published_when_a_later_batch_breaks(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("status", status=401, nth=2)
+    given = with_bad_ones(10, 1)
+    run = run_dag(bulk_dag(given, batch_size=4))
+    (error,) = run.exceptions
+    assert type(error.__cause__) is LeenAuthError
+    assert [result["status"] for result in run.summary()["results"]] == [
+        "created",
+        "rejected",
+        "created",
+        "created",
+        *["unsent"] * 6,
+    ]
+    assert run.xcom("create", "failed_tickets") == [given[1], *given[4:]]
+
+
+def test_failed_tickets_are_those_that_surely_do_not_exist_as_they_were_given(
+    sandbox: SandboxServer, run_dag: Any
+) -> None:
+    sandbox.inject("short", nth=1)
+    given = [
+        {"name": TOO_LONG, "priority": None},
+        {"name": "good"},
+        {"title": "no name"},
+        "no mapping",
+        {"name": "lost"},
+    ]
+    run = run_dag(bulk_dag(given))
+    assert counts(run.summary()) == {"created": 1, "rejected": 1, "invalid": 2, "unknown": 1}
+    assert run.xcom("create", "failed_tickets") == [given[0], given[2], given[3]]
+
+
+def test_failed_tickets_are_another_operators_input(sandbox: SandboxServer, run_dag: Any) -> None:
+    given = [{"name": "one", "priority": "HIGH"}, {"name": "two"}, {"name": "three"}]
+    with DAG("leen_test", schedule=None) as dag:
+        first = create(given, ticket_defaults={"project_vendor_id": "SEC", "type": "Task", "priority": "SHINY"})
+        failed: Any = first.output
+        create(failed["failed_tickets"], task_id="again")
+    run = run_dag(dag)
+    assert run.states == {"create": "success", "again": "success"}
+    assert counts(run.summary("create")) == {"created": 1, "rejected": 2}
+    assert counts(run.summary("again")) == {"created": 2}
+    assert [ticket["name"] for ticket in sandbox.tickets()] == ["one", "two", "three"]
+
+
+# Thresholds
+
+
+@pytest.mark.parametrize(
+    ("limits", "passes"),
+    [
+        pytest.param({}, True, id="none"),
+        pytest.param({"max_failures": 2}, True, id="number, as many"),
+        pytest.param({"max_failures": 1}, False, id="number, more"),
+        pytest.param({"max_failure_rate": 0.5}, True, id="rate, as many"),
+        pytest.param({"max_failure_rate": 0.49}, False, id="rate, more"),
+        pytest.param({"max_failures": 4, "max_failure_rate": 0.1}, False, id="either of both"),
+        pytest.param({"max_failures": 0}, False, id="zero is a limit"),
+    ],
+)
+def test_a_task_with_a_limit_fails_when_it_is_passed_after_publishing(
+    sandbox: SandboxServer, run_dag: Any, limits: dict[str, Any], passes: bool
+) -> None:
+    given = with_bad_ones(4, 0, 3)
+    run = run_dag(bulk_dag(given, retries=2, **limits))
+    assert run.states == {"create": "success" if passes else "failed"}
+    assert counts(run.summary()) == {"created": 2, "rejected": 2}
+    assert run.xcom("create", "failed_tickets") == [given[0], given[3]]
+    assert len(sandbox.tickets()) == 2
+    assert [type(error) for error in run.exceptions] == ([] if passes else [AirflowFailException])
+    for error in run.exceptions:
+        assert type(error.__cause__) is LeenThresholdError
+        assert error.__cause__.summary["failed"] == 2
+        assert "2 of 4 tickets failed" in str(error)
+        assert "#0 xxx" in str(error)
+
+
+def test_failures_without_a_limit_are_logged_as_the_gates_business(
+    sandbox: SandboxServer, run_dag: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_dag(bulk_dag(with_bad_ones(3, 1)))
+    (warning,) = (line for line in capfd.readouterr().out.splitlines() if "LeenTicketFailureSensor" in line)
+    assert "warning" in warning
+    assert "1 tickets failed" in warning
+
+
+def test_the_log_has_a_line_for_each_batch_and_closes_with_counts_and_errors(
+    sandbox: SandboxServer, run_dag: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run_dag(bulk_dag(with_bad_ones(30, *range(25)), batch_size=10))
+    assert [record.getMessage().split(" (")[0] for record in caplog.records if "Batch" in record.getMessage()] == [
+        "Batch 1 of 3: 10 rejected",
+        "Batch 2 of 3: 10 rejected",
+        "Batch 3 of 3: 5 rejected, 5 created",
+    ]
+    table = capfd.readouterr().out.partition("What became of 30 tickets")[2]
+    assert "first 20 of 25" in table
+    assert table.count("\n  #") == 20
+
+
+def test_a_later_try_leaves_a_summary_of_the_whole_input(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("status", status=409, nth=2)
+    run = run_dag(bulk_dag(tickets(6), batch_size=2, retries=1, retry_delay=timedelta(0)))
+    assert run.states == {"create": "success"}
+    assert counts(run.summary()) == {"created": 6}
+    assert run.xcom("create", "failed_tickets") == []

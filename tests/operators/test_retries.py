@@ -1,0 +1,525 @@
+"""Each ticket once, on real Airflow: its retries, its clears, its task state store, its ways to stop a task."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowTaskTimeout
+
+from airflow_provider_leen.api.errors import (
+    LeenConfigError,
+    LeenLedgerError,
+    LeenOutcomeUnknownError,
+    LeenResponseError,
+    LeenStoppedError,
+)
+from airflow_provider_leen.bulk import sender
+from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+from airflow_provider_leen.sandbox.recorder import RecordedRequest
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AirflowRun
+from tests.bulk.runs import until
+from tests.operators.dags import DEFAULTS, Connect, bulk_dag, counts, create, tickets
+
+UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
+OTHER_CONNECTION = "1ee00000-0000-4000-8000-000000000002"
+QUICK = {"timeout": 0.3, "settle_time": 0.2, "max_retries": 0}
+
+
+@pytest.fixture(autouse=True)
+def _quick(connect: Connect) -> None:
+    connect(extra=QUICK)
+
+
+@pytest.fixture
+def clear(run_dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[AirflowRun, DAG], AirflowRun]:
+    """Clears all tasks of a finished Dag run and runs them again in it, with the Dag as it is now."""
+    from airflow.models import dagrun, taskinstance
+    from airflow.utils.state import DagRunState
+
+    def clear(finished: AirflowRun, dag: DAG) -> AirflowRun:
+        def cleared(*, session: Any, **new: Any) -> Any:
+            dag_run = session.get(dagrun.DagRun, finished.dag_run.id)
+            taskinstance.clear_task_instances(dag_run.get_task_instances(session=session), session)
+            dag_run.dag = new["dag"]
+            dag_run.state = DagRunState.RUNNING
+            session.commit()
+            return dag_run
+
+        with monkeypatch.context() as instead_of_a_new_run:
+            instead_of_a_new_run.setattr(dagrun, "get_or_create_dagrun", cleared)
+            again: AirflowRun = run_dag(dag)
+        assert again.dag_run.run_id == finished.dag_run.run_id
+        return again
+
+    return clear
+
+
+def bulk_calls(sandbox: SandboxServer) -> list[RecordedRequest]:
+    return [request for request in sandbox.requests if request.is_bulk]
+
+
+def names_sent(sandbox: SandboxServer) -> list[list[str]]:
+    return [list(call.ticket_names) for call in bulk_calls(sandbox)]
+
+
+def look_ups(sandbox: SandboxServer) -> int:
+    return sandbox.count("GET")
+
+
+def none_is_double(sandbox: SandboxServer) -> bool:
+    return sandbox.duplicates() == {"by_identifier": [], "by_content": []}
+
+
+def unknown_identifiers(run: AirflowRun) -> list[str | None]:
+    return [result["identifier"] for result in run.summary()["results"] if result["status"] == "unknown"]
+
+
+# Retries
+
+
+@pytest.fixture(params=["task state store", "ledger_path"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The operator's arguments for each kind of ledger."""
+    return {"ledger_path": f"file://{tmp_path}"} if request.param == "ledger_path" else {}
+
+
+def test_a_retry_sends_what_is_left_under_the_same_keys(
+    sandbox: SandboxServer, run_dag: Any, ledger: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    sandbox.inject("status", status=409, nth=2)
+    run = run_dag(bulk_dag(tickets(12), batch_size=4, retries=1, **ledger))
+    assert run.states == {"create": "success"}
+    (error,) = run.exceptions
+    assert isinstance(error, LeenResponseError)
+    first, refused, again, last = bulk_calls(sandbox)
+    assert refused.body == again.body
+    assert [len(call.body["tickets"]) for call in (first, refused, again, last)] == [4, 4, 4, 4]
+    assert counts(run.summary()) == {"created": 12}
+    assert [result["name"] for result in run.summary()["results"]] == [ticket["name"] for ticket in tickets(12)]
+    assert [result["vendor_ticket_id"] for result in run.summary()["results"]] == [
+        ticket["vendor_ticket_id"] for ticket in sandbox.tickets()
+    ]
+    assert look_ups(sandbox) == 0
+    assert "4 of 12 tickets were created by an earlier try and are taken over" in caplog.text
+
+
+def test_a_lost_reply_is_settled_by_the_retry_when_the_try_could_not(
+    sandbox: SandboxServer, run_dag: Any, ledger: dict[str, Any]
+) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    sandbox.inject("lost", nth=2)
+    sandbox.inject("status", status=503, method="GET", path="/v1/itsm", times=5)
+    run = run_dag(bulk_dag(tickets(9), batch_size=3, retries=2, embed_identifier=True, **ledger))
+    assert run.states == {"create": "success"}
+    assert counts(run.summary()) == {"created": 9}
+    assert len(sandbox.tickets()) == 9
+    assert none_is_double(sandbox)
+    assert isinstance(run.exceptions[0], LeenOutcomeUnknownError)
+
+
+def test_rejected_and_invalid_tickets_are_tried_again_and_the_others_are_not(
+    sandbox: SandboxServer, run_dag: Any
+) -> None:
+    given = [{"name": "good"}, {"name": "x" * 300}, {"nam": "typo"}]
+    sandbox.inject("status", status=409, nth=2)
+    run = run_dag(bulk_dag([*given, {"name": "late"}], batch_size=2, retries=1))
+    assert names_sent(sandbox) == [["good", "x" * 300], ["late"], ["x" * 300, "late"]]
+    assert [result["status"] for result in run.summary()["results"]] == ["created", "rejected", "invalid", "created"]
+
+
+def test_two_equal_tickets_are_two_tickets_also_over_a_retry(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("status", status=409, nth=2)
+    run = run_dag(bulk_dag([{"name": "same"}] * 4, batch_size=2, retries=1))
+    assert counts(run.summary()) == {"created": 4}
+    assert len(sandbox.tickets()) == 4
+    assert len({ticket["identifier"] for ticket in sandbox.tickets()}) == 4
+
+
+def test_another_run_has_other_keys(sandbox: SandboxServer, run_dag: Any) -> None:
+    run_dag(bulk_dag(tickets(3)))
+    run_dag(bulk_dag(tickets(3)))
+    assert len(sandbox.tickets()) == 6
+    assert len({ticket["identifier"] for ticket in sandbox.tickets()}) == 6
+
+
+def test_what_stays_unknown_is_named_in_log_results_and_exception(
+    sandbox: SandboxServer, run_dag: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    sandbox.inject("lost", nth=2, commit=True)
+    run = run_dag(bulk_dag(tickets(6), batch_size=2, retries=1))
+    assert run.states == {"create": "failed"}
+    names = unknown_identifiers(run)
+    assert len(names) == 2
+    for error in run.exceptions:
+        assert isinstance(error, LeenOutcomeUnknownError)
+        assert error.identifiers == names
+        assert all(str(name) in str(error) for name in names)
+        assert "Looked up: Leen does not know its identifier" in str(error)
+    results = [result for result in run.summary()["results"] if result["status"] == "unknown"]
+    assert all("Looked up:" in str(result["error"]) for result in results)
+    assert "Of 2 tickets that were sent without an answer, 0 exist." in caplog.text
+    assert run.xcom("create", "failed_tickets") == []
+    assert len(bulk_calls(sandbox)) == 3
+
+
+def test_an_identifier_that_yesterdays_run_used_too_is_not_mistaken_for_todays(
+    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_leen.bulk import settle
+
+    monkeypatch.setattr(settle, "CLOCK_SKEW", 0.0)
+    given = [{"name": "finding", "identifier": "CVE-2026-1"}]
+    run_dag(bulk_dag(given, ticket_defaults=UUID))
+    sandbox.inject("lost")
+    run = run_dag(bulk_dag(given, ticket_defaults=UUID))
+    assert counts(run.summary()) == {"unknown": 1}
+    (error,) = run.exceptions
+    assert "nothing shows that it is of this run" in str(error)
+    assert "CVE-2026-1" in str(error)
+
+
+def test_once_someone_has_looked_a_variable_can_say_resend(
+    sandbox: SandboxServer, run_dag: Any, clear: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dag() -> DAG:
+        return bulk_dag(tickets(3), on_unknown="{{ var.value.on_unknown }}")
+
+    monkeypatch.setenv("AIRFLOW_VAR_ON_UNKNOWN", "fail")
+    sandbox.inject("lost", nth=1)
+    first = run_dag(dag())
+    assert counts(first.summary()) == {"unknown": 3}
+    assert look_ups(sandbox) == 0
+    monkeypatch.setenv("AIRFLOW_VAR_ON_UNKNOWN", "resend")
+    second = clear(first, dag())
+    assert counts(second.summary()) == {"created": 3}
+    assert len(sandbox.tickets()) == 3
+
+
+def test_on_unknown_that_is_none_of_the_three_is_refused_in_a_sentence(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(bulk_dag(tickets(1), on_unknown="{{ 'look' + 'up ' }}"))
+    (error,) = run.exceptions
+    assert isinstance(error.__cause__, LeenConfigError)
+    assert str(error) == "`on_unknown` is 'lookup ': write 'lookup', 'fail' or 'resend'."
+    assert sandbox.count() == 0
+
+
+# Clears
+
+
+def test_a_clear_after_the_list_has_changed_sends_what_is_new_only(
+    sandbox: SandboxServer, run_dag: Any, clear: Any, ledger: dict[str, Any]
+) -> None:
+    first = run_dag(bulk_dag(tickets(5), **ledger))
+    second = clear(first, bulk_dag([{"name": "new"}, *tickets(5)[1:]], **ledger))
+    assert counts(second.summary()) == {"created": 5}
+    assert names_sent(sandbox)[1:] == [["new"]]
+    assert second.summary()["results"][1:] == first.summary()["results"][1:]
+
+
+def test_a_clear_after_the_defaults_were_mended_sends_only_what_was_refused(
+    sandbox: SandboxServer, run_dag: Any, clear: Any
+) -> None:
+    given = [{"name": "good", "type": "Bug"}, {"name": "bad"}]
+    first = run_dag(bulk_dag(given, ticket_defaults=DEFAULTS | {"type": "Tsak"}))
+    assert counts(first.summary()) == {"created": 1, "rejected": 1}
+    second = clear(first, bulk_dag(given, ticket_defaults=DEFAULTS | {"priority": "HIGH"}))
+    assert counts(second.summary()) == {"created": 2}
+    assert names_sent(sandbox) == [["good", "bad"], ["bad"]]
+
+
+def mapped_dag(connection_ids: list[str]) -> DAG:
+    with DAG("leen_mapped", schedule=None) as dag:
+        LeenBulkCreateTicketsOperator.partial(
+            task_id="create", tickets=tickets(2), ticket_defaults=DEFAULTS, retry_delay=timedelta(0)
+        ).expand(connection_id=connection_ids)
+    return dag
+
+
+def test_a_mapped_instance_that_serves_another_connection_takes_nothing_over(
+    sandbox: SandboxServer, run_dag: Any, clear: Any
+) -> None:
+    first = run_dag(mapped_dag([SandboxServer.connection_id, OTHER_CONNECTION]))
+    assert len(sandbox.tickets(SandboxServer.connection_id)) == len(sandbox.tickets(OTHER_CONNECTION)) == 2
+    third = "1ee00000-0000-4000-8000-000000000003"
+    second = clear(first, mapped_dag([SandboxServer.connection_id, third]))
+    assert counts(second.summary(map_index=0)) == counts(second.summary(map_index=1)) == {"created": 2}
+    assert len(sandbox.tickets(third)) == 2
+    assert len(sandbox.tickets()) == 6
+    assert len(bulk_calls(sandbox)) == 3
+
+
+def test_each_mapped_instance_has_a_folder_of_its_own(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
+    with DAG("leen_mapped", schedule=None) as dag:
+        LeenBulkCreateTicketsOperator.partial(
+            task_id="create", ticket_defaults=DEFAULTS, ledger_path=f"file://{tmp_path}/{{{{ dag.dag_id }}}}"
+        ).expand(tickets=[tickets(1), tickets(2)])
+        create(tickets(1), task_id="another", ledger_path=f"file://{tmp_path}/leen_mapped")
+    run_dag(dag)
+    run_dag(dag)
+    assert len(list((tmp_path / "leen_mapped").iterdir())) == 6
+    assert len(sandbox.tickets()) == 8
+
+
+# Without a memory
+
+
+@pytest.fixture
+def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As below Airflow 3.3: the context has no task state store."""
+    whole = LeenBulkCreateTicketsOperator.execute
+
+    def execute(self: LeenBulkCreateTicketsOperator, context: Any) -> Any:
+        return whole(self, {name: context[name] for name in context if name != "task_state_store"})
+
+    monkeypatch.setattr(LeenBulkCreateTicketsOperator, "execute", execute)
+
+
+def test_without_a_store_the_first_try_works_as_ever_and_says_once_that_nothing_remembers(
+    sandbox: SandboxServer, run_dag: Any, no_store: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run = run_dag(bulk_dag(tickets(6), batch_size=2))
+    assert counts(run.summary()) == {"created": 6}
+    assert caplog.text.count("Nothing remembers what this try sends") == 1
+
+
+def test_without_a_store_a_retry_takes_every_ticket_for_sent_and_names_ledger_path(
+    sandbox: SandboxServer, run_dag: Any, no_store: None
+) -> None:
+    sandbox.inject("status", status=409, nth=2)
+    run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1, ticket_defaults=UUID))
+    assert run.states == {"create": "failed"}
+    assert counts(run.summary()) == {"created": 2, "unknown": 2}
+    assert isinstance(run.exceptions[-1], LeenOutcomeUnknownError)
+    assert "Set ledger_path" in str(run.exceptions[-1])
+    assert len(bulk_calls(sandbox)) == 2
+
+
+def test_without_a_store_a_retry_finds_an_own_identifier_that_was_made_since_the_dag_run_started(
+    sandbox: SandboxServer, run_dag: Any, no_store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_leen.bulk import settle
+
+    monkeypatch.setattr(settle, "CLOCK_SKEW", 0.0)
+    given = [{"name": f"finding {number}", "identifier": f"CVE-2026-{number}"} for number in range(4)]
+    sandbox.inject("status", status=409, nth=2)
+    run = run_dag(bulk_dag(given, batch_size=2, retries=1, ticket_defaults=UUID))
+    assert [result["status"] for result in run.summary()["results"]] == ["created"] * 2 + ["unknown"] * 2
+
+
+def test_a_store_that_airflow_clears_counts_as_memory_when_it_is_empty(
+    sandbox: SandboxServer, run_dag: Any, clear: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+    first = run_dag(bulk_dag(tickets(2)))
+    second = clear(first, bulk_dag(tickets(2)))
+    assert counts(second.summary()) == {"unknown": 2}
+    assert len(bulk_calls(sandbox)) == 1
+
+
+def test_a_store_that_airflow_would_clear_on_success_remembers_over_a_retry(
+    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+    sandbox.inject("status", status=409, nth=2)
+    run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1))
+    assert counts(run.summary()) == {"created": 4}
+    assert look_ups(sandbox) == 0
+
+
+def test_what_is_not_durable_is_neither_read_nor_written_and_a_retry_sends_everything_again(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+
+    touched: list[str] = []
+    for name in ("get", "set"):
+        monkeypatch.setattr(TaskStateStoreAccessor, name, lambda *_, name=name, **__: touched.append(name))
+    sandbox.inject("status", status=409, nth=2)
+    run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1, durable=False, ledger_path=f"file://{tmp_path}"))
+    assert counts(run.summary()) == {"created": 4}
+    assert len(sandbox.tickets()) == 6
+    assert touched == []
+    assert list(tmp_path.iterdir()) == []
+
+
+# A ledger that breaks
+
+
+@pytest.mark.parametrize("broken_from", [1, 2, 3])
+def test_where_airflows_store_breaks_the_task_stops_sending_and_a_retry_can_go_on(
+    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch, broken_from: int
+) -> None:
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+
+    whole = TaskStateStoreAccessor.set
+    writes = 0
+
+    def breaking(self: Any, *args: Any, **kwargs: Any) -> None:
+        nonlocal writes
+        writes += 1
+        if broken_from <= writes < 100:
+            raise RuntimeError("the API server is gone")
+        whole(self, *args, **kwargs)
+
+    def mend(_: Any) -> None:
+        nonlocal writes
+        writes = 100
+
+    monkeypatch.setattr(TaskStateStoreAccessor, "set", breaking)
+    run = run_dag(bulk_dag(tickets(40), batch_size=5, retries=1, on_retry_callback=mend))
+    error = run.exceptions[0]
+    assert isinstance(error, LeenLedgerError)
+    assert "the API server is gone" in str(error)
+    summary = run.summary()
+    assert summary["unsent"] == 0
+    assert summary["created"] + summary["unknown"] == 40
+    assert summary["created"] <= len(sandbox.tickets())
+    assert none_is_double(sandbox)
+    assert {str(name) for name in unknown_identifiers(run)}.isdisjoint(
+        ticket["identifier"] for ticket in sandbox.tickets()[summary["created"] :]
+    )
+
+
+def test_a_ledger_path_that_cant_be_used_is_a_ledger_error_before_anything_is_sent(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    run = run_dag(bulk_dag(tickets(3), ledger_path=f"file://{tmp_path}/file"))
+    (error,) = run.exceptions
+    assert isinstance(error, LeenLedgerError)
+    assert "could not be read" in str(error)
+    assert sandbox.count() == 0
+    assert run.xcom("create", "failed_tickets") == []
+
+
+# Stopping
+
+
+class Stopper:
+    """Calls back in the main thread, out of a signal's handler, when a condition has come about."""
+
+    def __init__(self, condition: Callable[[], Any]) -> None:
+        self.task: Any = None
+        self.stopped_at = 0.0
+        self._condition = condition
+        self._watch: threading.Thread | None = None
+
+    def before_it_executes(self, context: Any) -> None:
+        if self.task is None:
+            self.task = context["task"]
+            self._watch = threading.Thread(target=self._wait)
+            self._watch.start()
+
+    def _wait(self) -> None:
+        until(self._condition)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def on_signal(self, *_: Any) -> None:
+        self.stopped_at = time.monotonic()
+        self.task.on_kill()
+
+
+@pytest.fixture
+def stopper(sandbox: SandboxServer) -> Iterator[Stopper]:
+    """Asks a task to stop, as Airflow does on SIGTERM, once its second bulk call has arrived."""
+    stopper = Stopper(lambda: len(bulk_calls(sandbox)) == 2)
+    before = signal.signal(signal.SIGUSR1, stopper.on_signal)
+    yield stopper
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_stop_lets_what_is_in_flight_end_publishes_it_and_the_retry_sends_the_rest(
+    sandbox: SandboxServer, run_dag: Any, stopper: Stopper
+) -> None:
+    sandbox.inject("latency", nth=2, seconds=0.1)
+    published: list[Any] = []
+
+    def read(context: Any) -> None:
+        published.append(context["ti"].xcom_pull(task_ids="create"))
+
+    run = run_dag(
+        bulk_dag(tickets(20), batch_size=5, retries=1, pre_execute=stopper.before_it_executes, on_retry_callback=read)
+    )
+    assert run.states == {"create": "success"}
+    (error,) = run.exceptions
+    assert isinstance(error, LeenStoppedError)
+    assert counts(published[0]) == {"created": 10, "unsent": 10}
+    assert counts(run.summary()) == {"created": 20}
+    # The third batch was prepared; it is on record as not sent, so nobody is asked about it.
+    assert look_ups(sandbox) == 0
+    assert len(bulk_calls(sandbox)) == 4
+    assert none_is_double(sandbox)
+
+
+def test_a_stop_waits_for_what_is_in_flight_no_longer_than_its_grace(
+    sandbox: SandboxServer, run_dag: Any, connect: Connect, stopper: Stopper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "STOP_GRACE", 0.2)
+    connect(extra=QUICK | {"timeout": 30.0})
+    sandbox.inject("stall", nth=2)
+    ended_at: list[float] = []
+    run = run_dag(
+        bulk_dag(
+            tickets(20),
+            batch_size=5,
+            pre_execute=stopper.before_it_executes,
+            on_failure_callback=lambda _: ended_at.append(time.monotonic()),
+        )
+    )
+    assert ended_at[0] - stopper.stopped_at < 0.2 + 1
+    assert counts(run.summary()) == {"created": 5, "unknown": 5, "unsent": 10}
+    (error,) = run.exceptions
+    assert isinstance(error, LeenStoppedError)
+
+
+def test_an_execution_timeout_is_raised_as_itself_after_what_is_known_was_published(
+    sandbox: SandboxServer, run_dag: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "STOP_GRACE", 0.2)
+    connect(extra=QUICK | {"timeout": 30.0})
+    sandbox.inject("stall", nth=3, commit=True)
+    run = run_dag(bulk_dag(tickets(20), batch_size=5, execution_timeout=timedelta(seconds=1)))
+    assert run.states == {"create": "failed"}
+    (error,) = run.exceptions
+    assert isinstance(error, AirflowTaskTimeout)
+    assert counts(run.summary()) == {"created": 10, "unknown": 5, "unsent": 5}
+    assert [ticket["name"] for ticket in run.xcom("create", "failed_tickets")] == [
+        f"finding {n}" for n in range(15, 20)
+    ]
+    assert len(bulk_calls(sandbox)) == 3
+
+
+def test_a_retry_after_a_timeout_goes_on_where_it_was(
+    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch, ledger: dict[str, Any], connect: Connect
+) -> None:
+    monkeypatch.setattr(sender, "STOP_GRACE", 0.1)
+    connect(extra=QUICK | {"timeout": 0.6})
+    sandbox.inject("stall", nth=3, commit=True)
+    sandbox.inject("latency", nth=(1, 2), seconds=0.2)
+    run = run_dag(
+        bulk_dag(
+            tickets(20),
+            batch_size=5,
+            retries=3,
+            embed_identifier=True,
+            execution_timeout=timedelta(seconds=0.8),
+            **ledger,
+        )
+    )
+    assert run.states == {"create": "success"}
+    assert isinstance(run.exceptions[0], AirflowTaskTimeout | AirflowException)
+    assert counts(run.summary()) == {"created": 20}
+    assert len(sandbox.tickets()) == 20
+    assert none_is_double(sandbox)

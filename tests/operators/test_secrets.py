@@ -1,0 +1,124 @@
+"""The API key is nowhere: not in logs at debug level, in Airflow's database (XCom, rendered fields), exceptions, reprs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.operators.dags import Connect, bulk_dag, counts, tickets
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class DebugRun:
+    """What ``debug_run.py`` left: what it printed, and Airflow's home with database and logs."""
+
+    key: str
+    output: str
+    home: Path
+
+    def lines_with(self, text: str) -> list[str]:
+        return [line for line in self.output.splitlines() if text in line]
+
+
+@pytest.fixture(scope="module")
+def debug_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebugRun]:
+    key = f"key-{uuid.uuid4().hex}"
+    home = tmp_path_factory.mktemp("airflow")
+    with SandboxServer(api_key=key) as good, SandboxServer(api_key=key) as refusing, socket.socket() as silent:
+        refusing.inject("status", status=401, method=None, path="/", message=f"{key} is not valid")
+        silent.bind(("127.0.0.1", 0))
+        gone = json.loads(good.airflow_conn) | {
+            "host": f"http://127.0.0.1:{silent.getsockname()[1]}/v1",
+            "extra": {"max_retries": 1, "max_retry_wait": 0.01},
+        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.operators.debug_run"],
+            cwd=ROOT,
+            env=inherited
+            | {
+                "AIRFLOW_HOME": str(home),
+                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                "AIRFLOW__CORE__DAGS_FOLDER": str(home),
+                "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+                "AIRFLOW_CONN_LEEN_DEFAULT": good.airflow_conn,
+                "AIRFLOW_CONN_REFUSING": refusing.airflow_conn,
+                "AIRFLOW_CONN_GONE": json.dumps(gone),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-5000:].replace(key, "***")
+        assert {ticket["name"] for ticket in good.tickets()} >= {"{{ conn.leen_default.password }}"}
+        yield DebugRun(key, done.stdout, home)
+
+
+def test_the_runs_ended_as_they_were_meant_to(debug_run: DebugRun) -> None:
+    demo, refusing, gone, templates = debug_run.lines_with("OUTCOME")
+    assert "'create_tickets': 'success'" in demo
+    assert "'gate': 'success'" in demo
+    assert "'create': 'failed'" in refusing
+    assert "'create': 'failed'" in gone
+    assert "'through_text': 'success'" in templates
+    assert "*** is not valid" in debug_run.output, "the echo of the key is what was to be hidden"
+    assert "nothing was sent" in debug_run.output
+    assert debug_run.lines_with("httpcore"), "the log was at debug level"
+
+
+def test_the_key_is_in_no_line_that_was_printed_or_logged(debug_run: DebugRun) -> None:
+    # Airflow's in-process supervisor logs at debug level what it is told to mask; its own business.
+    leaks = [line for line in debug_run.lines_with(debug_run.key) if "MaskSecret(" not in line]
+    assert [line.replace(debug_run.key, "<KEY>")[:300] for line in leaks] == []
+
+
+def test_the_key_is_in_no_file_of_airflow_neither_database_nor_log(debug_run: DebugRun) -> None:
+    files = [path for path in debug_run.home.rglob("*") if path.is_file()]
+    # What the scanner's report holds went through XCom and the rendered fields, so that they are in the database.
+    assert any(b"{{ conn.leen_default.password }}" in path.read_bytes() for path in files)
+    assert [path.name for path in files if debug_run.key.encode() in path.read_bytes()] == []
+
+
+# Keys that are odd
+
+
+@pytest.mark.parametrize("password", ["two words", "two words\n", " two words \r\n"], ids=repr)
+def test_a_key_is_stripped_and_may_have_a_space_inside(
+    run_dag: Any, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    with SandboxServer(api_key="two words") as server:
+        connection = json.loads(server.airflow_conn) | {"password": password}
+        monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", json.dumps(connection))
+        run = run_dag(bulk_dag(tickets(2)))
+    assert run.states == {"create": "success"}
+    assert counts(run.summary()) == {"created": 2}
+
+
+@pytest.mark.parametrize("password", ["schlüssel-17", "two\nlines-17", "", "  "], ids=repr)
+def test_a_key_that_can_not_be_one_is_refused_and_not_quoted(
+    sandbox: SandboxServer, run_dag: Any, connect: Connect, password: str
+) -> None:
+    connect(password=password)
+    run = run_dag(bulk_dag(tickets(2), retries=2))
+    (error,) = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenConfigError
+    assert "'API key' (password)" in str(error)
+    assert "17" not in str(error)
+    assert sandbox.requests == []

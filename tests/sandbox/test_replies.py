@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.sandbox.faults import FaultRule
+from airflow_provider_leen.sandbox.replies import Reply, error_reply, garble
+
+NAMES = ["good", "bad apple", "good"]
+LOCATED = [{"loc": ["body", "tickets", 1, "name"], "msg": "no", "type": "value_error"}]
+
+
+def rule(kind: str, **fields: Any) -> FaultRule:
+    return FaultRule.model_validate({"kind": kind} | fields)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("error_response", {"type": "sandbox_fault", "code": "HTTP_422", "message": "no", "detail": []}),
+        ("located", {"type": "sandbox_fault", "code": "HTTP_422", "message": "no", "detail": LOCATED}),
+        ("detail_text", {"detail": "no"}),
+        ("detail_list", {"detail": LOCATED}),
+    ],
+)
+def test_the_shapes_of_an_error_body(body: str, expected: dict[str, Any]) -> None:
+    reply = error_reply(rule("poison", text="bad", body=body, message="no"), NAMES, now=0)
+    assert reply.status == 422
+    assert json.loads(reply.body) == expected
+    located = error_reply(rule("status", status=422, body=body, message="no", locate=(1,)), NAMES, now=0)
+    assert json.loads(located.body) == expected
+
+
+def test_a_proxy_answers_in_html() -> None:
+    reply = error_reply(rule("status", status=502, body="html"), [], now=0)
+    assert reply.body.startswith(b"<html>")
+    assert (b"content-type", b"text/html") in reply.headers
+
+
+@pytest.mark.parametrize(("status", "body"), [(204, "error_response"), (503, "empty")])
+def test_a_body_can_be_empty(status: int, body: str) -> None:
+    assert error_reply(rule("status", status=status, body=body), [], now=0).body == b""
+
+
+@pytest.mark.parametrize(
+    ("fields", "header"),
+    [
+        ({"retry_after": 3}, (b"retry-after", b"3")),
+        ({"retry_after": 0.5}, (b"retry-after", b"0.5")),
+        ({"retry_after": 3, "retry_after_date": True}, (b"retry-after", b"Thu, 01 Jan 1970 00:01:03 GMT")),
+        ({"kind": "status", "status": 301}, (b"location", b"/elsewhere")),
+    ],
+)
+def test_the_headers_of_an_error(fields: dict[str, Any], header: tuple[bytes, bytes]) -> None:
+    assert header in error_reply(rule(**{"kind": "rate_limit"} | fields), [], now=60).headers
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "indices"),
+    [
+        ("short", 3, [0, 1]),
+        ("short", 1, []),
+        ("one_based", 3, [1, 2, 3]),
+        ("wrong_index", 3, [2, 1, 0]),
+        ("wrong_index", 1, [2]),
+    ],
+)
+def test_results_can_be_spoilt(kind: str, count: int, indices: list[int]) -> None:
+    true_reply = Reply.json(200, {"total": count, "results": [{"request_index": index} for index in range(count)]})
+    spoilt = json.loads(garble(rule(kind), true_reply).body)
+    assert [result["request_index"] for result in spoilt["results"]] == indices
+
+
+def test_an_error_of_the_app_has_no_results_to_spoil() -> None:
+    refused = Reply.json(422, {"detail": []})
+    assert garble(rule("short"), refused) == refused

@@ -1,0 +1,108 @@
+"""The gate behind the operator, on real Airflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
+
+from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
+from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+from airflow_provider_leen.sandbox.server import SandboxServer
+from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
+from tests.operators.dags import DEFAULTS, create, tickets
+
+
+def with_bad_ones(count: int, *positions: int) -> list[dict[str, Any]]:
+    given = tickets(count)
+    for position in positions:
+        given[position]["priority"] = "SHINY"
+    return given
+
+
+def gated_dag(given: Any, **limits: Any) -> DAG:
+    with DAG("leen_test", schedule=None) as dag:
+        LeenTicketFailureSensor(task_id="gate", results=create(given).output, **limits)
+    return dag
+
+
+def test_the_gate_lets_a_run_pass_and_hands_on_the_counts(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(gated_dag(with_bad_ones(4, 1), max_failures=1))
+    assert run.states == {"create": "success", "gate": "success"}
+    counts = run.xcom("gate")
+    assert (counts["total"], counts["created"], counts["rejected"]) == (4, 3, 1)
+    assert "results" not in counts
+
+
+def test_the_gate_fails_a_run_at_once_and_names_the_first_errors(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(gated_dag(with_bad_ones(4, 1, 2), max_failure_rate=0.25, retries=2))
+    assert run.states == {"create": "success", "gate": "failed"}
+    (error,) = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenThresholdError
+    assert "2 of 4" in str(error)
+    assert "#1 finding 1: " in str(error)
+    assert "SHINY" in str(error)
+
+
+def test_with_soft_fail_the_gate_is_skipped_instead(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(gated_dag(with_bad_ones(4, 1), soft_fail=True))
+    assert run.states == {"create": "success", "gate": "skipped"}
+
+
+@pytest.mark.parametrize("template", ["{{ ti.xcom_pull(task_ids='create') }}", "{{ ti.xcom_pull('create') | tojson }}"])
+def test_the_summary_may_come_through_a_text(sandbox: SandboxServer, run_dag: Any, template: str) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        create(with_bad_ones(3, 0)) >> LeenTicketFailureSensor(task_id="gate", results=template, max_failures=1)
+    run = run_dag(dag)
+    assert run.states == {"create": "success", "gate": "success"}
+    assert run.xcom("gate")["failed"] == 1
+
+
+@pytest.mark.parametrize(("max_failures", "state"), [(2, "success"), (1, "failed")])
+def test_the_summaries_of_a_mapped_operator_are_added_up(
+    sandbox: SandboxServer, run_dag: Any, max_failures: int, state: str
+) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task
+        def lists() -> list[list[dict[str, Any]]]:
+            return [with_bad_ones(3, 0), [], with_bad_ones(2, 1)]
+
+        created = LeenBulkCreateTicketsOperator.partial(task_id="create", ticket_defaults=DEFAULTS).expand(
+            tickets=lists()
+        )
+        LeenTicketFailureSensor(task_id="gate", results=created.output, max_failures=max_failures)
+    run = run_dag(dag)
+    assert run.states["create"] == "success success success"
+    assert run.states["gate"] == state
+    if state == "success":
+        assert (run.xcom("gate")["total"], run.xcom("gate")["failed"]) == (5, 2)
+
+
+def test_a_gate_behind_a_failed_operator_still_judges_what_it_published(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("status", status=401, nth=2)
+    with DAG("leen_test", schedule=None) as dag:
+        created = create(tickets(4), batch_size=2)
+        LeenTicketFailureSensor(task_id="gate", results=created.output, max_failures=2, trigger_rule="all_done")
+    run = run_dag(dag)
+    assert run.states == {"create": "failed", "gate": "success"}
+    assert (run.xcom("gate")["created"], run.xcom("gate")["unsent"]) == (2, 2)
+
+
+def test_a_missing_summary_fails_the_gate(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        created = create("no list of tickets")
+        LeenTicketFailureSensor(task_id="gate", results=created.output, max_failures=9, trigger_rule="all_done")
+    run = run_dag(dag)
+    assert run.states == {"create": "failed", "gate": "failed"}
+    _, error = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenConfigError
+
+
+def test_a_gate_without_an_operator_before_it_fails(run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        LeenTicketFailureSensor(task_id="gate", results="{{ ti.xcom_pull(task_ids='nobody') }}")
+    assert run_dag(dag).states == {"gate": "failed"}
