@@ -34,9 +34,12 @@ from airflow_provider_leen.api.errors import (
     LeenStoppedError,
 )
 from airflow_provider_leen.api.models import (
+    MAX_FINDING_IDS,
     MAX_TICKETS_PER_CALL,
     BulkReply,
     BulkResult,
+    Finding,
+    Job,
     Project,
     Ticket,
     TicketCreate,
@@ -50,6 +53,20 @@ CONNECT_TIMEOUT = 10.0
 # A server may close an idle connection at the moment in which it is used again, and nobody could say then whether the
 # request was read. Uvicorn closes after 5 s, load balancers later: so don't keep one for longer than this.
 KEEPALIVE_SECONDS = 2.0
+
+_FINDINGS = "/v2/vulnerability_findings"
+
+_FINDING_FILTERS = (
+    "severity",
+    "state",
+    "has_fix",
+    "first_seen_since",
+    "last_seen_since",
+    "state_updated_since",
+    "resourceId",
+    "ids",
+    "limit",
+)
 
 _NOTHING_SENT = (
     httpx.ConnectError,
@@ -85,6 +102,10 @@ class AsyncLeenClient:
     ) -> None:
         await self.aclose()
 
+    def open(self) -> None:
+        """Load the certificates now and not at the first call: that reads files, which an event loop had better not."""
+        self._client()
+
     async def aclose(self) -> None:
         """Close the connections; the client can be used again afterwards."""
         if self._http is not None:
@@ -116,17 +137,12 @@ class AsyncLeenClient:
         :raises LeenOutcomeUnknownError: the reply was lost or doesn't account for every ticket.
         :raises LeenError: the call failed.
         """
-        if not 1 <= len(tickets) <= MAX_TICKETS_PER_CALL:
-            raise LeenConfigError(
-                f"One bulk call takes 1 to {MAX_TICKETS_PER_CALL} tickets, not {len(tickets)}: split the list, or use "
-                "LeenBulkCreateTicketsOperator, which does."
-            )
-        bodies = [_ticket_body(ticket, f"ticket {position}") for position, ticket in enumerate(tickets)]
+        bodies = _ticket_bodies(tickets)
 
         async def send() -> list[BulkResult | None]:
             return await self.send_bulk_create(bodies)
 
-        names = [body.get("identifier") or body["name"] for body in bodies]
+        names = _names(bodies)
         try:
             results = await self._repeat(send, read_only=False)
         except LeenOutcomeUnknownError as error:
@@ -204,6 +220,90 @@ class AsyncLeenClient:
         :return: what was found, as it came: Leen does not document whether these are Jira's issues or its own tickets.
         """
         return [hit async for hit in self._iter_raw("/itsm/passthrough/tickets/search", {"jql": jql})]
+
+    # Jobs
+
+    async def send_bulk_job(self, tickets: Sequence[Mapping[str, Any]]) -> str:
+        """Send one ``POST /itsm/tickets/bulk``, once: no retry, so that the caller decides what goes out again.
+
+        :param tickets: 1 to 50 request bodies of tickets.
+        :return: the job's id.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenError: the call failed.
+        """
+        reply = await self._send("POST", "/itsm/tickets/bulk", content=_encode({"tickets": tickets}))
+        return _job_id("/itsm/tickets/bulk", reply.content)
+
+    async def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
+        """Submit a job that creates 1 to 50 tickets, ``POST /itsm/tickets/bulk``.
+
+        Sent again only when nothing was done (no connection, 429).
+
+        :param tickets: the tickets.
+        :return: the job's id, for :meth:`get_job`.
+        :raises LeenConfigError: no ticket, or more than 50.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenError: the call failed.
+        """
+        bodies = _ticket_bodies(tickets)
+
+        async def send() -> str:
+            return await self.send_bulk_job(bodies)
+
+        try:
+            job_id: str = await self._repeat(send, read_only=False)
+        except LeenOutcomeUnknownError as error:
+            error.identifiers = _names(bodies)
+            raise
+        return job_id
+
+    async def submit_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
+        """Submit a job that changes 1 to 50 tickets alike, ``POST /itsm/tickets/bulk/update``.
+
+        Sent again only when nothing was done (no connection, 429).
+
+        :param ticket_ids: Leen UUIDs.
+        :param updates: any of ``status``, ``priority``, ``assigned_user_id``, ``name``, ``description``; what is left
+            out stays as it is.
+        :return: the job's id, for :meth:`get_job`.
+        :raises LeenConfigError: no ticket, or more than 50.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenError: the call failed.
+        """
+        if isinstance(ticket_ids, str) or not 1 <= len(ticket_ids) <= MAX_TICKETS_PER_CALL:
+            given = "a text" if isinstance(ticket_ids, str) else str(len(ticket_ids))
+            raise LeenConfigError(
+                f"One bulk update takes a list of 1 to {MAX_TICKETS_PER_CALL} ticket ids, not {given}: split the list, "
+                "or use LeenUpdateTicketsOperator, which does."
+            )
+        path = "/itsm/tickets/bulk/update"
+        content = _encode({"ticket_ids": list(ticket_ids), "updates": dict(updates)})
+
+        async def send() -> str:
+            return _job_id(path, (await self._send("POST", path, content=content)).content)
+
+        try:
+            job_id: str = await self._repeat(send, read_only=False)
+        except LeenOutcomeUnknownError as error:
+            error.identifiers = list(ticket_ids)
+            raise
+        return job_id
+
+    async def get_job(self, job_id: str) -> Job:
+        """Fetch the state of a job, ``GET /jobs/{job_id}``; :mod:`airflow_provider_leen.api.jobs` reads it."""
+        return _read(Job, await self._call("GET", f"/jobs/{_segment(job_id)}"))
+
+    # Findings
+
+    def iter_vulnerability_findings(self, **filters: Any) -> AsyncIterator[Finding]:
+        """Iterate over ``GET /v2/vulnerability_findings``, page by page; V2 lives beside ``/v1`` on the same host.
+
+        :param filters: Leen's names: ``severity`` and ``state`` (a text, or a list of texts), ``has_fix``,
+            ``first_seen_since``, ``last_seen_since``, ``state_updated_since`` (datetimes), ``resourceId``, ``ids`` (at
+            most 100 UUIDs), and ``limit``, the size of a page.
+        :raises LeenConfigError: there is no such filter, or its value can't be used.
+        """
+        return self._iter(Finding, _FINDINGS, _finding_filters(filters))
 
     # Projects and users
 
@@ -290,7 +390,7 @@ class AsyncLeenClient:
             async with departure.deadline:
                 reply = await self._client().request(
                     method,
-                    settings.base_url + path,
+                    _address(settings.base_url, path),
                     content=content,
                     params=params,
                     extensions={"trace": departure.trace},
@@ -460,6 +560,22 @@ class LeenClient:
         """See :meth:`AsyncLeenClient.search_tickets`."""
         return self.run(self.aio.search_tickets(jql))
 
+    def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
+        """See :meth:`AsyncLeenClient.submit_bulk_create`."""
+        return self.run(self.aio.submit_bulk_create(tickets))
+
+    def submit_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
+        """See :meth:`AsyncLeenClient.submit_bulk_update`."""
+        return self.run(self.aio.submit_bulk_update(ticket_ids, updates))
+
+    def get_job(self, job_id: str) -> Job:
+        """See :meth:`AsyncLeenClient.get_job`."""
+        return self.run(self.aio.get_job(job_id))
+
+    def iter_vulnerability_findings(self, **filters: Any) -> Iterator[Finding]:
+        """See :meth:`AsyncLeenClient.iter_vulnerability_findings`."""
+        return self._iterate(self.aio.iter_vulnerability_findings(**filters))
+
     def iter_projects(self, **filters: Any) -> Iterator[Project]:
         """See :meth:`AsyncLeenClient.iter_projects`."""
         return self._iterate(self.aio.iter_projects(**filters))
@@ -493,6 +609,55 @@ def _ticket_body(ticket: TicketCreate | Mapping[str, Any], which: str) -> dict[s
         return TicketCreate.model_validate(fields).model_dump(exclude_none=True)
     except ValidationError as error:
         raise LeenConfigError(f"The {which} can't be sent: {_problem(error)}.") from None
+
+
+def _ticket_bodies(tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if not 1 <= len(tickets) <= MAX_TICKETS_PER_CALL:
+        raise LeenConfigError(
+            f"One bulk call takes 1 to {MAX_TICKETS_PER_CALL} tickets, not {len(tickets)}: split the list, or use "
+            "LeenBulkCreateTicketsOperator, which does."
+        )
+    return [_ticket_body(ticket, f"ticket {position}") for position, ticket in enumerate(tickets)]
+
+
+def _names(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [body.get("identifier") or body["name"] for body in bodies]
+
+
+def _job_id(path: str, body: bytes) -> str:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    job_id = content.get("job_id") if isinstance(content, dict) else None
+    if isinstance(job_id, str) and job_id:
+        return job_id
+    raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; it may run all the same.")
+
+
+def _address(base_url: str, path: str) -> str:
+    if not path.startswith("/v2/"):
+        return base_url + path
+    # V2 lives beside V1: read_settings has seen to it that one of the segments is v1.
+    segments = base_url.split("/")
+    last = len(segments) - 1 - segments[::-1].index("v1")
+    return "/".join(segments[:last]) + path
+
+
+def _finding_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    # A filter that is dropped without a word would turn every finding into a ticket.
+    unknown = sorted(filters.keys() - set(_FINDING_FILTERS))
+    if unknown:
+        raise LeenConfigError(
+            f"Findings can't be filtered by {', '.join(unknown)}: Leen knows {', '.join(_FINDING_FILTERS)}."
+        )
+    lists = {name: list(value) for name, value in filters.items() if isinstance(value, list | tuple | set | frozenset)}
+    for name, values in lists.items():
+        if not values:
+            raise LeenConfigError(f"The filter {name} is an empty list: leave it out to get every finding.")
+    if len(lists.get("ids", ())) > MAX_FINDING_IDS:
+        raise LeenConfigError(f"Findings can be asked for by at most {MAX_FINDING_IDS} ids, not {len(lists['ids'])}.")
+    return {**filters, **{name: ",".join(map(str, values)) for name, values in lists.items()}}
 
 
 def _read(model: type[Model], content: Any) -> Model:

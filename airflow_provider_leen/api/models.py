@@ -4,7 +4,8 @@ A request model is strict: a field that Leen does not document is refused, so th
 is tolerant: unknown fields are kept, and a field that Leen may leave out is optional.
 
 Sources: Leen's OpenAPI document for ``POST /itsm/tickets/bulk/sync`` (the whole request and reply), its pages on
-``POST /itsm/tickets`` and ``GET /itsm/users`` (the ticket and user records), and its demo app (projects).
+``POST /itsm/tickets`` and ``GET /itsm/users`` (the ticket and user records), on the bulk jobs and on
+``GET /v2/vulnerability_findings`` (the fields of a job and of a finding), and its demo app (projects).
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_TICKETS_PER_CALL = 50
-"""The most tickets that one bulk call may carry."""
+"""The most tickets that one bulk call may carry, or name."""
+
+MAX_FINDING_IDS = 100
+"""The most ids that the list of vulnerability findings can be filtered by."""
 
 
 class TicketCreate(BaseModel):
@@ -97,3 +101,37 @@ class User(_Reply):
     email: str | None = None
     status: str | None = None
     vendor_attributes: dict[str, Any] | None = None
+
+
+class Job(_Reply):
+    """An asynchronous job. Only its status and, once it has failed, its reason are documented.
+
+    :mod:`airflow_provider_leen.api.jobs` reads what they say.
+    """
+
+    status: str
+    failure_reason: Any = None
+
+
+class Finding(_Reply):
+    """A vulnerability finding of Leen's V2 API. Only ``id`` can be relied upon."""
+
+    id: str
+    title: str | None = None
+    description: str | None = None
+    severity: str | None = None
+    state: str | None = None
+    type: str | None = None
+    first_seen: str | None = None
+    last_seen: str | None = None
+    ticket: dict[str, Any] | None = None
+    has_fix: bool | None = None
+    remediation: Any = None
+    product: Any = None
+    resource_related: Any = None
+    vulnerabilities: Any = None
+
+    @property
+    def has_ticket(self) -> bool:
+        """Whether the finding names a ticket that is about it (``ticket`` with ``uid`` or ``url``)."""
+        return bool(self.ticket and (self.ticket.get("uid") or self.ticket.get("url")))

@@ -167,8 +167,11 @@ def read_bulk_results(body: bytes, count: int) -> list[BulkResult | None]:
     :param count: how many tickets were sent.
     :return: one entry a ticket, in order; None where the reply doesn't say what became of it.
     """
-    content = _json_object(body)
-    entries = content.get("results") if content else None
+    return match_results(_json_object(body).get("results"), count)
+
+
+def match_results(entries: Any, count: int) -> list[BulkResult | None]:
+    """Match the entries of a ``results`` list, not yet validated, with the tickets; see :func:`read_bulk_results`."""
     if not isinstance(entries, list) or len(entries) > count:
         return [None] * count
     results = [_bulk_result(entry) for entry in entries]

@@ -36,17 +36,29 @@ class Created(NamedTuple):
     vendor_ticket_id: str | None
 
 
+class Sent(NamedTuple):
+    """A ticket that was sent without an answer.
+
+    :param at: a time on record before it left, in seconds since the epoch.
+    :param absence_from: from when on a search of the vendor that finds nothing proves that the ticket does not exist;
+        None where it left without its key in its description, so that no search can prove it.
+    """
+
+    at: float
+    absence_from: float | None
+
+
 @dataclass
 class History:
     """What the tries so far have left.
 
     :param created: by key, the tickets that exist.
-    :param sent: by key, when those were sent of which no answer is on record, in seconds since the epoch.
+    :param sent: by key, the tickets of which no answer is on record.
     :param values: how many values there were.
     """
 
     created: dict[str, Created] = field(default_factory=dict)
-    sent: dict[str, float] = field(default_factory=dict)
+    sent: dict[str, Sent] = field(default_factory=dict)
     values: int = 0
 
 
@@ -71,13 +83,17 @@ def replay(values: Iterable[Value]) -> History:
             for key in value["absent"]:
                 history.sent.pop(key, None)
             for key in value["sent"]:
-                history.sent[key] = float(value["at"])
+                history.sent[key] = Sent(float(value["at"]), _time_or_none(value["absence_from"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             problem = f"The ledger of this task holds a value that can't be read: {json.dumps(value)[:200]}."
         else:
             continue
         raise LeenLedgerError(f"{problem} Look into the tracker and start a new Dag run.")
     return history
+
+
+def _time_or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 class LedgerStore(Protocol):
@@ -162,7 +178,7 @@ class FolderLedger:
         self._folder.mkdir(parents=True, exist_ok=True)
         # A broker may deliver a task twice under one number: what the first one wrote must not be overwritten.
         self._number = sum(name.startswith(f"{self._try_number:04}-") for name in self._names())
-        self.append({"v": VERSION, "at": time.time(), "sent": [], "created": {}, "absent": []})
+        self.append({"v": VERSION, "at": time.time(), "absence_from": None, "sent": [], "created": {}, "absent": []})
         return [json.loads(self._read(name)) for name in self._names()]
 
     def append(self, value: Value) -> None:
@@ -202,14 +218,24 @@ class Journal:
     :param store: where the values are.
     :param threads: an executor of one thread, in which the store is called: signals (a task's timeout, SIGTERM) reach
         only the main thread, and an exception in the middle of a call to Airflow's supervisor shifts all later replies.
+    :param absence_after: seconds after a sending from which on a search of the vendor that finds nothing is believed;
+        None where tickets leave without their keys in their descriptions.
     :param now: the time in seconds since the epoch.
     """
 
-    def __init__(self, store: LedgerStore, threads: Executor, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: LedgerStore,
+        threads: Executor,
+        *,
+        absence_after: float | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.remembers = store.remembers
         self.failure: LeenLedgerError | None = None
         self._store = store
         self._threads = threads
+        self._absence_after = absence_after
         self._now = now
         self._sent: list[str] = []
         self._created: dict[str, Created] = {}
@@ -225,17 +251,22 @@ class Journal:
         """
         return replay(await self._call("read", self._store.open))
 
-    async def intend(self, keys: Iterable[str]) -> float:
+    def sent_now(self) -> Sent:
+        """Return what is to be known of a ticket that leaves now."""
+        at = self._now()
+        return Sent(at, None if self._absence_after is None else at + self._absence_after)
+
+    async def intend(self, keys: Iterable[str]) -> Sent:
         """Record that these keys are about to leave.
 
-        :return: a time not after the recorded one, in seconds since the epoch.
+        :return: what is to be known of them; its time is not after the recorded one.
         :raises LeenLedgerError: it can't be recorded, so the keys must not leave.
         """
-        asked_at = self._now()
+        asked = self.sent_now()
         self._sent += keys
         self._recorded += 1
         await self.flush()
-        return asked_at
+        return asked
 
     def learn(self, created: Mapping[str, Created], absent: Iterable[str]) -> None:
         """Note what came back; it is written with the next value."""
@@ -265,7 +296,7 @@ class Journal:
         # A key that leaves again was first learnt to be absent: its new sending may not be read before that.
         sent = [] if self._created or self._absent else _take(self._sent)
         whole = not (self._created or self._absent or self._sent)
-        value = {"v": VERSION, "at": self._now(), "sent": sent, "created": created, "absent": absent}
+        value = {"v": VERSION, **self.sent_now()._asdict(), "sent": sent, "created": created, "absent": absent}
         await self._call("written", self._store.append, value)
         if whole:
             self._written = carried

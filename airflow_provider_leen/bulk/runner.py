@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -18,15 +19,18 @@ from airflow_provider_leen.api.errors import (
     LeenNotFoundError,
     LeenStoppedError,
 )
+from airflow_provider_leen.bulk.existing import find_existing
 from airflow_provider_leen.bulk.ledger import Created, History, Journal
 from airflow_provider_leen.bulk.sender import BatchSender, Outcome
 from airflow_provider_leen.bulk.settle import Settler, Unsettled
-from airflow_provider_leen.bulk.summary import TicketResult
+from airflow_provider_leen.bulk.summary import Progress, TicketResult
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+SECONDS_BETWEEN_PROGRESS = 1.0
 
 _NO_USE_ASKING = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
 """What stopped the sending stops the look-ups, too."""
@@ -42,7 +46,8 @@ class BulkRun:
     :param batch_size: tickets a call, 1 to 50.
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param on_unknown: what to do with tickets that were sent without an answer: ``lookup``, ``fail`` or ``resend``.
-    :param embedded: whether tickets carry their keys in their descriptions.
+    :param skip_existing: whether tickets whose own identifier Leen knows already are not created again.
+    :param on_progress: is told after batches, at most once a second, how far the run is; it must not block.
     :param earlier_try_since: where an earlier try may have sent tickets that the ledger does not remember: since when,
         in seconds since the epoch.
     """
@@ -57,15 +62,25 @@ class BulkRun:
         batch_size: int,
         max_concurrent_batches: int,
         on_unknown: str = "lookup",
-        embedded: bool = False,
+        skip_existing: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
         earlier_try_since: float | None = None,
     ) -> None:
         self._rows = rows
+        self._client = client
         self._journal = journal
         self._sender = BatchSender(
-            client, journal, payload, batch_size=batch_size, max_concurrent_batches=max_concurrent_batches
+            client,
+            journal,
+            payload,
+            batch_size=batch_size,
+            max_concurrent_batches=max_concurrent_batches,
+            on_batch=self._tell_progress,
         )
-        self._settler = Settler(client, embedded=embedded)
+        self._skip_existing = skip_existing
+        self._on_progress = on_progress
+        self._tell_again_at = 0.0
+        self._settler = Settler(client)
         self._on_unknown = on_unknown
         self._earlier_try_since = earlier_try_since
         self._forgotten_since: float | None = None
@@ -95,8 +110,12 @@ class BulkRun:
             if self._forgotten_since is not None:
                 # Where the store was emptied, the next try finds it no longer empty and believes it.
                 await self._journal.intend([ticket.row.key for ticket in self._unsettled() if ticket.row.key])
+            self._tell_progress()
+            if self._skip_existing:
+                left = await self._without_existing(left)
             await self._sender.send(left)
             await self._settle()
+            self._tell_progress(at_last=True)
         except LeenError as error:
             await self._sender.halt(error)
         finally:
@@ -127,15 +146,36 @@ class BulkRun:
                 taken_over += 1
             elif row.key in history.sent:
                 reason = "An earlier try sent it and ended before Leen's answer was on record."
-                outcomes[row.index] = Outcome("unknown", error=reason, sent_at=history.sent[row.key])
+                outcomes[row.index] = Outcome("unknown", error=reason, sent=history.sent[row.key])
             elif self._forgotten_since is not None:
                 reason = "An earlier try may have sent it; nothing remembers. Set ledger_path, so that retries know."
-                outcomes[row.index] = Outcome("unknown", error=reason, sent_at=time.time())
+                outcomes[row.index] = Outcome("unknown", error=reason, sent=self._journal.sent_now())
             else:
                 left.append(row)
         if taken_over:
             log.info("%d of %d tickets were created by an earlier try and are taken over.", taken_over, len(self._rows))
         return left
+
+    async def _without_existing(self, rows: list[TicketRow]) -> list[TicketRow]:
+        found = await self._ask(find_existing(self._client, rows))
+        for index, ids in found.items():
+            self._sender.outcomes[index] = Outcome("existing", *ids)
+        log.info("Leen knows %d of %d tickets already; these are not created again.", len(found), len(rows))
+        return [row for row in rows if row.index not in found]
+
+    def _tell_progress(self, *, at_last: bool = False) -> None:
+        if self._on_progress is None or (time.monotonic() < self._tell_again_at and not at_last):
+            return
+        self._tell_again_at = time.monotonic() + SECONDS_BETWEEN_PROGRESS
+        counts = Counter(outcome.status for outcome in self._sender.outcomes.values())
+        invalid = sum(row.error is not None for row in self._rows)
+        self._on_progress(
+            {
+                "total": len(self._rows),
+                "done": counts.total() - counts["unknown"] + invalid,
+                "failed": counts["rejected"] + invalid,
+            }
+        )
 
     async def _settle(self) -> None:
         unsettled = self._unsettled()
@@ -146,7 +186,7 @@ class BulkRun:
         if self.error is not None:
             return
         absent = unsettled if self._on_unknown == "resend" else []
-        if unsettled and self._on_unknown == "lookup" and self._settler.embedded:
+        if self._on_unknown == "lookup":
             found, absent = await self._ask(self._settler.confirm_absence(unsettled))
             self._note_found(found, unsettled)
         if absent:
@@ -177,9 +217,9 @@ class BulkRun:
 
     def _unsettled(self) -> list[Unsettled]:
         return [
-            Unsettled(row, outcome.sent_at, outcome.sent_at if self._forgotten_since is None else self._forgotten_since)
+            Unsettled(row, outcome.sent, outcome.sent.at if self._forgotten_since is None else self._forgotten_since)
             for row in self._rows
-            if (outcome := self._sender.outcomes.get(row.index)) and outcome.status == "unknown"
+            if (outcome := self._sender.outcomes.get(row.index)) and outcome.status == "unknown" and outcome.sent
         ]
 
     def _note_found(self, found: dict[int, Created], asked: list[Unsettled]) -> list[Unsettled]:

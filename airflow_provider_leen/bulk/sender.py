@@ -18,11 +18,12 @@ from airflow_provider_leen.api.errors import (
     LeenError,
     LeenRateLimitError,
     LeenResponseError,
+    LeenServerError,
     LeenStoppedError,
     LeenValidationError,
 )
 from airflow_provider_leen.api.models import BulkResult
-from airflow_provider_leen.bulk.ledger import Created, Journal
+from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
 from airflow_provider_leen.bulk.summary import Status
 from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
 from airflow_provider_leen.bulk.tickets import TicketRow
@@ -46,14 +47,14 @@ MAX_BATCH_LINES = 100
 class Outcome:
     """What became of one ticket.
 
-    :param sent_at: of an unknown outcome: the time on record before it left, in seconds since the epoch.
+    :param sent: of an unknown outcome: what is on record of its sending.
     """
 
     status: Status
     ticket_id: str | None = None
     vendor_ticket_id: str | None = None
     error: str | None = None
-    sent_at: float = 0.0
+    sent: Sent | None = None
 
 
 @dataclass
@@ -80,7 +81,7 @@ class _Part:
 
     rows: list[TicketRow]
     isolation: _Isolation
-    intended_at: float | None = None
+    intended: Sent | None = None
     attempts: int = 0
 
     def of(self, rows: list[TicketRow]) -> _Part:
@@ -99,6 +100,7 @@ class BatchSender:
     :param payload: makes the request body of a valid row.
     :param batch_size: tickets a call, 1 to 50.
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
+    :param on_batch: is called after each batch; it must not block.
     """
 
     def __init__(
@@ -109,12 +111,14 @@ class BatchSender:
         *,
         batch_size: int,
         max_concurrent_batches: int,
+        on_batch: Callable[[], None] = lambda: None,
     ) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self.halted: LeenError | None = None
         self._client = client
         self._journal = journal
         self._payload = payload
+        self._on_batch = on_batch
         self._batch_size = batch_size
         self._workers = max_concurrent_batches
         self._throttle = Throttle(max_concurrent_batches)
@@ -200,7 +204,7 @@ class BatchSender:
 
     async def _prepare(self, rows: list[TicketRow]) -> _Part:
         part = _Part(rows, _Isolation(rows, started_at=time.monotonic()))
-        part.intended_at = await self._journal.intend(part.keys)
+        part.intended = await self._journal.intend(part.keys)
         return part
 
     async def _withdraw_prepared(self) -> None:
@@ -217,8 +221,8 @@ class BatchSender:
 
     async def _send_part(self, part: _Part, admitted_at: float) -> list[_Part]:
         """Send one call and note what came of it; return what has to be sent again, the last one first."""
-        if part.intended_at is None or time.time() - part.intended_at > self._client.settings.timeout:
-            part.intended_at = await self._journal.intend(part.keys)
+        if part.intended is None or time.time() - part.intended.at > self._client.settings.timeout:
+            part.intended = await self._journal.intend(part.keys)
         part.attempts += 1
         # If this task is cancelled from here on, this is what is known.
         self._note_unknown(part, "The task was stopped before Leen answered.")
@@ -237,7 +241,7 @@ class BatchSender:
         """Decide what to do with a call that surely did nothing."""
         for row in part.rows:
             del self.outcomes[row.index]
-        part.intended_at = None
+        part.intended = None
         # Before anything waits or raises: a task that dies now must not leave these keys as sent.
         self._journal.learn({}, part.keys)
         await self._journal.flush()
@@ -314,17 +318,17 @@ class BatchSender:
     async def _count_unanswered(self, error: LeenError) -> None:
         self._unanswered += 1
         if self._unanswered >= BROKEN_AFTER:
-            await self.halt(error)
+            await self.halt(_broken(error))
 
     def _note_unknown(self, part: _Part, reason: str) -> None:
-        sent_at = part.intended_at or 0.0
         for row in part.rows:
-            self.outcomes[row.index] = Outcome("unknown", error=reason, sent_at=sent_at)
+            self.outcomes[row.index] = Outcome("unknown", error=reason, sent=part.intended)
 
     def _conclude(self, isolation: _Isolation) -> None:
         # Batches of fewer than four tickets: the row of refusals goes on in the next one.
         self._refusals = [] if isolation.accepted else [*self._refusals, *isolation.refusals][-SAME_REFUSALS:]
         self._log_batch(isolation)
+        self._on_batch()
 
     def _log_batch(self, isolation: _Isolation) -> None:
         self._done += 1
@@ -341,6 +345,14 @@ def outcome_of(result: BulkResult) -> Outcome:
     if result.success:
         return Outcome("created", ticket_id=result.ticket_id, vendor_ticket_id=result.vendor_ticket_id)
     return Outcome("rejected", error=result.error or "Leen gave no reason.")
+
+
+def _broken(error: LeenError) -> LeenServerError:
+    status = error.status if isinstance(error, LeenResponseError) else None
+    return LeenServerError(
+        f"{BROKEN_AFTER} calls in a row had no usable answer, so that nothing more is sent; the last one: {error}",
+        status=status,
+    )
 
 
 def _wrong_request(error: LeenValidationError) -> LeenValidationError:

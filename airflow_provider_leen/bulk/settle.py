@@ -19,7 +19,7 @@ from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.settings import LeenSettings
-from airflow_provider_leen.bulk.ledger import Created
+from airflow_provider_leen.bulk.ledger import Created, Sent
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ class Unsettled:
     """A ticket that was sent, and nobody can say whether it exists.
 
     :param row: the ticket.
-    :param sent_at: a time on record before it left, in seconds since the epoch.
+    :param sent: what is on record of its sending.
     :param created_after: it can't have been created before this time.
     :param findings: what was found out, for a person.
     """
 
     row: TicketRow
-    sent_at: float
+    sent: Sent
     created_after: float
     findings: str = ""
 
@@ -121,29 +121,27 @@ def vendor_ticket_id(ticket: Mapping[str, Any]) -> str | None:
     return found.group(1) if found else _text(other)
 
 
-def absence_is_believed_at(sent_at: float, settings: LeenSettings) -> float:
-    """Say from when on a search that finds nothing proves that a ticket does not exist.
+def absence_after(settings: LeenSettings) -> float:
+    """Say how many seconds after a sending a search that finds nothing proves that a ticket does not exist.
 
     A request leaves within one timeout of the time on record, may be worked on for another, and then the vendor's
     search index lags.
     """
-    return sent_at + 2 * settings.timeout + settings.settle_time
+    return 2 * settings.timeout + settings.settle_time
 
 
 class Settler:
     """Asks Leen and the vendor for tickets.
 
     :param client: the API.
-    :param embedded: whether the tickets carry their keys in their descriptions.
     """
 
-    def __init__(self, client: AsyncLeenClient, *, embedded: bool) -> None:
-        self.embedded = embedded
+    def __init__(self, client: AsyncLeenClient) -> None:
         self._client = client
         self._failures = 0
 
     async def look_up(self, tickets: Sequence[Unsettled]) -> dict[int, Created]:
-        """Ask for all tickets at once.
+        """Ask for all tickets at once; those that carry their keys are searched for, too.
 
         :return: the ones that exist, by the index of their row; of the others, ``findings`` says what was found out.
         """
@@ -158,18 +156,16 @@ class Settler:
                     found[ticket.row.index] = ids
 
         await asyncio.gather(*(ask() for _ in range(LOOK_UPS_AT_ONCE)))
-        if self.embedded:
-            by_search, _absent = await self._by_search([t for t in tickets if t.row.index not in found])
-            found |= by_search
-        return found
+        by_search, _absent = await self._by_search([t for t in tickets if t.row.index not in found])
+        return found | by_search
 
     async def confirm_absence(self, tickets: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
-        """Wait until a search that finds nothing is believed, then search once more; for tickets with embedded keys.
+        """Wait until a search that finds nothing is believed, then search once more for tickets that carry their keys.
 
         :return: the tickets that exist, by the index of their row, and those that surely don't.
         """
-        settings = self._client.settings
-        until = max(absence_is_believed_at(ticket.sent_at, settings) for ticket in tickets)
+        tickets = [ticket for ticket in tickets if ticket.sent.absence_from is not None]
+        until = max((ticket.sent.absence_from or 0.0 for ticket in tickets), default=0.0)
         wait = until - time.time()
         if wait > 0:
             clock = datetime.fromtimestamp(until).astimezone().strftime("%H:%M:%S %Z")
@@ -207,8 +203,8 @@ class Settler:
         return Created(known.id, vendor_ticket_id(known.model_dump()))
 
     async def _by_search(self, tickets: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
-        """Search the vendor for keys; return the tickets that exist, and those for which a search found nothing."""
-        by_key = {str(ticket.row.key): ticket for ticket in tickets}
+        """Search for the keys that tickets carry; return the tickets that exist, and those that nothing was found of."""
+        by_key = {str(ticket.row.key): ticket for ticket in tickets if ticket.sent.absence_from is not None}
         found: dict[int, Created] = {}
         absent: list[Unsettled] = []
         failures = 0

@@ -55,6 +55,14 @@ class Summary(Counts):
     results: list[TicketResult]
 
 
+class Progress(TypedDict):
+    """How far a running task is: ``done`` have an outcome, ``failed`` of them are rejected or invalid."""
+
+    total: int
+    done: int
+    failed: int
+
+
 def summarise(results: Sequence[TicketResult]) -> Summary:
     """Return the summary of all results of one task.
 

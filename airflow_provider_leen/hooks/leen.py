@@ -1,7 +1,8 @@
-"""The hook for Leen: reads Airflow's connection, and offers Leen's endpoints to a task."""
+"""The hooks for Leen: they read Airflow's connection, and offer Leen's endpoints to tasks and to event loops."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -14,8 +15,10 @@ from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
-    from airflow_provider_leen.api.client import LeenClient
-    from airflow_provider_leen.api.models import BulkReply, Project, Ticket, TicketCreate, User
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_leen.api.client import AsyncLeenClient, LeenClient
+    from airflow_provider_leen.api.models import BulkReply, Finding, Job, Project, Ticket, TicketCreate, User
     from airflow_provider_leen.api.settings import LeenSettings
 
 
@@ -87,27 +90,7 @@ class LeenHook(BaseHook):
 
         :raises LeenConfigError: the connection has a field that can't be used.
         """
-        from airflow_provider_leen.api.settings import read_settings
-
-        connection = self.get_connection(self.leen_conn_id)
-        try:
-            # Not extra_dejson: it takes an extra that is no JSON for none.
-            extra = json.loads(connection.extra or "{}")
-        except ValueError:
-            extra = None
-        if not isinstance(extra, Mapping):
-            raise LeenConfigError(
-                f'The extra of connection {self.leen_conn_id!r} is no JSON object: write one like {{"timeout": 60}}.'
-            )
-        return read_settings(
-            host=_url(connection.host, connection.port, connection.schema),
-            login=connection.login,
-            password=connection.password,
-            extra=extra,
-            connection_id=self.connection_id,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-        )
+        return _read_connection(self, self.get_connection(self.leen_conn_id))
 
     def get_conn(self) -> LeenClient:
         """Return the client for this connection; it connects at its first call."""
@@ -220,6 +203,172 @@ class LeenHook(BaseHook):
         :raises LeenError: a call failed.
         """
         return self.get_conn().iter_users(**filters)
+
+    def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
+        """Submit a job that creates 1 to 50 tickets (``POST /itsm/tickets/bulk``).
+
+        Sent again only when nothing was done (no connection, 429).
+
+        :param tickets: the tickets, by Leen's field names.
+        :return: the job's id, for :meth:`get_job`.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenError: the call failed.
+        """
+        return self.get_conn().submit_bulk_create(tickets)
+
+    def submit_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
+        """Submit a job that changes 1 to 50 tickets alike (``POST /itsm/tickets/bulk/update``).
+
+        Sent again only when nothing was done (no connection, 429).
+
+        :param ticket_ids: Leen UUIDs.
+        :param updates: any of ``status``, ``priority``, ``assigned_user_id``, ``name``, ``description``; what is left
+            out stays as it is.
+        :return: the job's id, for :meth:`get_job`.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenError: the call failed.
+        """
+        return self.get_conn().submit_bulk_update(ticket_ids, updates)
+
+    def get_job(self, job_id: str) -> Job:
+        """Fetch the state of a job (``GET /jobs/{job_id}``).
+
+        :param job_id: what a submission returned.
+        :return: the job; ``status`` is QUEUED, RUNNING, SUCCESS or FAILED.
+        :raises LeenNotFoundError: Leen knows no such job.
+        :raises LeenError: the call failed.
+        """
+        return self.get_conn().get_job(job_id)
+
+    def iter_vulnerability_findings(self, **filters: Any) -> Iterator[Finding]:
+        """Iterate over vulnerability findings (``GET /v2/vulnerability_findings``), page by page.
+
+        :param filters: by Leen's names: ``severity`` and ``state`` (a text, or a list of texts such as ``CRITICAL`` and
+            ``OPEN``), ``has_fix`` (bool), ``first_seen_since``, ``last_seen_since``, ``state_updated_since`` (datetimes
+            with a time zone), ``resourceId``, ``ids`` (at most 100 UUIDs), ``limit`` (the size of a page).
+        :raises LeenConfigError: there is no such filter, or its value can't be used.
+        :raises LeenError: a call failed.
+        """
+        return self.get_conn().iter_vulnerability_findings(**filters)
+
+
+class LeenAsyncHook(BaseHook):
+    """Those of Leen's endpoints that triggers and notifiers need, for an event loop, which nothing here blocks.
+
+    An asynchronous context manager: entering it reads the connection, leaving it closes what was opened.
+
+    :param leen_conn_id: the Airflow connection, default ``leen_default``.
+    :param connection_id: the Leen connection ID to use instead of the connection's login, default that login.
+    :param timeout: seconds in which a whole reply must have come, default the connection's extra (120).
+    :param max_retries: tries after the first for one HTTP call, default the connection's extra (3).
+    """
+
+    conn_name_attr = LeenHook.conn_name_attr
+    default_conn_name = LeenHook.default_conn_name
+    conn_type = LeenHook.conn_type
+    hook_name = LeenHook.hook_name
+
+    def __init__(
+        self,
+        leen_conn_id: str = LeenHook.default_conn_name,
+        *,
+        connection_id: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.leen_conn_id = leen_conn_id
+        self.connection_id = connection_id
+        self.timeout = timeout
+        self.max_retries = max_retries
+        self._client: AsyncLeenClient | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.get_async_conn()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def get_async_conn(self) -> AsyncLeenClient:
+        """Return the client for this connection; it connects at its first call.
+
+        :raises LeenConfigError: the connection has a field that can't be used.
+        """
+        if self._client is None:
+            from airflow.providers.common.compat.connection import get_async_connection
+
+            connection = await get_async_connection(self.leen_conn_id, hook=self)
+            # Imports and certificates are read from the disk: too slow for the event loop.
+            self._client = await asyncio.to_thread(_open_client, self, connection)
+        return self._client
+
+    async def aclose(self) -> None:
+        """Close the connections; the hook can be used again afterwards."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
+        """Create one ticket (``POST /itsm/tickets``).
+
+        :param ticket: the ticket, by Leen's field names.
+        :return: the full record.
+        :raises LeenError: the call failed.
+        """
+        return await (await self.get_async_conn()).create_ticket(ticket)
+
+    async def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
+        """Fetch one ticket by its identifier (``GET /itsm/tickets/by-identifier/{identifier}``).
+
+        :param identifier: the identifier that the ticket was created with.
+        :return: the ticket, or None when Leen says that it knows none.
+        :raises LeenError: the call failed, so that nothing was found out.
+        """
+        return await (await self.get_async_conn()).get_ticket_by_identifier(identifier)
+
+    async def get_job(self, job_id: str) -> Job:
+        """Fetch the state of a job (``GET /jobs/{job_id}``).
+
+        :param job_id: what a submission returned.
+        :return: the job; ``status`` is QUEUED, RUNNING, SUCCESS or FAILED.
+        :raises LeenNotFoundError: Leen knows no such job.
+        :raises LeenError: the call failed.
+        """
+        return await (await self.get_async_conn()).get_job(job_id)
+
+
+def _read_connection(hook: LeenHook | LeenAsyncHook, connection: Connection) -> LeenSettings:
+    from airflow_provider_leen.api.settings import read_settings
+
+    try:
+        # Not extra_dejson: it takes an extra that is no JSON for none.
+        extra = json.loads(connection.extra or "{}")
+    except ValueError:
+        extra = None
+    if not isinstance(extra, Mapping):
+        raise LeenConfigError(
+            f'The extra of connection {hook.leen_conn_id!r} is no JSON object: write one like {{"timeout": 60}}.'
+        )
+    return read_settings(
+        host=_url(connection.host, connection.port, connection.schema),
+        login=connection.login,
+        password=connection.password,
+        extra=extra,
+        connection_id=hook.connection_id,
+        timeout=hook.timeout,
+        max_retries=hook.max_retries,
+    )
+
+
+def _open_client(hook: LeenAsyncHook, connection: Connection) -> AsyncLeenClient:
+    from airflow_provider_leen.api.client import AsyncLeenClient
+
+    client = AsyncLeenClient(_read_connection(hook, connection))
+    client.open()
+    return client
 
 
 def _url(host: str | None, port: int | None, schema: str | None) -> str | None:

@@ -61,6 +61,9 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         (templated): ``lookup`` (default) asks Leen, and with ``embed_identifier`` the vendor, too, and sends again what
         surely does not exist; ``fail`` never asks; ``resend`` asks, then sends again what was not found, which may
         create it twice. What stays unknown fails the task.
+    :param if_exists: what to do about a ticket whose own identifier Leen knows already: ``create`` (default) creates
+        another, ``skip`` reports it as ``existing`` with its ids. A closed ticket counts as existing. Leen does not
+        know tickets that were created with vendor ids before the connector's next sync.
     :param embed_identifier: append the ticket's key as the last line of its description, so that the vendor can be
         searched for it, default False. Only with it can every unknown outcome be settled.
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides.
@@ -109,6 +112,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         max_concurrent_batches: int = 4,
         on_invalid: Literal["report", "fail"] = "report",
         on_unknown: str = "lookup",
+        if_exists: Literal["create", "skip"] = "create",
         embed_identifier: bool = False,
         max_failures: int | None = None,
         max_failure_rate: float | None = None,
@@ -123,6 +127,8 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         _check_whole_number("max_concurrent_batches", max_concurrent_batches, 1)
         if on_invalid not in ("report", "fail"):
             raise LeenConfigError(f"`on_invalid` is {on_invalid!r}: write 'report' or 'fail'.")
+        if if_exists not in ("create", "skip"):
+            raise LeenConfigError(f"`if_exists` is {if_exists!r}: write 'create' or 'skip'.")
         if max_failures is not None or max_failure_rate is not None:
             from airflow_provider_leen.bulk.summary import check_thresholds
 
@@ -136,6 +142,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         self.max_concurrent_batches = max_concurrent_batches
         self.on_invalid = on_invalid
         self.on_unknown = on_unknown
+        self.if_exists = if_exists
         self.embed_identifier = embed_identifier
         self.max_failures = max_failures
         self.max_failure_rate = max_failure_rate
@@ -148,9 +155,10 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         from airflow_provider_leen.hooks.leen import LeenHook
 
         try:
-            with _SupervisorThread() as supervisor, LeenHook(
-                self.leen_conn_id, connection_id=self.connection_id
-            ) as hook:
+            with (
+                _SupervisorThread() as supervisor,
+                LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
+            ):
                 given = supervisor.call(self._read_rows)
                 return self._create(context, supervisor, hook.get_conn(), given)
         except BEYOND_RETRY as error:
@@ -186,27 +194,30 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
             problem = "the file is not in UTF-8"
         raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
 
-    def _create(
-        self, context: Context, supervisor: _SupervisorThread, client: LeenClient, given: list[Any]
-    ) -> Summary:
+    def _create(self, context: Context, supervisor: _SupervisorThread, client: LeenClient, given: list[Any]) -> Summary:
         from airflow_provider_leen.bulk.ledger import Journal
         from airflow_provider_leen.bulk.runner import BulkRun
+        from airflow_provider_leen.bulk.settle import absence_after
         from airflow_provider_leen.bulk.tickets import payload, prepare, read_defaults
 
         if self.on_unknown not in ("lookup", "fail", "resend"):
             raise LeenConfigError(f"`on_unknown` is {self.on_unknown!r}: write 'lookup', 'fail' or 'resend'.")
         defaults = read_defaults(self.ticket_defaults)
-        rows = prepare(given, defaults, _key_scope(context, client.settings))
+        settings = client.settings
+        rows = prepare(given, defaults, _key_scope(context, settings))
         store = self._ledger_store(context)
         run = BulkRun(
             client.aio,
-            Journal(store, supervisor.executor),
+            Journal(
+                store, supervisor.executor, absence_after=absence_after(settings) if self.embed_identifier else None
+            ),
             rows,
             lambda row: payload(row, defaults, embed_key=self.embed_identifier),
             batch_size=self.batch_size,
             max_concurrent_batches=self.max_concurrent_batches,
             on_unknown=self.on_unknown,
-            embedded=self.embed_identifier,
+            skip_existing=self.if_exists == "skip",
+            on_progress=lambda progress: supervisor.begin(context["ti"].xcom_push, key="progress", value=progress),
             earlier_try_since=self._earlier_try_since(context, store),
         )
         interruption = None
@@ -322,6 +333,9 @@ class _SupervisorThread:
 
     def __exit__(self, *_: object) -> None:
         self.executor.shutdown(wait=True)
+
+    def begin(self, function: Callable[..., object], **kwargs: Any) -> None:
+        self.executor.submit(function, **kwargs)
 
     def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         future = self.executor.submit(function, *args, **kwargs)

@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="makes the rates of faults repeatable")
     parser.add_argument("--search-lag", type=float, default=0.0, metavar="S", help="until search finds a new ticket")
     parser.add_argument("--sync-after", type=float, metavar="S", help="until Leen knows a ticket made by vendor ids")
+    parser.add_argument("--job-time", type=float, default=0.0, metavar="S", help="seconds that a job takes")
     return parser
 
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             calls_per_second=options.rate_limit,
             search_lag=options.search_lag,
             sync_after=options.sync_after,
+            job_time=options.job_time,
             faults=faults,
         )
     except (OSError, OverflowError) as error:

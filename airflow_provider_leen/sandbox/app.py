@@ -1,4 +1,4 @@
-"""The sandbox's Leen API: the routes under ``/v1``.
+"""The sandbox's Leen API: the routes under ``/v1`` and ``/v2``.
 
 ``POST /itsm/tickets/bulk/sync`` behaves as Leen's OpenAPI document says. Where nothing is documented,
 :data:`ASSUMPTIONS` says what is assumed here; the page at ``/`` shows it too.
@@ -6,24 +6,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
-from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, FastAPI, Header, Query, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Body, Depends, FastAPI, Header
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
 from airflow_provider_leen.sandbox import jira
+from airflow_provider_leen.sandbox.findings import add_finding_routes
+from airflow_provider_leen.sandbox.jobs import Jobs, add_job_routes
 from airflow_provider_leen.sandbox.jql import JQLError, compile_jql
 from airflow_provider_leen.sandbox.records import jira_issue, leen_project, leen_ticket, leen_user
-from airflow_provider_leen.sandbox.replies import error_body
-from airflow_provider_leen.sandbox.schemas import UUID_PATTERN, BulkBody, TicketBody, TicketPatch
+from airflow_provider_leen.sandbox.routing import APIError, Page, Since, add_error_handlers, found, refusal
+from airflow_provider_leen.sandbox.schemas import UUID_PATTERN, BulkBody, TicketBody
 from airflow_provider_leen.sandbox.store import Store
+from airflow_provider_leen.sandbox.tickets import changes, create_many
 
 ASSUMPTIONS = {
     "API key missing or wrong": "401 with an ErrorResponse",
@@ -42,32 +39,26 @@ ASSUMPTIONS = {
     "Single create refused": "404 for an unknown UUID, else 422, with an ErrorResponse",
     "PATCH": "name, description, status, priority, assignee; answers with the ticket",
     "Lists of tickets, projects and users": "cursor pages; updatedSince together with cursor is a 422",
+    "A job": "takes the same headers; {id, status, failure_reason}, the latter an object, JSON text or plain text",
+    "A job's tickets": "made at its end, all of them stored in Leen, those with vendor ids as well",
+    "Bulk update": "the documented fields only; what fails after the status changed leaves that changed",
+    "Vulnerability findings": "the same few hundred for every connection; filters go into each page's request",
+    "States of a finding": "OPEN, REOPENED, RESOLVED",
+    "resourceId": "the uid of one of a finding's resource_related",
     "JQL search": "Jira's issues under 'issues', pages by 'cursor' and 'next_cursor'; bad JQL is a 400",
 }
 """Behaviour of Leen that no document tells, and what the sandbox does instead."""
 
-UPDATABLE = tuple(TicketPatch.model_fields)
 
-
-class APIError(Exception):
-    """Ends a request with an ``ErrorResponse``."""
-
-    def __init__(self, status: int, type: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.content = error_body(type, type.upper(), message)
-
-
-def create_app(store: Store, *, api_key: str) -> FastAPI:
+def create_app(store: Store, *, api_key: str, jobs: Jobs | None = None) -> FastAPI:
     """Build the API.
 
     :param store: where tickets go.
     :param api_key: the one key that is accepted.
+    :param jobs: runs what is asynchronous, default at once.
     """
     app = FastAPI(title="Leen sandbox", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.add_exception_handler(APIError, _api_error)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(400, _unreadable)
+    add_error_handlers(app)
 
     def authenticated(
         x_api_key: Annotated[str | None, Header()] = None, x_connection_id: Annotated[str | None, Header()] = None
@@ -82,6 +73,8 @@ def create_app(store: Store, *, api_key: str) -> FastAPI:
 
     _add_ticket_routes(app, store, Depends(authenticated))
     _add_list_routes(app, store, Depends(authenticated))
+    add_job_routes(app, store, jobs or Jobs(), Depends(authenticated))
+    add_finding_routes(app, Depends(authenticated))
     return app
 
 
@@ -95,32 +88,32 @@ def _add_ticket_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
         try:
             accepted = jira.examine(body, store.parents(connection_id, [body]))
         except jira.Refused as refused:
-            raise _refusal(refused) from None
+            raise refusal(refused) from None
         created = store.add(connection_id, [(body, accepted)], persist=True)[0]
-        return JSONResponse(leen_ticket(_found(store.get(connection_id, created.ticket_id))))
+        return JSONResponse(leen_ticket(found(store.get(connection_id, created.ticket_id))))
 
     # Before the route by UUID. ``:path``, since a quoted slash arrives here unquoted.
     @app.get("/v1/itsm/tickets/by-identifier/{identifier:path}")
     async def by_identifier(identifier: str, connection_id: str = authenticated) -> JSONResponse:
-        return JSONResponse(leen_ticket(_found(store.get_by_identifier(connection_id, identifier))))
+        return JSONResponse(leen_ticket(found(store.get_by_identifier(connection_id, identifier))))
 
     @app.get("/v1/itsm/tickets/{ticket_id}")
     async def get(ticket_id: str, connection_id: str = authenticated) -> JSONResponse:
-        return JSONResponse(leen_ticket(_found(store.get(connection_id, ticket_id.lower()))))
+        return JSONResponse(leen_ticket(found(store.get(connection_id, ticket_id.lower()))))
 
     @app.patch("/v1/itsm/tickets/{ticket_id}")
     async def patch(
         ticket_id: str, body: Annotated[dict[str, Any], Body()], connection_id: str = authenticated
     ) -> JSONResponse:
-        row = _found(store.get(connection_id, ticket_id.lower()))
-        store.update(row["ticket_id"], _changes(body))
-        return JSONResponse(leen_ticket(_found(store.get(connection_id, row["ticket_id"]))))
+        row = found(store.get(connection_id, ticket_id.lower()))
+        store.update(row["ticket_id"], changes(body))
+        return JSONResponse(leen_ticket(found(store.get(connection_id, row["ticket_id"]))))
 
 
 def _add_list_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
     @app.get("/v1/itsm/tickets")
     async def tickets(
-        page: Annotated[_Page, Depends()], updated_since: _Since = None, connection_id: str = authenticated
+        page: Annotated[Page, Depends()], updated_since: Since = None, connection_id: str = authenticated
     ) -> JSONResponse:
         page.start(updated_since)
         rows = store.page(connection_id, since=page.since or 0.0, limit=page.limit + 1, offset=page.offset)
@@ -128,15 +121,15 @@ def _add_list_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
 
     @app.get("/v1/itsm/projects")
     async def projects(
-        page: Annotated[_Page, Depends()], updated_since: _Since = None, connection_id: str = authenticated
+        page: Annotated[Page, Depends()], updated_since: Since = None, connection_id: str = authenticated
     ) -> JSONResponse:
         page.start(updated_since)
         return JSONResponse(page.of([leen_project(project) for project in jira.PROJECTS][page.offset :]))
 
     @app.get("/v1/itsm/users")
     async def users(
-        page: Annotated[_Page, Depends()],
-        updated_since: _Since = None,
+        page: Annotated[Page, Depends()],
+        updated_since: Since = None,
         name: str | None = None,
         email: str | None = None,
         status: str | None = None,
@@ -149,7 +142,7 @@ def _add_list_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
         return JSONResponse(page.of(chosen[page.offset :]))
 
     @app.get("/v1/itsm/passthrough/tickets/search")
-    async def search(jql: str, page: Annotated[_Page, Depends()], connection_id: str = authenticated) -> JSONResponse:
+    async def search(jql: str, page: Annotated[Page, Depends()], connection_id: str = authenticated) -> JSONResponse:
         try:
             condition = compile_jql(jql)
         except JQLError as error:
@@ -159,134 +152,3 @@ def _add_list_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
         )
         result = page.of([jira_issue(row) for row in rows])
         return JSONResponse({"issues": result.pop("items"), **result})
-
-
-def create_many(store: Store, connection_id: str, tickets: list[TicketBody]) -> dict[str, Any]:
-    """Create what Jira accepts of a bulk call's tickets, and give the call's reply."""
-    parents = store.parents(connection_id, tickets)
-    accepted: list[tuple[TicketBody, jira.Accepted]] = []
-    results: list[dict[str, Any]] = []
-    for index, ticket in enumerate(tickets):
-        result = {
-            "success": False,
-            "request_index": index,
-            "identifier": ticket.identifier,
-            "ticket_id": None,
-            "vendor_ticket_id": None,
-            "error": None,
-        }
-        try:
-            accepted.append((ticket, jira.examine(ticket, parents)))
-            result["success"] = True
-        except jira.Refused as refused:
-            result["error"] = str(refused)
-        results.append(result)
-    successes = [result for result in results if result["success"]]
-    for result, created, (_, placed) in zip(successes, store.add(connection_id, accepted), accepted, strict=True):
-        result["identifier"] = created.identifier
-        result["vendor_ticket_id"] = created.vendor_key
-        result["ticket_id"] = None if placed.by_vendor_id else created.ticket_id
-    failed = len(results) - len(successes)
-    return {"total": len(results), "succeeded": len(successes), "failed": failed, "results": results}
-
-
-def _changes(body: dict[str, Any]) -> dict[str, Any]:
-    """What a PATCH changes, as columns of the store."""
-    unknown = sorted(body.keys() - set(UPDATABLE))
-    if unknown:
-        raise APIError(422, "validation_error", f"{', '.join(unknown)} can't be updated; {', '.join(UPDATABLE)} can.")
-    try:
-        patch = TicketPatch.model_validate(body)
-    except ValueError:
-        raise APIError(422, "validation_error", "The fields of a ticket are texts, and user IDs are UUIDs.") from None
-    changes: dict[str, Any] = {}
-    try:
-        if patch.name is not None:
-            jira.check_summary(patch.name)
-            changes["name"] = patch.name
-        if "description" in body:
-            jira.check_description(patch.description)
-            changes["description"] = patch.description
-        if patch.priority is not None:
-            changes["priority"] = jira.find_priority(patch.priority)
-        if "assigned_user_id" in body or "assigned_user_vendor_id" in body:
-            user = jira.find_assignee(patch.assigned_user_id, patch.assigned_user_vendor_id)
-            changes["assignee_id"] = user and user.id
-    except jira.Refused as refused:
-        raise _refusal(refused) from None
-    if patch.status is not None:
-        if patch.status not in jira.STATUSES:
-            raise APIError(422, "validation_error", f"There is no status '{patch.status}'.")
-        changes["status"] = patch.status
-    return changes
-
-
-def _refusal(refused: jira.Refused) -> APIError:
-    return APIError(404 if refused.not_found else 422, "not_found" if refused.not_found else "refused", str(refused))
-
-
-def _found(row: Any) -> Any:
-    if row is None:
-        raise APIError(404, "not_found", "Leen knows no such ticket.")
-    return row
-
-
-_Since = Annotated[datetime | None, Query(alias="updatedSince")]
-
-
-class _Page:
-    """One cursor page: where it starts and how long it is."""
-
-    def __init__(self, limit: Annotated[int, Query(ge=0, le=1_000_000)] = 100, cursor: str | None = None) -> None:
-        self.limit = limit
-        self.offset = 0
-        self.since: float | None = None
-        self._cursor = cursor
-        if cursor is not None:
-            try:
-                offset, self.since = json.loads(base64.urlsafe_b64decode(cursor))
-                self.offset = int(offset)
-            except (ValueError, TypeError, binascii.Error):
-                raise APIError(422, "validation_error", "The cursor can't be read.") from None
-
-    def start(self, updated_since: datetime | None) -> None:
-        """Take the filter of a first request; the cursor carries it on."""
-        if updated_since is not None and self._cursor is not None:
-            raise APIError(422, "validation_error", "updatedSince belongs to the first request, without a cursor.")
-        if updated_since is not None:
-            self.since = updated_since.timestamp()
-
-    def of(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """The page's reply.
-
-        :param items: everything from the page's start, or at least one more than fits.
-        """
-        more = self.limit > 0 and len(items) > self.limit
-        return {
-            "items": items[: self.limit],
-            "next_cursor": self._at(self.offset + self.limit) if more else None,
-            "previous_cursor": self._at(max(0, self.offset - self.limit)) if self.offset else None,
-        }
-
-    def _at(self, offset: int) -> str:
-        return base64.urlsafe_b64encode(json.dumps([offset, self.since]).encode()).decode()
-
-
-async def _api_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, APIError)
-    return JSONResponse(error.content, status_code=error.status)
-
-
-async def _unreadable(request: Request, error: Exception) -> JSONResponse:
-    """FastAPI's 400 for a body that is not even text; Leen's document knows only 422."""
-    assert isinstance(error, HTTPException)
-    message = f"The request is not well-formed: {error.detail}"
-    return JSONResponse(error_body("validation_error", "VALIDATION_ERROR", message), status_code=422)
-
-
-async def _malformed(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    # Without what was sent: it may be long, or no valid text at all.
-    detail = [{key: problem[key] for key in ("loc", "msg", "type")} for problem in error.errors()]
-    message = f"The request is not well-formed: {detail[0]['msg']}" if detail else "The request is not well-formed."
-    return JSONResponse(error_body("validation_error", "VALIDATION_ERROR", message, detail), status_code=422)

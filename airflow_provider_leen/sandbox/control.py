@@ -3,7 +3,9 @@
 - ``GET /_sandbox/faults``, ``POST`` (a :class:`~.faults.FaultRule` as JSON), ``DELETE`` (all of them)
 - ``GET /_sandbox/stats``: counts of requests by method and route, faults by kind, tickets, duplicates; peak in flight
 - ``GET /_sandbox/requests``, ``GET /_sandbox/tickets`` (``?connection_id=``)
-- ``POST /_sandbox/sync``: Leen sees all tickets of the vendor; ``POST /_sandbox/reset``: tickets, rules, records gone
+- ``GET /_sandbox/jobs``, ``POST``: how jobs run (a :class:`~.jobs.JobPlan` as JSON)
+- ``POST /_sandbox/sync``: Leen sees all tickets of the vendor
+- ``POST /_sandbox/reset``: tickets, jobs, rules, records gone
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
+from airflow_provider_leen.sandbox.jobs import JobPlan, Jobs
 from airflow_provider_leen.sandbox.recorder import Recorder
 from airflow_provider_leen.sandbox.records import held_ticket
 from airflow_provider_leen.sandbox.store import Store
@@ -34,8 +37,9 @@ def stats(store: Store, faults: Faults, recorder: Recorder) -> dict[str, Any]:
     }
 
 
-def add_control_routes(app: FastAPI, store: Store, faults: Faults, recorder: Recorder) -> None:
+def add_control_routes(app: FastAPI, store: Store, faults: Faults, recorder: Recorder, jobs: Jobs) -> None:
     """Add the routes to the app."""
+    _add_job_routes(app, jobs)
 
     @app.get("/_sandbox/faults")
     async def list_faults() -> JSONResponse:
@@ -74,7 +78,19 @@ def add_control_routes(app: FastAPI, store: Store, faults: Faults, recorder: Rec
 
     @app.post("/_sandbox/reset")
     async def reset() -> JSONResponse:
+        jobs.clear()
         store.clear()
         faults.reset()
         recorder.reset()
         return JSONResponse({})
+
+
+def _add_job_routes(app: FastAPI, jobs: Jobs) -> None:
+    @app.get("/_sandbox/jobs")
+    async def get_plan() -> JobPlan:
+        return jobs.plan
+
+    @app.post("/_sandbox/jobs")
+    async def set_plan(plan: JobPlan) -> JobPlan:
+        jobs.plan = plan
+        return plan

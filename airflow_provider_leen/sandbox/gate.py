@@ -1,4 +1,4 @@
-"""The ASGI layer before the app: it records each request under ``/v1``, limits the rate, and misbehaves as told."""
+"""The ASGI layer before the app: it records each request to Leen's API, limits the rate, and misbehaves as told."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Gate:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not scope["path"].startswith("/v1"):
+        if scope["type"] != "http" or not scope["path"].startswith(("/v1", "/v2")):
             await self._app(scope, receive, send)
             return
         started = time.time()

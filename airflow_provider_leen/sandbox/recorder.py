@@ -78,7 +78,8 @@ class RecordedRequest:
 def route_of(path: str) -> str:
     """A path with its variable part replaced by a name, so that requests can be counted by route."""
     path = re.sub(r"^(/v1/itsm/tickets/by-identifier)/.*", r"\1/{identifier}", path, flags=re.DOTALL)
-    return re.sub(r"^(/v1/itsm/tickets)/[^/]+$", r"\1/{ticket_id}", path)
+    path = re.sub(r"^(/v1/jobs)/[^/]+$", r"\1/{job_id}", path)
+    return re.sub(r"^(/v1/itsm/tickets)/(?!bulk$)[^/]+$", r"\1/{ticket_id}", path)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 # The limit is no limit: with any constraint at all, pydantic refuses half a surrogate pair, which is no text.
@@ -55,3 +55,22 @@ class TicketPatch(BaseModel):
     priority: Text | None = None
     assigned_user_id: UUIDText | None = None
     assigned_user_vendor_id: Text | None = None
+
+
+class TicketUpdates(BaseModel):
+    """What a bulk update changes; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Text | None = None
+    priority: Text | None = None
+    assigned_user_id: UUIDText | None = None
+    name: Text | None = None
+    description: Text | None = None
+
+
+class UpdateBody(BaseModel):
+    """The body of a bulk update."""
+
+    ticket_ids: list[UUIDText] = Field(min_length=1, max_length=50)
+    updates: TicketUpdates

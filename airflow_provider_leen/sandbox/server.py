@@ -17,6 +17,7 @@ from airflow_provider_leen.sandbox.app import create_app
 from airflow_provider_leen.sandbox.control import add_control_routes
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
 from airflow_provider_leen.sandbox.gate import Gate
+from airflow_provider_leen.sandbox.jobs import JobPlan, Jobs
 from airflow_provider_leen.sandbox.page import add_page
 from airflow_provider_leen.sandbox.recorder import RecordedRequest, Recorder
 from airflow_provider_leen.sandbox.records import held_ticket
@@ -38,6 +39,7 @@ class SandboxServer:
     :param calls_per_second: more calls in a second get a 429; None (default) for no limit.
     :param search_lag: seconds until the vendor's search finds a new ticket, default 0.
     :param sync_after: seconds until Leen knows a ticket created with vendor ids; None (default) for never.
+    :param job_time: seconds that an asynchronous job takes, default 0.
     :param faults: rules in force from the start.
     :raises OSError: the port is in use.
     :raises sqlite3.Error: the file can't be used.
@@ -58,6 +60,7 @@ class SandboxServer:
         calls_per_second: int | None = None,
         search_lag: float = 0.0,
         sync_after: float | None = None,
+        job_time: float = 0.0,
         faults: Iterable[FaultRule] = (),
     ) -> None:
         self.api_key = api_key
@@ -73,8 +76,9 @@ class SandboxServer:
         except BaseException:
             self._socket.close()
             raise
-        app = create_app(self._store, api_key=api_key)
-        add_control_routes(app, self._store, self._faults, self._recorder)
+        self._jobs = Jobs(JobPlan(seconds=job_time))
+        app = create_app(self._store, api_key=api_key, jobs=self._jobs)
+        add_control_routes(app, self._store, self._faults, self._recorder, self._jobs)
         add_page(app, self._store)
         gate = Gate(
             app, recorder=self._recorder, faults=self._faults, calls_per_second=calls_per_second, latency=latency
@@ -127,6 +131,13 @@ class SandboxServer:
         """Behave from now on."""
         self._faults.remove_all()
 
+    def plan_jobs(self, **options: Any) -> None:
+        """Let jobs run like this from now on.
+
+        :param options: the fields of a :class:`~airflow_provider_leen.sandbox.jobs.JobPlan`.
+        """
+        self._jobs.plan = JobPlan(**options)
+
     @property
     def faults(self) -> dict[str, int]:
         """How often each kind of fault struck."""
@@ -134,7 +145,7 @@ class SandboxServer:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests under ``/v1``, in order of arrival."""
+        """The requests to Leen's API, in order of arrival."""
         return self._recorder.requests
 
     def count(self, method: str | None = None, path_prefix: str | None = None) -> int:
@@ -160,7 +171,8 @@ class SandboxServer:
         return self._store.sync()
 
     def reset(self) -> None:
-        """Forget tickets, rules and records."""
+        """Forget tickets, jobs, rules and records."""
+        self._jobs.clear()
         self._store.clear()
         self._faults.reset()
         self._recorder.reset()

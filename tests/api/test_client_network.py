@@ -153,7 +153,7 @@ def test_a_call_ends_after_its_timeout_however_the_reply_trickles(
         started = time.monotonic()
         error = failure_of(call, connect(server, timeout=0.3, max_retries=0))
         took = time.monotonic() - started
-    assert 0.3 <= took < 1.0
+    assert 0.3 <= took < 1.5
     assert "no whole reply within 0.3 s" in str(error)
     assert type(error) is (LeenConnectError if call is read else LeenOutcomeUnknownError)
 
@@ -229,7 +229,7 @@ def test_an_idle_connection_is_used_again_and_not_kept_for_long(connect: Connect
 
 
 def test_many_calls_can_be_under_way_at_once(connect: Connect, sandbox: SandboxServer) -> None:
-    sandbox.inject("latency", seconds=0.3)
+    sandbox.inject("latency", seconds=0.2)
     client = connect(sandbox.base_url)
 
     async def send_all() -> None:
@@ -341,7 +341,7 @@ def test_a_proxy_that_stalls_means_that_nothing_was_sent(
             write, connect("https://leen.invalid/v1", proxy=f"http://127.0.0.1:{proxy.port}", max_retries=0)
         )
         took = time.monotonic() - started
-    assert 0.3 <= took < 1.0
+    assert 0.3 <= took < 1.5
     assert type(error) is LeenConnectError
     assert "nothing was sent" in str(error)
 

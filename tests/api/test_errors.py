@@ -29,7 +29,7 @@ def every_class() -> list[type[LeenError]]:
 
 def example(kind: type[LeenError]) -> LeenError:
     if issubclass(kind, LeenRateLimitError):
-        return kind("It happened.", retry_after=7.0, **RESPONSE_FACTS)  # type: ignore[arg-type]
+        return kind("It happened.", retry_after=7.0, **RESPONSE_FACTS)
     if issubclass(kind, LeenResponseError):
         return kind("It happened.", **RESPONSE_FACTS)  # type: ignore[arg-type]
     if issubclass(kind, LeenOutcomeUnknownError):

@@ -19,6 +19,7 @@ from airflow_provider_leen.api.errors import LeenError
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.ledger import Journal, LedgerStore, Value
 from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.bulk.settle import absence_after
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -112,24 +113,26 @@ def run_try(
     before: Meanwhile | None = None,
     meanwhile: Meanwhile | None = None,
     settings: dict[str, Any] | None = None,
+    embedded: bool = False,
     **options: Any,
 ) -> Try:
     """Run one try to its end.
 
     :param before: called before the run begins.
     :param meanwhile: called in a thread of its own when the run begins; what it raises is raised here.
+    :param embedded: whether the tickets carry their keys.
     :param options: those of :class:`BulkRun`; 10 tickets a batch and one batch at a time unless told otherwise.
     """
     options = {"batch_size": 10, "max_concurrent_batches": 1} | options
     rows = rows_of(given, defaults)
 
     async def go() -> Try:
-        embedded = options.get("embedded", False)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as threads:
             async with AsyncLeenClient(settings_for(sandbox.base_url, **settings or {})) as client:
+                after = absence_after(client.settings) if embedded else None
                 run = BulkRun(
                     client,
-                    Journal(store, threads),
+                    Journal(store, threads, absence_after=after),
                     rows,
                     lambda row: payload(row, defaults, embed_key=embedded),
                     **options,

@@ -27,6 +27,7 @@ from airflow_provider_leen.bulk.ledger import (
     Journal,
     LedgerStore,
     MemoryLedger,
+    Sent,
     TaskStateLedger,
     Value,
     replay,
@@ -38,7 +39,7 @@ AIRFLOWS_LIMIT = 64 * 1024
 
 
 def value(at: Any = 1.0, **entries: Any) -> Value:
-    return {"v": 1, "at": at, "sent": [], "created": {}, "absent": []} | entries
+    return {"v": 1, "at": at, "absence_from": None, "sent": [], "created": {}, "absent": []} | entries
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def threads() -> Iterator[Executor]:
 def test_a_journal_is_read_from_its_first_value_to_its_last(
     values: list[Value], created: dict[str, tuple[str, str]], sent: dict[str, float]
 ) -> None:
-    assert replay(values) == History({key: Created(*ids) for key, ids in created.items()}, sent, len(values))
+    exist = {key: Created(*ids) for key, ids in created.items()}
+    assert replay(values) == History(exist, {key: Sent(at, None) for key, at in sent.items()}, len(values))
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
@@ -101,6 +103,7 @@ def test_a_value_of_another_release_is_refused_and_says_what_to_do(version: Any)
         value(sent=3),
         value(sent=[A], at="yesterday"),
         value(sent=[A], at=None),
+        value(sent=[A], absence_from="later"),
     ],
     ids=str,
 )
@@ -199,9 +202,20 @@ def test_an_intent_is_dated_not_after_what_is_on_record(threads: Executor) -> No
     store = Store()
 
     async def act(_: Journal) -> float:
-        return await Journal(store, threads, now=lambda: float(next(clock))).intend([A])
+        return (await Journal(store, threads, now=lambda: float(next(clock))).intend([A])).at
 
     assert in_journal(store, threads, act) <= store.values[0]["at"]
+
+
+def test_it_is_on_record_from_when_on_a_search_can_prove_an_absence_or_that_none_can(threads: Executor) -> None:
+    store = Store()
+
+    async def act(_: Journal) -> None:
+        await Journal(store, threads, absence_after=60.0, now=lambda: 100.0).intend([A])
+        await Journal(store, threads, now=lambda: 100.0).intend([B])
+
+    in_journal(store, threads, act)
+    assert replay(store.values).sent == {A: Sent(100.0, 160.0), B: Sent(100.0, None)}
 
 
 @pytest.mark.parametrize("length", [10, 36, 255])

@@ -192,6 +192,55 @@ def test_a_search_that_is_refused_leaves_tickets_unknown_and_sends_none_again(sa
     assert all("The vendor could not be searched" in str(result["error"]) for result in ended.results)
 
 
+def test_a_ticket_that_left_without_its_key_is_not_believed_absent_once_keys_are_embedded(
+    sandbox: SandboxServer,
+) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=1, commit=True)
+    run_try(sandbox, store, tickets(2))
+    second = run_try(sandbox, store, tickets(2), embedded=True)
+    assert second.counts == {"unknown": 2}
+    assert none_is_double(sandbox)
+
+
+def test_a_ticket_that_left_with_its_key_is_searched_for_once_keys_are_no_longer_embedded(
+    sandbox: SandboxServer,
+) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=1, commit=True)
+    assert run_try(sandbox, store, tickets(2), embedded=True, on_unknown="fail").counts == {"unknown": 2}
+    assert run_try(sandbox, store, tickets(2)).counts == {"created": 2}
+
+
+def test_a_shorter_settle_time_in_a_later_try_does_not_shorten_the_wait_for_what_is_on_record() -> None:
+    with SandboxServer(search_lag=0.8) as sandbox:
+        store = Store()
+        sandbox.inject("lost", nth=1, commit=True)
+        patient = {"timeout": 0.3, "settle_time": 0.6}
+        run_try(sandbox, store, tickets(2), embedded=True, settings=patient, on_unknown="fail")
+        second = run_try(sandbox, store, tickets(2), embedded=True, settings={"timeout": 0.1, "settle_time": 0.0})
+        assert second.counts == {"created": 2}
+        assert len(sandbox.tickets()) == 2
+
+
+def test_what_left_without_its_key_is_not_believed_absent_when_keys_are_embedded_later(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=1, commit=True)
+    assert run_try(sandbox, store, tickets(3), on_unknown="fail").counts == {"unknown": 3}
+    later = run_try(sandbox, store, tickets(4), embedded=True)
+    assert later.counts == {"created": 1, "unknown": 3}
+    assert len(sandbox.tickets()) == 4
+
+
+def test_what_left_with_its_key_is_settled_although_keys_are_embedded_no_more(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.inject("lost", nth=1, commit=True)
+    sandbox.inject("lost", nth=2)
+    assert run_try(sandbox, store, tickets(20), embedded=True, on_unknown="fail").counts == {"unknown": 20}
+    assert run_try(sandbox, store, tickets(20)).counts == {"created": 20}
+    assert len(sandbox.tickets()) == 20
+
+
 # Settling: tickets that don't
 
 
@@ -332,8 +381,10 @@ def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the
 
 
 def test_a_store_that_was_emptied_counts_as_memory(sandbox: SandboxServer) -> None:
-    ended = run_try(sandbox, Store(), tickets(3), earlier_try_since=time.time())
-    assert ended.counts == {"unknown": 3}
+    store = Store()
+    assert run_try(sandbox, store, tickets(3), earlier_try_since=time.time()).counts == {"unknown": 3}
+    # The next try finds a store that is not empty, and must not take its silence on these tickets for an answer.
+    assert run_try(sandbox, store, tickets(3), earlier_try_since=time.time()).counts == {"unknown": 3}
     assert bulk_calls(sandbox) == []
 
 

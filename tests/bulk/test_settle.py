@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_leen.api.models import Ticket
-from airflow_provider_leen.bulk.ledger import Created
+from airflow_provider_leen.bulk.ledger import Created, Sent
 from airflow_provider_leen.bulk.settle import (
     FAILED_SEARCHES_BEFORE_GIVING_UP,
     FAILURES_BEFORE_GIVING_UP,
@@ -24,7 +24,7 @@ from airflow_provider_leen.bulk.settle import (
     MAX_JQL,
     Settler,
     Unsettled,
-    absence_is_believed_at,
+    absence_after,
     in_searches,
     is_this_ticket,
     jql_for,
@@ -41,15 +41,21 @@ SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-def unsettled(count: int, **fields: str) -> list[Unsettled]:
-    given = [ticket | fields for ticket in tickets(count)]
-    return [Unsettled(row, SENT_AT.timestamp(), SENT_AT.timestamp()) for row in rows_of(given)]
+def unsettled(count: int, *, embedded: bool = False, **fields: str) -> list[Unsettled]:
+    return [
+        Unsettled(row, sent(SENT_AT.timestamp(), embedded), SENT_AT.timestamp())
+        for row in rows_of([ticket | fields for ticket in tickets(count)])
+    ]
 
 
-def look_up(answer: Answer, asked: Sequence[Unsettled], *, embedded: bool = False) -> dict[int, Created]:
+def sent(at: float, embedded: bool = True) -> Sent:
+    return Sent(at, at + 0.8 if embedded else None)
+
+
+def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
     async def go() -> dict[int, Created]:
         async with answering(answer) as client:
-            return await Settler(client, embedded=embedded).look_up(asked)
+            return await Settler(client).look_up(asked)
 
     return asyncio.run(go())
 
@@ -57,7 +63,7 @@ def look_up(answer: Answer, asked: Sequence[Unsettled], *, embedded: bool = Fals
 def confirm_absence(answer: Answer, asked: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
     async def go() -> tuple[dict[int, Created], list[Unsettled]]:
         async with answering(answer) as client:
-            return await Settler(client, embedded=True).confirm_absence(asked)
+            return await Settler(client).confirm_absence(asked)
 
     return asyncio.run(go())
 
@@ -292,7 +298,7 @@ def issue(key: str, number: int = 1) -> dict[str, Any]:
 
 
 def test_a_search_that_returns_only_its_first_hits_is_asked_again_until_it_finds_nothing() -> None:
-    asked = unsettled(10)
+    asked = unsettled(10, embedded=True)
     existing = {str(ticket.row.key) for ticket in asked[:8]}
     searches: list[int] = []
 
@@ -309,7 +315,7 @@ def test_a_search_that_returns_only_its_first_hits_is_asked_again_until_it_finds
 
 
 def test_hits_that_are_not_about_the_keys_prove_nothing_of_those_not_found() -> None:
-    asked = unsettled(3)
+    asked = unsettled(3, embedded=True)
 
     def answer(request: httpx.Request) -> httpx.Response:
         keys = keys_asked_for(request, asked)
@@ -335,13 +341,13 @@ def test_hits_that_are_not_about_the_keys_prove_nothing_of_those_not_found() -> 
     ids=["503", "400", "404", "no JSON", "no list"],
 )
 def test_a_search_that_fails_proves_nothing(reply: httpx.Response) -> None:
-    (ticket,) = unsettled(1)
+    (ticket,) = unsettled(1, embedded=True)
     assert confirm_absence(lambda _: reply, [ticket]) == ({}, [])
     assert "The vendor could not be searched for its key" in ticket.findings
 
 
 def test_after_some_failed_searches_in_a_row_the_vendor_is_not_searched_any_more() -> None:
-    asked = unsettled(1000)
+    asked = unsettled(1000, embedded=True)
     searches = 0
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -355,7 +361,7 @@ def test_after_some_failed_searches_in_a_row_the_vendor_is_not_searched_any_more
 
 
 def test_the_vendor_is_searched_only_for_embedded_keys_and_only_for_what_leen_does_not_know() -> None:
-    asked = unsettled(4)
+    asked = unsettled(4, embedded=True)
     searched: list[list[str]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -367,14 +373,21 @@ def test_the_vendor_is_searched_only_for_embedded_keys_and_only_for_what_leen_do
             httpx.Response(200, json={"id": "t", "identifier": asked[0].row.key}) if known else unknown_to_leen(request)
         )
 
-    assert look_up(answer, asked) == {0: Created("t", None)}
+    assert look_up(answer, unsettled(4)) == {0: Created("t", None)}
     assert searched == []
-    assert look_up(answer, asked, embedded=True) == {0: Created("t", None)}
+    assert look_up(answer, asked) == {0: Created("t", None)}
     assert searched == [[str(ticket.row.key) for ticket in asked[1:]]]
 
 
+def test_of_a_ticket_that_left_without_its_key_no_search_proves_the_absence() -> None:
+    with_key, without = unsettled(2, embedded=True)
+    without.sent = sent(SENT_AT.timestamp(), embedded=False)
+    found, absent = confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), [with_key, without])
+    assert (found, absent) == ({}, [with_key])
+
+
 def test_a_given_identifier_is_looked_up_but_it_is_the_key_that_the_vendor_is_searched_for() -> None:
-    (ticket,) = unsettled(1, identifier="CVE-2026-1")
+    (ticket,) = unsettled(1, identifier="CVE-2026-1", embedded=True)
 
     def answer(request: httpx.Request) -> httpx.Response:
         if is_search(request):
@@ -383,7 +396,7 @@ def test_a_given_identifier_is_looked_up_but_it_is_the_key_that_the_vendor_is_se
         yesterdays = {"id": "old", "identifier": "CVE-2026-1", "ticket_created_at": "2026-04-30T12:00:00Z"}
         return httpx.Response(200, json=yesterdays)
 
-    assert look_up(answer, [ticket], embedded=True) == {0: Created(None, "SEC-9")}
+    assert look_up(answer, [ticket]) == {0: Created(None, "SEC-9")}
     assert "Leen has the ticket old under its identifier" in ticket.findings
 
 
@@ -392,13 +405,13 @@ def test_a_given_identifier_is_looked_up_but_it_is_the_key_that_the_vendor_is_se
 
 def test_absence_is_believed_two_timeouts_and_the_settle_time_after_the_sending() -> None:
     settings = settings_for("https://leen.example.com/v1", timeout=120.0, settle_time=60.0)
-    assert absence_is_believed_at(1000.0, settings) == 1000.0 + 2 * 120.0 + 60.0
+    assert absence_after(settings) == 2 * 120.0 + 60.0
 
 
 def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    asked = unsettled(2)
-    asked[0].sent_at = time.time()
+    asked = unsettled(2, embedded=True)
+    asked[0].sent = sent(time.time())
     searched_at: list[float] = []
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -407,12 +420,12 @@ def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.
 
     _found, absent = confirm_absence(answer, asked)
     assert absent == asked
-    assert searched_at[0] >= asked[0].sent_at + 2 * 0.3 + 0.2
+    assert searched_at[0] >= asked[0].sent.at + 0.8
     assert "2 tickets were sent without an answer and not found so far" in caplog.text
     assert "Waiting until" in caplog.text
 
 
 def test_long_after_the_sending_the_last_search_does_not_wait() -> None:
     started = time.monotonic()
-    confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), unsettled(1))
+    confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), unsettled(1, embedded=True))
     assert time.monotonic() - started < 0.5

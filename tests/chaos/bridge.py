@@ -60,11 +60,14 @@ def pushed(dag_id: str, run_id: str, key: str) -> Any:
     """Read what the task has pushed; None where there is nothing."""
     from airflow.models import xcom
 
-    # XCom is the name in Airflow 2.
-    model: Any = getattr(xcom, "XComModel", None) or xcom.XCom  # type: ignore[attr-defined]
+    # Airflow 2 has another name for it, and decodes the value as it loads it.
+    new = hasattr(xcom, "XComModel")
+    model: Any = xcom.XComModel if new else xcom.XCom
     with _session() as session:
         row = session.query(model).filter_by(dag_id=dag_id, run_id=run_id, task_id=TASK_ID, key=key).first()
-        return None if row is None else model.deserialize_value(row)
+        if row is None:
+            return None
+        return model.deserialize_value(row) if new else row.value
 
 
 def ledger(dag_id: str, run_id: str) -> list[Any]:

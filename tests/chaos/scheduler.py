@@ -24,14 +24,14 @@ import psutil
 HERE = Path(__file__).resolve().parent
 
 QUICK_DETECTION = {
-    # A killed supervisor is noticed after 5 s, not after 5 minutes; the second two are the names of Airflow 2.
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "5",
+    # A killed supervisor is noticed after 10 s, not after 5 minutes; less, and a busy machine loses tries by itself.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
 }
 QUICK_DETECTION_2 = {
-    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "5",
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "1",
     "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
@@ -66,7 +66,7 @@ class SchedulerAirflow:
 
     def __init__(self, connections: dict[str, str], *, python: str = sys.executable, at_once: int = 8) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="leen-chaos-"))
-        self._python = python
+        self._python = os.path.abspath(python)  # not resolved: an environment is found by the link
         self._connections = connections
         self._at_once = at_once
         self._processes: list[subprocess.Popen[bytes]] = []

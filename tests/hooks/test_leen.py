@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenNotFoundError
 from airflow_provider_leen.get_provider_info import CONN_FIELDS
@@ -130,8 +131,6 @@ def test_another_connection_can_be_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_connection_that_does_not_exist_is_airflows_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.exceptions import AirflowNotFoundException
-
     monkeypatch.delenv("AIRFLOW_CONN_LEEN_DEFAULT", raising=False)
     hook = LeenHook("leen_nowhere")
     with pytest.raises(AirflowNotFoundException, match="leen_nowhere"):
@@ -189,7 +188,7 @@ def test_the_test_says_in_a_sentence_what_is_wrong(
 def test_airflows_own_test_reaches_the_hook(sandbox: SandboxServer) -> None:
     from airflow.models.connection import Connection
 
-    connection = Connection.from_json(sandbox.airflow_conn, conn_id="leen_default")
+    connection: Any = Connection.from_json(sandbox.airflow_conn, conn_id="leen_default")
     passed, sentence = connection.test_connection()
     assert passed, sentence
     assert "Leen accepts the key" in sentence

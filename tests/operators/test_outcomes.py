@@ -95,8 +95,8 @@ def test_another_refusal_stops_the_try_and_airflow_may_retry(sandbox: SandboxSer
 
 def test_batches_in_flight_end_when_another_is_refused_and_none_follows(sandbox: SandboxServer, run_dag: Any) -> None:
     sandbox.inject("status", status=401, nth=1)
-    sandbox.inject("latency", seconds=0.1, nth=1)
-    sandbox.inject("latency", seconds=0.3, nth=(2, 3, 4))
+    sandbox.inject("latency", seconds=0.3, nth=1)
+    sandbox.inject("latency", seconds=0.6, nth=(2, 3, 4))
     run = run_dag(bulk_dag(tickets(20), batch_size=2, max_concurrent_batches=4))
     assert sandbox.count("POST") == 4
     assert counts(run.summary()) == {"created": 6, "unsent": 14}
@@ -152,7 +152,7 @@ UNANSWERED = {
 def test_a_batch_without_an_answer_is_unknown_and_is_not_sent_again(
     sandbox: SandboxServer, run_dag: Any, connect: Connect, fault: dict[str, Any]
 ) -> None:
-    connect(extra={"timeout": 0.3, "max_retry_wait": 0.01})
+    connect(extra={"timeout": 1, "max_retry_wait": 0.01})
     sandbox.inject(**fault, nth=2)
     run = run_dag(bulk_dag(tickets(6), batch_size=2))
     assert run.states == {"create": "failed"}

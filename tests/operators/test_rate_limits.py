@@ -29,8 +29,9 @@ def test_all_batches_wait_as_long_as_leen_asks_and_then_only_half_of_them_go_on(
     sandbox: SandboxServer, run_dag: Any
 ) -> None:
     sandbox.inject("rate_limit", nth=1, retry_after=0.5)
-    sandbox.inject("latency", seconds=0.05, nth=1)
-    sandbox.inject("latency", seconds=0.2, nth=tuple(range(2, 14)))
+    sandbox.inject("latency", seconds=0.3, nth=1)
+    sandbox.inject("latency", seconds=0.5, nth=(2, 3, 4))
+    sandbox.inject("latency", seconds=0.1, nth=tuple(range(5, 14)))
     run = run_dag(bulk_dag(tickets(24), batch_size=2, max_concurrent_batches=4))
     assert counts(run.summary()) == {"created": 24}
     calls = bulk_calls(sandbox)

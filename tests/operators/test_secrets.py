@@ -1,4 +1,4 @@
-"""The API key is nowhere: not in logs at debug level, in Airflow's database (XCom, rendered fields), exceptions, reprs."""
+"""The API key is nowhere: not in logs at debug level, in Airflow's database (XCom, rendered fields), in exceptions."""
 
 from __future__ import annotations
 

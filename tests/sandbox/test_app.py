@@ -8,11 +8,11 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from airflow_provider_leen.sandbox.app import create_many
 from airflow_provider_leen.sandbox.jira import PROJECTS, USERS
 from airflow_provider_leen.sandbox.schemas import TicketBody
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sandbox.store import Store
+from airflow_provider_leen.sandbox.tickets import create_many
 from tests.contract.validate import reply_problems
 from tests.sandbox.conftest import BULK, Post, ticket
 

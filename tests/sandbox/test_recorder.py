@@ -16,6 +16,8 @@ def record(raw: bytes = b"", path: str = BULK_PATH) -> RecordedRequest:
     [
         ("/v1/itsm/tickets", "/v1/itsm/tickets"),
         ("/v1/itsm/tickets/bulk/sync", "/v1/itsm/tickets/bulk/sync"),
+        ("/v1/itsm/tickets/bulk", "/v1/itsm/tickets/bulk"),
+        ("/v1/jobs/3f2a", "/v1/jobs/{job_id}"),
         ("/v1/itsm/tickets/3f2a", "/v1/itsm/tickets/{ticket_id}"),
         ("/v1/itsm/tickets/by-identifier/a/b\nc", "/v1/itsm/tickets/by-identifier/{identifier}"),
     ],

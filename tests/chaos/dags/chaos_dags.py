@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
@@ -16,7 +17,7 @@ def _from_conf(name: str) -> str:
     return "{{ dag_run.conf['" + name + "'] }}"
 
 
-def _dag(dag_id: str, **arguments: object) -> DAG:
+def _dag(dag_id: str, **arguments: Any) -> DAG:
     with DAG(dag_id, schedule=None, catchup=False, max_active_runs=16) as dag:
         LeenBulkCreateTicketsOperator(
             task_id="create",
@@ -41,7 +42,7 @@ for _size, _concurrency in BATCHING:
         )
 
 for _name, _embed in (("plain", False), ("embed", True)):
-    _dag(f"kill_{_name}", embed_identifier=_embed, batch_size=10, max_concurrent_batches=1, retries=1)
+    _dag(f"kill_{_name}", embed_identifier=_embed, batch_size=10, max_concurrent_batches=1, retries=2)
 
 for _durable in (True, False):
     _dag(f"cost_{'durable' if _durable else 'forgetful'}", durable=_durable, retries=0)
