@@ -8,8 +8,13 @@ BOOTSTRAP := $(PYTHON) scripts/bootstrap.py
 ARGS ?=
 KEEP ?=
 
+# Passed on by `make chaos RUNS=20 SEED=7 AIRFLOW=2.11.2`.
+RUNS ?= 300
+SEED ?=
+AIRFLOW ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help env demo test coverage lint typecheck format build pins clean
+.PHONY: help env demo test coverage lint typecheck format build pins clean chaos cost
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -22,7 +27,7 @@ demo: env  ## scan a real package, file its findings in a local Leen, judge them
 
 test: env  ## run the tests (ARGS="..." goes to pytest)
 	@echo "--- running the tests"
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 coverage: env  ## run the tests and fail below 95 % branch coverage
 	@$(MAKE) --no-print-directory test ARGS="--cov $(ARGS)"
@@ -50,3 +55,9 @@ pins: env  ## write the newest versions that fit into constraints.txt (then run 
 clean:  ## remove what the chores made, .venv included
 	@rm -rf .venv .airflow dist build .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+chaos: env  ## disturb and kill tasks under a scheduler: no ticket lost, none doubled (RUNS=, SEED=, AIRFLOW=2.11.2)
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),--airflow $(AIRFLOW))
+
+cost: env  ## measure what remembering costs: 5,000 tickets with the ledger and without
+	@$(BIN)/python -m tests.chaos.ledger_cost

@@ -87,6 +87,9 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": "Leen", "python-modules": ["airflow_provider_leen.hooks.leen"]}],
         "operators": [{"integration-name": "Leen", "python-modules": ["airflow_provider_leen.operators.leen"]}],
+        "notifications": ["airflow_provider_leen.notifications.leen.LeenNotifier"],
+        "extra-links": ["airflow_provider_leen.links.leen.LeenTicketsLink"],
+        "cli": ["airflow_provider_leen.cli.get_leen_commands"],
         "sensors": [{"integration-name": "Leen", "python-modules": ["airflow_provider_leen.sensors.leen"]}],
         "connection-types": [
             {

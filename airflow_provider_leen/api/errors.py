@@ -51,11 +51,13 @@ class LeenOutcomeUnknownError(LeenError):
 
     :param message: what happened, for a person.
     :param identifiers: the identifiers of the tickets concerned.
+    :param can_be_settled: whether a retry of the task can find out more, or is told to send them again.
     """
 
-    def __init__(self, message: str, *, identifiers: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, *, identifiers: Sequence[str] = (), can_be_settled: bool = False) -> None:
         super().__init__(message)
         self.identifiers = list(identifiers)
+        self.can_be_settled = can_be_settled
 
 
 class LeenThresholdError(LeenError):

@@ -2,8 +2,9 @@
 
 The ledger is a journal of numbered values, each of them written once. A value says which keys were about to leave and
 when (``sent``), and what has been learnt since the value before it: tickets that exist (``created``) and tickets that
-are known not to (``absent``: refused, or never sent after all). Replayed in order, they tell a retry which tickets are
-done, which are new, and which went out without an answer.
+are known not to (``absent``: refused, or never sent after all), and the jobs in which tickets were submitted
+(``jobs``). Replayed in order, they tell a retry which tickets are done, which are new, and which went out without an
+answer.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ from airflow_provider_leen.api.errors import LeenLedgerError
 VERSION = 1
 """Written into each value; a value of another version is refused, never misread."""
 
+MAX_JOBS_PER_VALUE = 8
+
 MAX_KEYS_PER_ENTRY = 100
 """Keeps a value below the 64 KB above which Airflow's task state store warns, also where a vendor's ids are long."""
 
 Value = dict[str, Any]
+
+_NOTHING: Value = {"sent": [], "created": {}, "absent": [], "jobs": {}}
 
 
 class Created(NamedTuple):
@@ -54,12 +59,38 @@ class History:
 
     :param created: by key, the tickets that exist.
     :param sent: by key, the tickets of which no answer is on record.
+    :param jobs: by job id, the keys that it was submitted with.
+    :param job_of: by key, the job that a ticket without an answer is in; none where even the job's id was lost.
     :param values: how many values there were.
     """
 
     created: dict[str, Created] = field(default_factory=dict)
     sent: dict[str, Sent] = field(default_factory=dict)
+    jobs: dict[str, list[str]] = field(default_factory=dict)
+    job_of: dict[str, str] = field(default_factory=dict)
     values: int = 0
+
+    def learn(self, value: Value) -> None:
+        """Take in the next value of the journal."""
+        for job_id, keys in value["jobs"].items():
+            self.jobs[job_id] = list(keys)
+            self.job_of.update(dict.fromkeys(keys, job_id))
+        for key, ids in value["created"].items():
+            self.created[key] = Created(*ids)
+            self._answered(key)
+        for key in value["absent"]:
+            self._answered(key)
+        for key in value["sent"]:
+            self._answered(key)
+            self.sent[key] = Sent(float(value["at"]), _time_or_none(value["absence_from"]))
+
+    def open_jobs(self) -> dict[str, list[str]]:
+        """Return the jobs of which a ticket has no answer yet, with all their keys."""
+        return {job_id: self.jobs[job_id] for job_id in dict.fromkeys(self.job_of.values())}
+
+    def _answered(self, key: str) -> None:
+        self.sent.pop(key, None)
+        self.job_of.pop(key, None)
 
 
 def replay(values: Iterable[Value]) -> History:
@@ -77,13 +108,7 @@ def replay(values: Iterable[Value]) -> History:
                     f"{value['v']!r}, this one reads {VERSION}). Finish the Dag run with that release, or look into "
                     "the tracker and start a new run."
                 )
-            for key, ids in value["created"].items():
-                history.created[key] = Created(*ids)
-                history.sent.pop(key, None)
-            for key in value["absent"]:
-                history.sent.pop(key, None)
-            for key in value["sent"]:
-                history.sent[key] = Sent(float(value["at"]), _time_or_none(value["absence_from"]))
+            history.learn(value)
         except (KeyError, TypeError, ValueError, AttributeError):
             problem = f"The ledger of this task holds a value that can't be read: {json.dumps(value)[:200]}."
         else:
@@ -178,7 +203,7 @@ class FolderLedger:
         self._folder.mkdir(parents=True, exist_ok=True)
         # A broker may deliver a task twice under one number: what the first one wrote must not be overwritten.
         self._number = sum(name.startswith(f"{self._try_number:04}-") for name in self._names())
-        self.append({"v": VERSION, "at": time.time(), "absence_from": None, "sent": [], "created": {}, "absent": []})
+        self.append({"v": VERSION, "at": time.time(), "absence_from": None, **_NOTHING})
         return [json.loads(self._read(name)) for name in self._names()]
 
     def append(self, value: Value) -> None:
@@ -240,6 +265,7 @@ class Journal:
         self._sent: list[str] = []
         self._created: dict[str, Created] = {}
         self._absent: list[str] = []
+        self._jobs: dict[str, list[str]] = {}
         self._recorded = 0
         self._written = 0
         self._writing = asyncio.Lock()
@@ -268,10 +294,13 @@ class Journal:
         await self.flush()
         return asked
 
-    def learn(self, created: Mapping[str, Created], absent: Iterable[str]) -> None:
+    def learn(
+        self, created: Mapping[str, Created], absent: Iterable[str], jobs: Mapping[str, list[str]] | None = None
+    ) -> None:
         """Note what came back; it is written with the next value."""
         absent = list(absent)
-        if created or absent:
+        if created or absent or jobs:
+            self._jobs.update(jobs or {})
             self._created.update(created)
             self._absent += absent
             self._recorded += 1
@@ -295,8 +324,12 @@ class Journal:
         absent = _take(self._absent)
         # A key that leaves again was first learnt to be absent: its new sending may not be read before that.
         sent = [] if self._created or self._absent else _take(self._sent)
-        whole = not (self._created or self._absent or self._sent)
-        value = {"v": VERSION, **self.sent_now()._asdict(), "sent": sent, "created": created, "absent": absent}
+        jobs = dict(list(self._jobs.items())[:MAX_JOBS_PER_VALUE])
+        for job_id in jobs:
+            del self._jobs[job_id]
+        entries = {"sent": sent, "created": created, "absent": absent, "jobs": jobs}
+        value = {"v": VERSION, **self.sent_now()._asdict(), **entries}
+        whole = not (self._created or self._absent or self._sent or self._jobs)
         await self._call("written", self._store.append, value)
         if whole:
             self._written = carried

@@ -19,6 +19,7 @@ from airflow_provider_leen.api.errors import (
     LeenNotFoundError,
     LeenStoppedError,
 )
+from airflow_provider_leen.bulk.collect import JobCollector
 from airflow_provider_leen.bulk.existing import find_existing
 from airflow_provider_leen.bulk.ledger import Created, History, Journal
 from airflow_provider_leen.bulk.sender import BatchSender, Outcome
@@ -47,6 +48,10 @@ class BulkRun:
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param on_unknown: what to do with tickets that were sent without an answer: ``lookup``, ``fail`` or ``resend``.
     :param skip_existing: whether tickets whose own identifier Leen knows already are not created again.
+    :param as_jobs: submit each batch as a job of Leen's, instead of waiting for its results. Jobs that have not ended
+        are then in :attr:`jobs_under_way`.
+    :param resumed_from: the results of this try before it waited for its jobs: nothing is sent but what surely does not
+        exist, and what jobs tell is added.
     :param on_progress: is told after batches, at most once a second, how far the run is; it must not block.
     :param earlier_try_since: where an earlier try may have sent tickets that the ledger does not remember: since when,
         in seconds since the epoch.
@@ -63,6 +68,8 @@ class BulkRun:
         max_concurrent_batches: int,
         on_unknown: str = "lookup",
         skip_existing: bool = False,
+        as_jobs: bool = False,
+        resumed_from: Sequence[TicketResult] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         earlier_try_since: float | None = None,
     ) -> None:
@@ -75,9 +82,13 @@ class BulkRun:
             payload,
             batch_size=batch_size,
             max_concurrent_batches=max_concurrent_batches,
+            as_jobs=as_jobs,
             on_batch=self._tell_progress,
         )
         self._skip_existing = skip_existing
+        self._resumed_from = resumed_from
+        self._unended: dict[str, str] = {}
+        self._in_unended: set[int] = set()
         self._on_progress = on_progress
         self._tell_again_at = 0.0
         self._settler = Settler(client)
@@ -93,6 +104,11 @@ class BulkRun:
     def error(self) -> LeenError | None:
         """What ended the run early, if anything did."""
         return self._sender.halted
+
+    @property
+    def jobs_under_way(self) -> list[str]:
+        """The jobs that have not ended, as far as is known."""
+        return [*self._unended, *self._sender.submitted]
 
     def refuse(self, error: LeenError) -> None:
         """Refuse the whole list instead of running it: every valid row stays unsent for this reason."""
@@ -110,11 +126,14 @@ class BulkRun:
             if self._forgotten_since is not None:
                 # Where the store was emptied, the next try finds it no longer empty and believes it.
                 await self._journal.intend([ticket.row.key for ticket in self._unsettled() if ticket.row.key])
+            await self._collect(history.open_jobs())
             self._tell_progress()
-            if self._skip_existing:
-                left = await self._without_existing(left)
-            await self._sender.send(left)
-            await self._settle()
+            if self._resumed_from is not None:
+                self._take_over_results(self._resumed_from)
+            else:
+                await self._sender.send(await self._without_existing(left) if self._skip_existing else left)
+            if not self._sender.submitted:
+                await self._settle()
             self._tell_progress(at_last=True)
         except LeenError as error:
             await self._sender.halt(error)
@@ -156,6 +175,29 @@ class BulkRun:
             log.info("%d of %d tickets were created by an earlier try and are taken over.", taken_over, len(self._rows))
         return left
 
+    async def _collect(self, open_jobs: dict[str, list[str]]) -> None:
+        """Ask what became of the jobs that were submitted before."""
+        if not open_jobs:
+            return
+        unsettled = {str(ticket.row.key): ticket for ticket in self._unsettled()}
+        submitted = {job_id: [unsettled.get(key) for key in keys] for job_id, keys in open_jobs.items()}
+        collector = JobCollector(self._client, self._journal, self._sender.outcomes)
+        self._unended = await self._ask(collector.collect(submitted))
+        for job_id, status in self._unended.items():
+            for ticket in submitted[job_id]:
+                if ticket is not None:
+                    self._in_unended.add(ticket.row.index)
+                    reason = f"It was submitted in job {job_id}, which has not ended (status {status})."
+                    self._sender.outcomes[ticket.row.index] = Outcome("unknown", error=reason, sent=ticket.sent)
+        log.info("%d of %d jobs have ended.", len(open_jobs) - len(self._unended), len(open_jobs))
+
+    def _take_over_results(self, results: Sequence[TicketResult]) -> None:
+        """Recall what this try knew of rows, before it waited, that is not in the ledger: why they failed."""
+        for row, result in zip(self._rows, results, strict=False):
+            if row.key is not None and result["identifier"] == row.identifier and result["status"] != "unknown":
+                ids = result["ticket_id"], result["vendor_ticket_id"]
+                self._sender.outcomes.setdefault(row.index, Outcome(result["status"], *ids, result["error"]))
+
     async def _without_existing(self, rows: list[TicketRow]) -> list[TicketRow]:
         found = await self._ask(find_existing(self._client, rows))
         for index, ids in found.items():
@@ -178,7 +220,8 @@ class BulkRun:
         )
 
     async def _settle(self) -> None:
-        unsettled = self._unsettled()
+        # A job that goes on may still create its tickets: asking now would prove nothing.
+        unsettled = [ticket for ticket in self._unsettled() if ticket.row.index not in self._in_unended]
         if not unsettled or self._on_unknown == "fail" or isinstance(self.error, _NO_USE_ASKING):
             return
         log.info("%d tickets were sent without an answer; asking what became of them.", len(unsettled))

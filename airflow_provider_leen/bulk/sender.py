@@ -64,6 +64,7 @@ class _Isolation:
     batch: list[TicketRow]
     started_at: float
     accepted: bool = False
+    submitted: int = 0
     halved: bool = False
     refusals: list[str] = field(default_factory=list)
 
@@ -95,11 +96,14 @@ class _Part:
 class BatchSender:
     """Sends tickets, once each, and remembers what became of them in :attr:`outcomes`.
 
+    Tickets that were submitted as jobs (their ids are in :attr:`submitted`) have unknown outcomes.
+
     :param client: the API.
     :param journal: the ledger of this try.
     :param payload: makes the request body of a valid row.
     :param batch_size: tickets a call, 1 to 50.
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
+    :param as_jobs: submit each batch as a job of Leen's, to be collected later, instead of waiting for its results.
     :param on_batch: is called after each batch; it must not block.
     """
 
@@ -111,13 +115,16 @@ class BatchSender:
         *,
         batch_size: int,
         max_concurrent_batches: int,
+        as_jobs: bool = False,
         on_batch: Callable[[], None] = lambda: None,
     ) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self.halted: LeenError | None = None
+        self.submitted: list[str] = []
         self._client = client
         self._journal = journal
         self._payload = payload
+        self._as_jobs = as_jobs
         self._on_batch = on_batch
         self._batch_size = batch_size
         self._workers = max_concurrent_batches
@@ -223,18 +230,28 @@ class BatchSender:
         """Send one call and note what came of it; return what has to be sent again, the last one first."""
         if part.intended is None or time.time() - part.intended.at > self._client.settings.timeout:
             part.intended = await self._journal.intend(part.keys)
+        if self.halted is not None:
+            # Halted while its keys were being recorded: it does not start.
+            return [part]
         part.attempts += 1
         # If this task is cancelled from here on, this is what is known.
         self._note_unknown(part, "The task was stopped before Leen answered.")
+        send = self._client.send_bulk_job if self._as_jobs else self._client.send_bulk_create
         try:
-            results = await self._client.send_bulk_create([self._payload(row) for row in part.rows])
+            answer = await send([self._payload(row) for row in part.rows])
         except LeenError as error:
             if retry.effect_of_write(error) is retry.Effect.UNKNOWN:
                 await self._note_unanswered(part, error)
                 return []
             return await self._after_refusal(part, error, admitted_at)
         part.isolation.accepted = True
-        await self._note_results(part, results)
+        if isinstance(answer, str):
+            self._note_job(part, answer)
+        else:
+            await self._note_results(part, answer)
+        if self._prepared is None and not self._chunks:
+            # No further batch will carry to the ledger what came back.
+            await self._journal.flush()
         return []
 
     async def _after_refusal(self, part: _Part, error: LeenError, admitted_at: float) -> list[_Part]:
@@ -307,9 +324,13 @@ class BatchSender:
             await self._count_unanswered(
                 LeenResponseError("Leen's replies don't say what became of the tickets.", status=200)
             )
-        if self._prepared is None and not self._chunks:
-            # No further batch will carry these results to the ledger.
-            await self._journal.flush()
+
+    def _note_job(self, part: _Part, job_id: str) -> None:
+        self._note_unknown(part, f"It was submitted in job {job_id}, which has not ended.")
+        self.submitted.append(job_id)
+        part.isolation.submitted += len(part.rows)
+        self._journal.learn({}, [], {job_id: part.keys})
+        self._unanswered = 0
 
     async def _note_unanswered(self, part: _Part, error: LeenError) -> None:
         self._note_unknown(part, _sentence(error))
@@ -334,8 +355,12 @@ class BatchSender:
         self._done += 1
         if self._done % math.ceil(self._batches / MAX_BATCH_LINES) and self._done < self._batches:
             return
-        counts = Counter(self.outcomes[row.index].status for row in isolation.batch if row.index in self.outcomes)
-        said = ", ".join(f"{number} {status}" for status, number in counts.items())
+        counts: Counter[str] = Counter(
+            self.outcomes[row.index].status for row in isolation.batch if row.index in self.outcomes
+        )
+        if isolation.submitted:
+            counts.update(submitted=isolation.submitted, unknown=-isolation.submitted)
+        said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         seconds = time.monotonic() - isolation.started_at
         log.info("Batch %d of %d: %s (%.1f s)", self._done, self._batches, said or "nothing sent", seconds)
 

@@ -203,7 +203,7 @@ class Settler:
         return Created(known.id, vendor_ticket_id(known.model_dump()))
 
     async def _by_search(self, tickets: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
-        """Search for the keys that tickets carry; return the tickets that exist, and those that nothing was found of."""
+        """Search for the keys that tickets carry; return the tickets found, and those of which nothing was found."""
         by_key = {str(ticket.row.key): ticket for ticket in tickets if ticket.sent.absence_from is not None}
         found: dict[int, Created] = {}
         absent: list[Unsettled] = []

@@ -21,7 +21,12 @@ _MAX_NAMED = 20
 
 
 def final_error(
-    summary: Summary, halted: LeenError | None, max_failures: int | None, max_failure_rate: float | None
+    summary: Summary,
+    halted: LeenError | None,
+    max_failures: int | None,
+    max_failure_rate: float | None,
+    *,
+    can_be_settled: bool = False,
 ) -> LeenError | None:
     """Choose the error that a task ends with.
 
@@ -33,6 +38,7 @@ def final_error(
     :param halted: what ended the sending early, if anything did.
     :param max_failures: the most failures allowed; None for no such limit.
     :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
+    :param can_be_settled: whether a retry can find out what became of tickets with an unknown outcome.
     """
     if isinstance(halted, LeenLedgerError | LeenStoppedError) and not summary["unsent"] and not summary["unknown"]:
         # Every ticket's fate is known and told: failing now would only make a retry doubt it.
@@ -40,7 +46,8 @@ def final_error(
     if isinstance(halted, _FIRST):
         return halted
     if summary["unknown"]:
-        return _unknown_outcomes([result for result in summary["results"] if result["status"] == "unknown"])
+        unknown = [result for result in summary["results"] if result["status"] == "unknown"]
+        return _unknown_outcomes(unknown, can_be_settled)
     if halted is not None and summary["unsent"]:
         return halted
     passed = over_threshold(summary["failed"], summary["total"], max_failures, max_failure_rate)
@@ -50,7 +57,7 @@ def final_error(
     return None
 
 
-def _unknown_outcomes(results: list[TicketResult]) -> LeenOutcomeUnknownError:
+def _unknown_outcomes(results: list[TicketResult], can_be_settled: bool) -> LeenOutcomeUnknownError:
     identifiers = [str(result["identifier"]) for result in results]
     lines = [
         f"{len(results)} tickets were sent and nobody can say whether they exist. Look for them in the tracker before "
@@ -62,4 +69,4 @@ def _unknown_outcomes(results: list[TicketResult]) -> LeenOutcomeUnknownError:
     ]
     if len(results) > _MAX_NAMED:
         lines.append(f"… and these identifiers: {', '.join(identifiers[_MAX_NAMED:])}")
-    return LeenOutcomeUnknownError("\n  ".join(lines), identifiers=identifiers)
+    return LeenOutcomeUnknownError("\n  ".join(lines), identifiers=identifiers, can_be_settled=can_be_settled)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+import time
+from collections.abc import Sequence
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
@@ -15,21 +13,19 @@ from airflow_provider_leen.api.errors import (
     LeenAuthError,
     LeenConfigError,
     LeenNotFoundError,
+    LeenOutcomeUnknownError,
     LeenThresholdError,
     LeenValidationError,
 )
+from airflow_provider_leen.operators.supervisor import SupervisorThread
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_leen.api.client import LeenClient
-    from airflow_provider_leen.api.settings import LeenSettings
-    from airflow_provider_leen.bulk.ledger import LedgerStore
     from airflow_provider_leen.bulk.runner import BulkRun
-    from airflow_provider_leen.bulk.summary import Summary
+    from airflow_provider_leen.bulk.summary import Summary, TicketResult
     from airflow_provider_leen.bulk.tickets import TicketRow
-
-Result = TypeVar("Result")
 
 BEYOND_RETRY = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenValidationError, LeenThresholdError)
 """What a retry of the task can't mend: raised as ``AirflowFailException`` from the typed exception."""
@@ -73,6 +69,10 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
     :param ledger_path: an object-storage URL or a folder, reached by all workers, in which to remember (templated).
         Default: Airflow's task state store (Airflow 3.3 and newer); below that, nothing is remembered without it, and a
         retry takes every ticket for sent without an answer.
+    :param deferrable: submit each batch as a job of Leen's (``POST /itsm/tickets/bulk``) and free the worker until the
+        jobs have ended, default False. Another endpoint: Leen stores such tickets at once, and tells no vendor id, so
+        that ``ticket_id`` and ``vendor_ticket_id`` are looked up and may stay null. Needs a ledger that lasts.
+    :param poll_interval: seconds between two rounds of asking for the jobs, default 10; ``deferrable`` only.
     :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status (``created``, ``existing``,
         ``rejected``, ``invalid``, ``unknown``, ``unsent``), and ``results``, one for each row in the order of the
         input, each with ``request_index``, ``success``, ``status``, ``name``, ``identifier``, ``ticket_id`` (null when
@@ -118,6 +118,8 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         max_failure_rate: float | None = None,
         durable: bool = True,
         ledger_path: str | None = None,
+        deferrable: bool = False,
+        poll_interval: float = 10.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -148,23 +150,25 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         self.max_failure_rate = max_failure_rate
         self.durable = durable
         self.ledger_path = ledger_path
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
         self._run: BulkRun | None = None
 
     def execute(self, context: Context) -> Summary:
         """Create the tickets; publish what became of them; raise when the task has to fail."""
-        from airflow_provider_leen.hooks.leen import LeenHook
+        return self._create(context)
 
-        try:
-            with (
-                _SupervisorThread() as supervisor,
-                LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
-            ):
-                given = supervisor.call(self._read_rows)
-                return self._create(context, supervisor, hook.get_conn(), given)
-        except BEYOND_RETRY as error:
-            failure = AirflowFailException(str(error))
-            failure.__cause__ = error
-        raise failure
+    def execute_complete(self, context: Context, event: Any = None) -> Summary:
+        """Go on after the trigger: collect what became of the jobs, publish it, raise when the task has to fail."""
+        status = event.get("status") if isinstance(event, dict) else None
+        if status not in ("done", "timeout", "error"):
+            raise LeenOutcomeUnknownError(
+                f"The trigger that waited for Leen's jobs sent no usable event ({event!r:.200}). The jobs go on at "
+                "Leen; a retry asks for them again and submits nothing twice."
+            )
+        if status == "error":
+            self.log.warning("The trigger could not ask for the jobs: %s", event.get("message"))
+        return self._create(context, resumed=True, timed_out=status == "timeout")
 
     def on_kill(self) -> None:
         """Ask the run to stop. Called in the signal handler, in the middle of whatever the main thread does."""
@@ -182,8 +186,11 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         if not path.endswith((".json", ".jsonl")):
             raise LeenConfigError(f"`tickets_path` is {path!r}: write the path of a file that ends in .json or .jsonl.")
         try:
-            with ObjectStoragePath(path).open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]
-                return tickets.read_json(file.read()) if path.endswith(".json") else tickets.read_lines(file)
+            with ObjectStoragePath(path).open("r", encoding="utf-8") as file:
+                if path.endswith(".json"):
+                    return tickets.read_json(file.read())
+                # Airflow 2 wraps the file so that it can't be iterated over.
+                return tickets.read_lines(iter(file.readline, ""))
         except FileNotFoundError:
             problem = "there is no such file"
         except IsADirectoryError:
@@ -194,67 +201,96 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
             problem = "the file is not in UTF-8"
         raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
 
-    def _create(self, context: Context, supervisor: _SupervisorThread, client: LeenClient, given: list[Any]) -> Summary:
+    def _create(self, context: Context, *, resumed: bool = False, timed_out: bool = False) -> Summary:
+        from airflow_provider_leen.hooks.leen import LeenHook
+
+        try:
+            with (
+                SupervisorThread() as supervisor,
+                LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
+            ):
+                client = hook.get_conn()
+                rows, run = self._prepare(context, supervisor, client, resumed)
+                interruption = None
+                if not self._refuse(run, rows) and any(row.error is None for row in rows):
+                    interruption = self._drive(client, run)
+                jobs = run.jobs_under_way
+                if interruption is None and run.error is None and jobs:
+                    if not timed_out:
+                        self._wait_for_jobs(context, supervisor, run, jobs)
+                    interruption = self._time_out(jobs)
+                return self._publish(context, supervisor, run, rows, interruption)
+        except BEYOND_RETRY as error:
+            failure = AirflowFailException(str(error))
+            failure.__cause__ = error
+        raise failure
+
+    def _prepare(
+        self, context: Context, supervisor: SupervisorThread, client: LeenClient, resumed: bool
+    ) -> tuple[list[TicketRow], BulkRun]:
         from airflow_provider_leen.bulk.ledger import Journal
         from airflow_provider_leen.bulk.runner import BulkRun
         from airflow_provider_leen.bulk.settle import absence_after
         from airflow_provider_leen.bulk.tickets import payload, prepare, read_defaults
+        from airflow_provider_leen.operators.task_instance import earlier_try_since, key_scope, ledger_store
 
+        given = supervisor.call(self._read_rows)
         if self.on_unknown not in ("lookup", "fail", "resend"):
             raise LeenConfigError(f"`on_unknown` is {self.on_unknown!r}: write 'lookup', 'fail' or 'resend'.")
         defaults = read_defaults(self.ticket_defaults)
-        settings = client.settings
-        rows = prepare(given, defaults, _key_scope(context, settings))
-        store = self._ledger_store(context)
+        rows = prepare(given, defaults, key_scope(context, client.settings))
+        store = ledger_store(context, durable=self.durable, ledger_path=self.ledger_path)
+        if self.deferrable and not store.remembers:
+            raise LeenConfigError(
+                "`deferrable` needs a ledger that lasts, to find its jobs again: set `ledger_path` (Airflow below "
+                "3.3), and don't set `durable=False`."
+            )
+        after = absence_after(client.settings) if self.embed_identifier else None
         run = BulkRun(
             client.aio,
-            Journal(
-                store, supervisor.executor, absence_after=absence_after(settings) if self.embed_identifier else None
-            ),
+            Journal(store, supervisor.executor, absence_after=after),
             rows,
             lambda row: payload(row, defaults, embed_key=self.embed_identifier),
             batch_size=self.batch_size,
             max_concurrent_batches=self.max_concurrent_batches,
             on_unknown=self.on_unknown,
             skip_existing=self.if_exists == "skip",
+            as_jobs=self.deferrable,
+            resumed_from=supervisor.call(self._results_before_waiting, context) if resumed else None,
             on_progress=lambda progress: supervisor.begin(context["ti"].xcom_push, key="progress", value=progress),
-            earlier_try_since=self._earlier_try_since(context, store),
+            earlier_try_since=earlier_try_since(context, store) if self.durable else None,
         )
-        interruption = None
-        if not self._refuse(run, rows) and any(row.error is None for row in rows):
-            interruption = self._drive(client, run)
-        return self._publish(context, supervisor, run, rows, interruption)
+        return rows, run
 
-    def _ledger_store(self, context: Context) -> LedgerStore:
-        from airflow_provider_leen.bulk.ledger import FolderLedger, MemoryLedger, TaskStateLedger
+    def _wait_for_jobs(self, context: Context, supervisor: SupervisorThread, run: BulkRun, jobs: list[str]) -> NoReturn:
+        """Free the worker until the jobs have ended; what is known by now is kept in XCom meanwhile."""
+        from airflow_provider_leen.bulk.summary import summarise
+        from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 
-        if not self.durable:
-            return MemoryLedger()
-        if self.ledger_path and self.ledger_path.strip():
-            from airflow.providers.common.compat.sdk import ObjectStoragePath
+        supervisor.call(context["ti"].xcom_push, key="return_value", value=summarise(run.results()))
+        # Airflow's own time-out of a trigger calls no method of the operator: the trigger carries the deadline itself.
+        deadline = time.time() + self.execution_timeout.total_seconds() if self.execution_timeout else None
+        self.log.info("Waiting for %d jobs, and freeing the worker meanwhile: %s", len(jobs), ", ".join(jobs[:20]))
+        self.defer(
+            trigger=LeenJobsTrigger(self.leen_conn_id, self.connection_id, jobs, self.poll_interval, deadline),
+            method_name="execute_complete",
+        )
+        raise AssertionError("defer() raises")
 
-            folder = ObjectStoragePath(self.ledger_path.strip()) / _task_instance_hash(context)
-            return FolderLedger(folder, context["ti"].try_number)
-        state = context.get("task_state_store")
-        if state is None:
-            self.log.info(
-                "Nothing remembers what this try sends: this Airflow has no task state store. A retry will take every "
-                "ticket for sent without an answer; set ledger_path, so that it knows."
-            )
-            return MemoryLedger()
-        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in Airflow's stub
+    def _results_before_waiting(self, context: Context) -> list[TicketResult]:
+        from airflow_provider_leen.bulk.summary import check_summary
 
-        return TaskStateLedger(state.get, partial(state.set, retention=NEVER_EXPIRE))
+        ti = context["ti"]
+        map_index = -1 if ti.map_index is None else ti.map_index
+        return check_summary(ti.xcom_pull(task_ids=ti.task_id, map_indexes=map_index))["results"]
 
-    def _earlier_try_since(self, context: Context, store: LedgerStore) -> float | None:
-        """Say since when an earlier try may have sent what the ledger does not remember, if there was one."""
-        from airflow.providers.common.compat.sdk import conf
+    def _time_out(self, jobs: list[str]) -> BaseException:
+        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-        cleared = conf.getboolean("state_store", "clear_on_success", fallback=False)
-        if not self.durable or context["ti"].try_number <= 1 or (store.remembers and not cleared):
-            return None
-        started = context["dag_run"].start_date
-        return started.timestamp() if started else 0.0
+        return AirflowTaskTimeout(
+            f"{len(jobs)} jobs had not ended when the task's execution_timeout of {self.execution_timeout} was over: "
+            f"{', '.join(jobs[:20])}. A retry asks for them again and submits nothing twice."
+        )
 
     def _refuse(self, run: BulkRun, rows: list[TicketRow]) -> bool:
         """Refuse the list when a row of it is invalid and the Dag's author wants all or nothing."""
@@ -288,7 +324,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
     def _publish(
         self,
         context: Context,
-        supervisor: _SupervisorThread,
+        supervisor: SupervisorThread,
         run: BulkRun,
         rows: list[TicketRow],
         interruption: BaseException | None,
@@ -316,49 +352,6 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         # Airflow publishes what a task returns, but not when it fails.
         supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
         raise error
-
-
-class _SupervisorThread:
-    """Calls to Airflow's supervisor (XCom, task state), one at a time in a thread of their own.
-
-    Signals reach only the main thread. An exception that a signal raises in the middle of such a call would shift every
-    later reply by one.
-    """
-
-    def __init__(self) -> None:
-        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leen-supervisor")
-
-    def __enter__(self) -> _SupervisorThread:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.executor.shutdown(wait=True)
-
-    def begin(self, function: Callable[..., object], **kwargs: Any) -> None:
-        self.executor.submit(function, **kwargs)
-
-    def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-        future = self.executor.submit(function, *args, **kwargs)
-        try:
-            wait([future])
-        except BaseException:
-            wait([future], timeout=3)
-            raise
-        return future.result()
-
-
-def _key_scope(context: Context, settings: LeenSettings) -> Any:
-    from airflow_provider_leen.bulk.tickets import KeyScope
-
-    ti = context["ti"]
-    map_index = -1 if ti.map_index is None else ti.map_index
-    return KeyScope(ti.dag_id, ti.run_id, ti.task_id, map_index, settings.base_url, settings.connection_id)
-
-
-def _task_instance_hash(context: Context) -> str:
-    ti = context["ti"]
-    names = json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index])
-    return hashlib.sha256(names.encode()).hexdigest()[:32]
 
 
 def _check_whole_number(name: str, value: Any, least: int, most: int | None = None) -> None:

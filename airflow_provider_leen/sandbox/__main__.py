@@ -9,6 +9,8 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 
+from airflow_provider_leen.sandbox.flags import FLAGS
+
 MISSING_EXTRA = "The sandbox needs FastAPI and uvicorn: pip install 'airflow-provider-leen[sandbox]'"
 
 
@@ -17,28 +19,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_leen.sandbox", description="A local Leen API to try and break things against."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8765, help="port, 0 for a free one (default: %(default)s)")
-    parser.add_argument("--db", metavar="FILE", help="SQLite file that keeps the tickets (default: memory)")
-    parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds that each call takes")
-    parser.add_argument("--rate-limit", type=int, metavar="N", help="calls per second; more get a 429")
-    parser.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="KIND[:RATE]",
-        help="misbehave: lost:0.1, 503:0.05, 503-after (tickets made), stall, cut, garbage … (repeatable)",
-    )
-    parser.add_argument("--seed", type=int, help="makes the rates of faults repeatable")
-    parser.add_argument("--search-lag", type=float, default=0.0, metavar="S", help="until search finds a new ticket")
-    parser.add_argument("--sync-after", type=float, metavar="S", help="until Leen knows a ticket made by vendor ids")
-    parser.add_argument("--job-time", type=float, default=0.0, metavar="S", help="seconds that a job takes")
+    for name, options in FLAGS.items():
+        parser.add_argument(name, **options)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit code."""
-    options = build_parser().parse_args(arguments)
+    return serve(build_parser().parse_args(arguments))
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit code.
+
+    :param options: what :data:`~airflow_provider_leen.sandbox.flags.FLAGS` were given as.
+    """
     stop_signals = {signal.SIGINT, signal.SIGTERM}
     # Before any thread starts, so that no thread takes them and they wait for sigwait.
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)

@@ -276,8 +276,8 @@ def test_a_certificate_of_the_bundle_is_trusted(connect: Connect, tls: ssl.SSLCo
         assert read(connect(https(server), verify=str(certificate))) == []
 
 
-def test_a_bundle_may_be_a_folder_with_hashed_names(
-    connect: Connect, tls: ssl.SSLContext, certificate: Path, tmp_path: Path
+def test_a_bundle_may_be_a_folder_and_an_empty_one_trusts_nobody(
+    connect: Connect, tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     with RawServer(answering(OK), tls=tls) as server:
         assert "CERTIFICATE_VERIFY_FAILED" in str(failure_of(read, connect(https(server), verify=str(tmp_path))))

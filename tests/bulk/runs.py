@@ -26,6 +26,8 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 
 VENDOR = {"project_vendor_id": "SEC", "type": "Task"}
 UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
+TIMEOUT, SETTLE_TIME = 0.4, 0.2
+ABSENCE_AFTER = 2 * TIMEOUT + SETTLE_TIME
 SCOPE = KeyScope("dag", "run", "task", -1, "https://leen.example.com/v1", "connection")
 
 
@@ -38,7 +40,12 @@ def rows_of(given: Sequence[Any], defaults: dict[str, str] = VENDOR) -> list[Tic
 
 
 def settings_for(base_url: str, **changes: Any) -> LeenSettings:
-    quick: dict[str, Any] = {"timeout": 0.3, "settle_time": 0.2, "max_retries": 0, "max_retry_wait": 0.01}
+    quick: dict[str, Any] = {
+        "timeout": TIMEOUT,
+        "settle_time": SETTLE_TIME,
+        "max_retries": 0,
+        "max_retry_wait": 0.01,
+    }
     return LeenSettings(
         base_url=base_url, api_key="sandbox-key", connection_id=SandboxServer.connection_id, **quick | changes
     )
@@ -120,19 +127,20 @@ def run_try(
 
     :param before: called before the run begins.
     :param meanwhile: called in a thread of its own when the run begins; what it raises is raised here.
-    :param embedded: whether the tickets carry their keys.
+    :param embedded: whether the tickets carry their keys. Only then can their absence be waited for, and only then is
+        the timeout short.
     :param options: those of :class:`BulkRun`; 10 tickets a batch and one batch at a time unless told otherwise.
     """
     options = {"batch_size": 10, "max_concurrent_batches": 1} | options
     rows = rows_of(given, defaults)
+    used = settings_for(sandbox.base_url, **({} if embedded else {"timeout": 30.0}) | (settings or {}))
 
     async def go() -> Try:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as threads:
-            async with AsyncLeenClient(settings_for(sandbox.base_url, **settings or {})) as client:
-                after = absence_after(client.settings) if embedded else None
+            async with AsyncLeenClient(used) as client:
                 run = BulkRun(
                     client,
-                    Journal(store, threads, absence_after=after),
+                    Journal(store, threads, absence_after=absence_after(used) if embedded else None),
                     rows,
                     lambda row: payload(row, defaults, embed_key=embedded),
                     **options,

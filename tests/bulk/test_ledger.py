@@ -39,7 +39,8 @@ AIRFLOWS_LIMIT = 64 * 1024
 
 
 def value(at: Any = 1.0, **entries: Any) -> Value:
-    return {"v": 1, "at": at, "absence_from": None, "sent": [], "created": {}, "absent": []} | entries
+    nothing = {"sent": [], "created": {}, "absent": [], "jobs": {}}
+    return {"v": 1, "at": at, "absence_from": None, **nothing} | entries
 
 
 @pytest.fixture
@@ -77,7 +78,8 @@ def test_a_journal_is_read_from_its_first_value_to_its_last(
     values: list[Value], created: dict[str, tuple[str, str]], sent: dict[str, float]
 ) -> None:
     exist = {key: Created(*ids) for key, ids in created.items()}
-    assert replay(values) == History(exist, {key: Sent(at, None) for key, at in sent.items()}, len(values))
+    expected = History(created=exist, sent={key: Sent(at, None) for key, at in sent.items()}, values=len(values))
+    assert replay(values) == expected
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])

@@ -17,7 +17,7 @@ from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import UUID, VENDOR, Store, run_try, tickets, until
+from tests.bulk.runs import ABSENCE_AFTER, UUID, VENDOR, Store, run_try, tickets, until
 
 
 def sent(request: RecordedRequest) -> set[str]:
@@ -59,8 +59,8 @@ def test_no_ticket_leaves_before_it_is_on_record_and_a_batch_costs_one_write(
         assert sent(call) <= store.on_record_by(call.started)
     batches = len(bulk_calls(sandbox))
     assert batches == 40
-    # The last results have no intents to go with.
-    assert batches - at_once <= store.writes <= batches + at_once + 1
+    # The last results have no intents to go with; what comes at the same time shares a write.
+    assert store.writes <= batches + at_once + 1
     assert store.threads == {"ledger_0"}
 
 
@@ -145,17 +145,19 @@ def test_with_embedded_keys_what_was_made_is_found_and_what_was_not_is_made(
 
 def test_absence_is_believed_only_when_the_original_request_can_have_no_effect_any_more(sandbox: SandboxServer) -> None:
     sandbox.inject("lost", nth=1)
-    ended = run_try(sandbox, Store(), tickets(3), embedded=True)
+    store = Store()
+    ended = run_try(sandbox, store, tickets(3), embedded=True)
     assert ended.counts == {"created": 3}
     lost, again = bulk_calls(sandbox)
-    assert again.started >= lost.started - 0.05 + 2 * 0.3 + 0.2
+    (on_record, *_rest) = store.values
+    assert again.started >= on_record["at"] + ABSENCE_AFTER
     assert sent(lost) == sent(again)
     # One at once, and the last one.
     assert searches(sandbox) == 2
 
 
 def test_a_ticket_that_the_search_finds_late_is_not_made_twice() -> None:
-    with SandboxServer(search_lag=0.5) as sandbox:
+    with SandboxServer(search_lag=0.6) as sandbox:
         sandbox.inject("lost", nth=1, commit=True)
         ended = run_try(sandbox, Store(), tickets(3), embedded=True)
         assert ended.counts == {"created": 3}
@@ -165,7 +167,7 @@ def test_a_ticket_that_the_search_finds_late_is_not_made_twice() -> None:
 
 
 def test_a_request_that_outlasts_the_timeout_is_not_made_twice(sandbox: SandboxServer) -> None:
-    sandbox.inject("latency", nth=1, seconds=0.5)
+    sandbox.inject("latency", nth=1, seconds=0.7)
     ended = run_try(sandbox, Store(), tickets(3), embedded=True)
     assert ended.counts == {"created": 3}
     assert len(bulk_calls(sandbox)) == 1
@@ -192,33 +194,13 @@ def test_a_search_that_is_refused_leaves_tickets_unknown_and_sends_none_again(sa
     assert all("The vendor could not be searched" in str(result["error"]) for result in ended.results)
 
 
-def test_a_ticket_that_left_without_its_key_is_not_believed_absent_once_keys_are_embedded(
-    sandbox: SandboxServer,
-) -> None:
-    store = Store()
-    sandbox.inject("lost", nth=1, commit=True)
-    run_try(sandbox, store, tickets(2))
-    second = run_try(sandbox, store, tickets(2), embedded=True)
-    assert second.counts == {"unknown": 2}
-    assert none_is_double(sandbox)
-
-
-def test_a_ticket_that_left_with_its_key_is_searched_for_once_keys_are_no_longer_embedded(
-    sandbox: SandboxServer,
-) -> None:
-    store = Store()
-    sandbox.inject("lost", nth=1, commit=True)
-    assert run_try(sandbox, store, tickets(2), embedded=True, on_unknown="fail").counts == {"unknown": 2}
-    assert run_try(sandbox, store, tickets(2)).counts == {"created": 2}
-
-
 def test_a_shorter_settle_time_in_a_later_try_does_not_shorten_the_wait_for_what_is_on_record() -> None:
-    with SandboxServer(search_lag=0.8) as sandbox:
+    with SandboxServer(search_lag=1.2) as sandbox:
         store = Store()
         sandbox.inject("lost", nth=1, commit=True)
-        patient = {"timeout": 0.3, "settle_time": 0.6}
+        patient = {"settle_time": 0.8}
         run_try(sandbox, store, tickets(2), embedded=True, settings=patient, on_unknown="fail")
-        second = run_try(sandbox, store, tickets(2), embedded=True, settings={"timeout": 0.1, "settle_time": 0.0})
+        second = run_try(sandbox, store, tickets(2), embedded=True, settings={"settle_time": 0.0})
         assert second.counts == {"created": 2}
         assert len(sandbox.tickets()) == 2
 
@@ -363,7 +345,7 @@ def test_a_second_try_without_a_memory_and_with_embedded_keys_makes_what_is_miss
     assert second.counts == {"created": 4}
     assert [call.ticket_names for call in bulk_calls(sandbox)][1:] == [["finding 3"]]
     # Nobody knows when the earlier try sent it: it may have been just now.
-    assert bulk_calls(sandbox)[1].started >= started + 2 * 0.3 + 0.2
+    assert bulk_calls(sandbox)[1].started >= started + ABSENCE_AFTER
 
 
 def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the_run_started(
@@ -508,7 +490,8 @@ def test_what_does_not_end_within_the_grace_is_left_as_sent_without_an_answer(
     assert first.counts == {"created": 10, "unknown": 10, "unsent": 20}
     assert first.results[10]["error"] == "The task was stopped before Leen answered."
     assert searches(sandbox) == look_ups(sandbox) == 0
-    second = run_try(sandbox, store, tickets(40), embedded=True)
+    # Absence could be believed a minute later; someone has looked into the tracker instead.
+    second = run_try(sandbox, store, tickets(40), embedded=True, on_unknown="lookup" if commit else "resend")
     assert second.counts == {"created": 40}
     assert {result["name"]: result["vendor_ticket_id"] for result in second.results} == ids_by_name(sandbox)
     assert none_is_double(sandbox)

@@ -33,7 +33,7 @@ from airflow_provider_leen.bulk.settle import (
 )
 from airflow_provider_leen.sandbox.jql import compile_jql
 from airflow_provider_leen.sandbox.store import words
-from tests.bulk.runs import answering, rows_of, settings_for, tickets
+from tests.bulk.runs import ABSENCE_AFTER, answering, rows_of, settings_for, tickets
 
 KEY = f"airflow-{'a1' * 12}"
 SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -49,7 +49,7 @@ def unsettled(count: int, *, embedded: bool = False, **fields: str) -> list[Unse
 
 
 def sent(at: float, embedded: bool = True) -> Sent:
-    return Sent(at, at + 0.8 if embedded else None)
+    return Sent(at, at + ABSENCE_AFTER if embedded else None)
 
 
 def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
@@ -420,7 +420,7 @@ def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.
 
     _found, absent = confirm_absence(answer, asked)
     assert absent == asked
-    assert searched_at[0] >= asked[0].sent.at + 0.8
+    assert searched_at[0] >= asked[0].sent.at + ABSENCE_AFTER
     assert "2 tickets were sent without an answer and not found so far" in caplog.text
     assert "Waiting until" in caplog.text
 

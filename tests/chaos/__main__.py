@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos.environment import python_with_airflow
 from tests.chaos.lab import Lab
 from tests.chaos.plan import draw_plan
 from tests.chaos.report import closing_report, line
@@ -18,9 +19,10 @@ from tests.chaos.run import Outcome
 
 def main() -> int:
     arguments = _arguments()
+    python = python_with_airflow(arguments.airflow)
     seed = random.randrange(10**6) if arguments.seed is None else arguments.seed
     numbers = arguments.only or range(arguments.runs)
-    plans = [draw_plan(seed, number) for number in numbers]
+    plans = [draw_plan(seed, number, short=arguments.short) for number in numbers]
     kills = sum(bool(plan.kills) for plan in plans)
     print(f"--- seed {seed}: {len(plans)} runs, {kills} of them with kills", flush=True)
     print("--- starting Airflow (half a minute)", flush=True)
@@ -34,7 +36,7 @@ def main() -> int:
         if outcome.problems:
             print(f"     the tries' logs are kept in {_keep_logs(outcome)}", flush=True)
 
-    with Lab(min(arguments.slots, len(plans)), python=arguments.airflow_python) as lab:
+    with Lab(min(arguments.slots, len(plans)), python=python) as lab:
         outcomes = lab.perform(plans, tell)
         version = lab.airflow.version
     print(closing_report(outcomes, version=version, seed=seed, seconds=time.monotonic() - started))
@@ -47,7 +49,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of all runs; random by default, and printed")
     parser.add_argument("--only", type=int, action="append", help="only the run of this number; may be repeated")
     parser.add_argument("--slots", type=int, default=4, help="runs at the same time, default 4")
-    parser.add_argument("--airflow-python", default=sys.executable, help="Python of the environment that has Airflow")
+    parser.add_argument("--short", action="store_true", help="draw the runs as the test does that is in `make test`")
+    parser.add_argument("--airflow", metavar="VERSION", help="another Airflow, 2.11.2 say; default: the installed one")
     return parser.parse_args()
 
 

@@ -30,7 +30,7 @@ class Evidence:
     :param summary: XCom ``return_value``.
     :param failed: XCom ``failed_tickets``.
     :param held: the vendor's tickets.
-    :param sent: the identifiers in all bulk calls that arrived.
+    :param doubtful: the identifiers in bulk calls that got no clear and prompt reply.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -39,7 +39,7 @@ class Evidence:
     summary: dict[str, Any] | None
     failed: Any
     held: Sequence[dict[str, Any]]
-    sent: Iterable[str]
+    doubtful: Iterable[str]
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Allowances:
 
     :param unknown: tickets may stay unknown.
     :param unsent: tickets may stay unsent, since the API refused the key.
-    :param never_left: unknown tickets need not have been on the wire, since a kill hit between ledger and wire.
+    :param killed: a kill may have hit between ledger and wire, so that unknown tickets need not have been sent.
     :param rejected: good tickets may be rejected, since whole requests were refused.
     """
 
     unknown: bool = False
     unsent: bool = False
-    never_left: bool = False
+    killed: bool = False
     rejected: bool = False
 
 
@@ -83,7 +83,7 @@ def _tally(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _fates(seen: Evidence, results: Sequence[dict[str, Any]], allowed: Allowances) -> Iterator[str]:
-    sent = set(seen.sent)
+    doubtful = set(seen.doubtful)
     for row, fate, result in zip(seen.rows, seen.fates, results, strict=True):
         status = result["status"]
         fitting = FITTING[fate] + (("unsent",) if allowed.unsent else ())
@@ -93,8 +93,8 @@ def _fates(seen: Evidence, results: Sequence[dict[str, Any]], allowed: Allowance
             yield f"wrong: a {fate} ticket is {status}: {_told(result)}"
         if result["name"] != row.get("name"):
             yield f"silent: row {result['request_index']} is {row.get('name')!r}, its result {result['name']!r}"
-        if status == "unknown" and not allowed.never_left and result["identifier"] not in sent:
-            yield f"wrong: unknown, but it was never sent: {_told(result)}"
+        if status == "unknown" and not allowed.killed and result["identifier"] not in doubtful:
+            yield f"wrong: unknown, but every call that it was in was answered: {_told(result)}"
 
 
 def _in_vendor(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[str]:

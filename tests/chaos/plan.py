@@ -16,6 +16,8 @@ Victim = Literal["runner", "supervisor", "both"]
 
 BATCHING = ((50, 4), (50, 1), (20, 8), (10, 3), (3, 2))
 MAX_TICKETS = 2000
+MAX_TICKETS_SHORT = 100
+KILLED_SHORT = 2
 MANY = 300
 """Lists longer than this are not cut into tiny batches: it would only take long."""
 
@@ -55,6 +57,7 @@ class Plan:
 
     index: int
     seed: int
+    short: bool
     connection_id: str
     rows: list[dict[str, Any]]
     fates: list[Fate]
@@ -77,23 +80,23 @@ class Plan:
         return math.ceil(len(self.rows) / self.batch_size)
 
 
-def draw_plan(seed: int, index: int, *, kill: bool | None = None, most: int = MAX_TICKETS) -> Plan:
+def draw_plan(seed: int, index: int, *, short: bool = False) -> Plan:
     """Draw a run; the same seed and index give the same run.
 
-    :param kill: whether the task is killed; None for a chance of 3 in 10.
-    :param most: tickets at most.
+    :param short: shorter lists, for the form that is one of the tests; the first two runs are killed.
     """
     rng = random.Random(f"{seed}/{index}")
-    rows, fates = _draw_rows(rng, most)
+    rows, fates = _draw_rows(rng, MAX_TICKETS_SHORT if short else MAX_TICKETS)
     batch_size, concurrency = rng.choice(BATCHING if len(rows) <= MANY else BATCHING[:3])
     calls = math.ceil(len(rows) / batch_size)
-    drawn = rng.random() < 0.3
-    kills = _draw_kills(rng, calls) if (drawn if kill is None else kill) else []
+    killed = index < KILLED_SHORT if short else rng.random() < 0.3
+    kills = _draw_kills(rng, calls) if killed else []
     fatal = not kills and rng.random() < 0.04
     rules = _draw_rules(rng, calls, fatal=fatal, slow=bool(kills))
     return Plan(
         index=index,
         seed=seed,
+        short=short,
         connection_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
         rows=rows,
         fates=fates,

@@ -22,7 +22,7 @@ def line(outcome: Outcome) -> str:
         f"{outcome.tries} tries ({outcome.seconds:.0f} s): {counts}{'; ' + kills if kills else ''}"
     )
     if outcome.problems:
-        repeat = f"python -m tests.chaos --seed {plan.seed} --only {plan.index}"
+        repeat = f"python -m tests.chaos --seed {plan.seed} --only {plan.index}{' --short' if plan.short else ''}"
         text = "\n     ".join([f"{text}  *** FAILED, repeat it with {repeat}", *outcome.problems[:10]])
     return text
 

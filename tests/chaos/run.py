@@ -17,10 +17,13 @@ import psutil
 from tests.chaos.check import Allowances, Evidence, problems
 from tests.chaos.plan import Kill, Plan
 from tests.chaos.scheduler import Look, SchedulerAirflow
-from tests.chaos.slot import Slot
+from tests.chaos.slot import TIMEOUT, Slot
 
 FAULTS_END_AT_TRY = 5
 """From this try of six on everything behaves, so that a retry is left when the faults are over."""
+
+GARBLING = ("garbage", "short", "wrong_index", "cut", "trickle")
+"""Faults after which a reply counts as one with status 200, but may say nothing."""
 
 PATIENCE = 240.0
 """Seconds after which a run that has not ended counts as hung."""
@@ -73,7 +76,7 @@ class Run:
             summary=self._xcom("return_value"),
             failed=self._xcom("failed_tickets"),
             held=self._slot.tickets(plan.connection_id),
-            sent=self._sent(),
+            doubtful=self._doubtful(),
         )
         counts = {name: count for name, count in (evidence.summary or {}).items() if name != "results"}
         return Outcome(
@@ -108,17 +111,19 @@ class Run:
         return Allowances(
             unknown=not self._plan.embed or self._plan.fatal,
             unsent=self._plan.fatal,
-            never_left=bool(self._killed),
+            killed=bool(self._killed),
             rejected=self._plan.may_reject,
         )
 
     def _xcom(self, key: str) -> Any:
         return self._airflow.xcom(self._plan.dag_id, self._run_id, key)
 
-    def _sent(self) -> Iterator[str]:
+    def _doubtful(self) -> Iterator[str]:
+        garbled = any(rule.kind in GARBLING for rule in self._plan.rules)
         for call in self._slot.bulk_calls:
-            for ticket in call.body["tickets"]:
-                yield ticket["identifier"]
+            prompt = call.finished is not None and call.finished - call.started < 0.8 * TIMEOUT
+            if not prompt or not _is_clear(call.status, garbled):
+                yield from (ticket["identifier"] for ticket in call.body["tickets"])
 
     # While it runs
 
@@ -180,3 +185,10 @@ class Run:
                 return
             time.sleep(0.1)
         raise RuntimeError(f"run {self._run_id} does not come to rest")
+
+
+def _is_clear(status: int | str | None, garbled: bool) -> bool:
+    """Whether a reply says what became of the tickets: all of them, or surely none."""
+    if status == 200:
+        return not garbled
+    return isinstance(status, int) and 400 <= status < 500 and status != 408

@@ -190,9 +190,9 @@ class SchedulerAirflow:
         }
 
     def _end(self) -> None:
-        pids = [process.pid for process in self._processes]
-        for process in _descendants(pids) + _processes_in(self.home):
-            # A process that has ended meanwhile is no trouble.
+        doomed = _descendants([process.pid for process in self._processes]) + _processes_in(self.home)
+        for process in doomed:
+            # One that has ended meanwhile is no trouble.
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         for started in self._processes:
@@ -200,6 +200,7 @@ class SchedulerAirflow:
         if self._bridge is not None:
             with self._bridge:  # closes the pipes
                 self._bridge.kill()
+        psutil.wait_procs(doomed, timeout=10)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def _ask(self, name: str, *arguments: Any) -> Any:

@@ -44,7 +44,7 @@ def evidence() -> dict[str, Any]:
         "summary": summarise([result(index, status) for index, status in enumerate(STATUSES)]),
         "failed": [ROWS[1], ROWS[2]],
         "held": [held(0), held(3), held(4)],
-        "sent": ["key-0", "key-1", "key-3", "key-4"],
+        "doubtful": ["key-0", "key-3"],
     }
 
 
@@ -80,7 +80,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "another ticket's id": (lambda seen: seen["held"][0].update(vendor_ticket_id="SEC-8"), "wrong"),
     "a good ticket is rejected": (lambda seen: status(seen, 0, "rejected"), "wrong"),
     "a bad ticket is created": (lambda seen: status(seen, 1, "created"), "wrong"),
-    "unknown, though never sent": (lambda seen: seen["sent"].remove("key-3"), "wrong"),
+    "unknown, though all was answered": (lambda seen: seen["doubtful"].remove("key-3"), "wrong"),
     "unsent, though nothing was in the way": (lambda seen: status(seen, 3, "unsent"), "incomplete"),
     "green with an unknown ticket": (lambda seen: seen.update(state="success"), "silent"),
     "failed_tickets lacks a row": (lambda seen: seen["failed"].pop(), "silent"),

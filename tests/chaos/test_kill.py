@@ -128,3 +128,18 @@ def test_a_task_that_is_marked_as_failed_starts_no_further_batch_and_tells_what_
     assert task.statuses() == ["created"] * sent + ["unsent"] * (60 * BATCH - sent)
     assert task.held == names(0, sent)
     assert [row["name"] for row in task.xcom("failed_tickets")] == names(sent, 60 * BATCH)
+
+
+def test_a_task_that_gets_sigterm_leaves_no_ticket_in_doubt_and_its_retry_sends_the_rest(lab: Lab) -> None:
+    task = Task(lab, "kill_plain", 30 * BATCH, [FaultRule(kind="latency", seconds=0.3)])
+    task.wait_for(lambda: len(task.calls) == 4)
+    runner = task.runner()
+    runner.terminate()
+    task.wait_for(lambda: task.look().try_number > 1)
+    sent = len(task.calls)
+    assert sent < 30
+    task.slot.end_faults()
+    assert task.wait_for_end().run == "success"
+    assert task.statuses() == ["created"] * 30 * BATCH
+    assert task.held == names(0, 30 * BATCH)
+    assert len(task.calls) == 30, "no batch was sent twice"

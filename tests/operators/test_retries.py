@@ -31,12 +31,14 @@ from tests.operators.dags import DEFAULTS, Connect, bulk_dag, counts, create, ti
 
 UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
 OTHER_CONNECTION = "1ee00000-0000-4000-8000-000000000002"
-QUICK = {"timeout": 0.3, "settle_time": 0.2, "max_retries": 0}
+PATIENT = {"timeout": 30.0, "settle_time": 0.2, "max_retries": 0}
+QUICK = PATIENT | {"timeout": 0.4}
+"""Where an absence has to be waited for."""
 
 
 @pytest.fixture(autouse=True)
-def _quick(connect: Connect) -> None:
-    connect(extra=QUICK)
+def _without_long_waits(connect: Connect) -> None:
+    connect(extra=PATIENT)
 
 
 @pytest.fixture
@@ -114,8 +116,9 @@ def test_a_retry_sends_what_is_left_under_the_same_keys(
 
 
 def test_a_lost_reply_is_settled_by_the_retry_when_the_try_could_not(
-    sandbox: SandboxServer, run_dag: Any, ledger: dict[str, Any]
+    sandbox: SandboxServer, run_dag: Any, connect: Connect, ledger: dict[str, Any]
 ) -> None:
+    connect(extra=QUICK)
     sandbox.inject("lost", nth=1, commit=True)
     sandbox.inject("lost", nth=2)
     sandbox.inject("status", status=503, method="GET", path="/v1/itsm")
@@ -468,10 +471,9 @@ def test_a_stop_lets_what_is_in_flight_end_publishes_it_and_the_retry_sends_the_
 
 
 def test_a_stop_waits_for_what_is_in_flight_no_longer_than_its_grace(
-    sandbox: SandboxServer, run_dag: Any, connect: Connect, stopper: Stopper, monkeypatch: pytest.MonkeyPatch
+    sandbox: SandboxServer, run_dag: Any, stopper: Stopper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "STOP_GRACE", 0.2)
-    connect(extra=QUICK | {"timeout": 30.0})
     sandbox.inject("stall", nth=2)
     ended_at: list[float] = []
     run = run_dag(
@@ -489,10 +491,9 @@ def test_a_stop_waits_for_what_is_in_flight_no_longer_than_its_grace(
 
 
 def test_an_execution_timeout_is_raised_as_itself_after_what_is_known_was_published(
-    sandbox: SandboxServer, run_dag: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "STOP_GRACE", 0.2)
-    connect(extra=QUICK | {"timeout": 30.0})
     sandbox.inject("stall", nth=3, commit=True)
     run = run_dag(bulk_dag(tickets(20), batch_size=5, execution_timeout=timedelta(seconds=1)))
     assert run.states == {"create": "failed"}

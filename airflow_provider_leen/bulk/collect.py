@@ -1,0 +1,103 @@
+"""Asks what became of the jobs that were submitted, and fetches the ids of the tickets that they created."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_leen.api import jobs
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.api.errors import LeenError
+from airflow_provider_leen.api.models import Job
+from airflow_provider_leen.bulk.ledger import Created, Journal
+from airflow_provider_leen.bulk.sender import Outcome, outcome_of
+from airflow_provider_leen.bulk.settle import LOOK_UPS_AT_ONCE, Unsettled, is_this_ticket, vendor_ticket_id
+
+
+class JobCollector:
+    """Turns ended jobs into outcomes.
+
+    :param client: the API.
+    :param journal: the ledger of this try.
+    :param outcomes: by the index of a row, what became of it; what jobs tell is noted here.
+    """
+
+    def __init__(self, client: AsyncLeenClient, journal: Journal, outcomes: dict[int, Outcome]) -> None:
+        self._client = client
+        self._journal = journal
+        self._outcomes = outcomes
+
+    async def collect(self, submitted: Mapping[str, Sequence[Unsettled | None]]) -> dict[str, str]:
+        """Ask for jobs, and note what they tell.
+
+        :param submitted: the tickets of each job, in the order in which they were submitted; None for one that is no
+            longer in the list.
+        :return: the jobs that have not ended, with their status.
+        :raises LeenError: a job can't be asked for.
+        """
+        under_way: dict[str, str] = {}
+        created: list[Unsettled] = []
+
+        async def ask(job_id: str) -> None:
+            job = await self._client.get_job(job_id)
+            if jobs.has_ended(job):
+                created.extend(self._note(job_id, job, submitted[job_id]))
+            else:
+                under_way[job_id] = job.status
+
+        await _at_once(ask, submitted)
+        await _at_once(self._fetch_ids, created)
+        self._journal.learn({str(ticket.row.key): self._ids(ticket) for ticket in created}, [])
+        return under_way
+
+    def _note(self, job_id: str, job: Job, tickets: Sequence[Unsettled | None]) -> list[Unsettled]:
+        """Note what a job that has ended tells of its tickets; return those that it created."""
+        created: list[Unsettled] = []
+        for ticket, result in zip(tickets, jobs.results_of_create(job, len(tickets)), strict=True):
+            if ticket is None:
+                continue
+            index = ticket.row.index
+            if result is None:
+                reason = f"Job {job_id} ended with {jobs.describe(job)}, and doesn't say what became of this ticket."
+                self._outcomes[index] = Outcome("unknown", error=reason, sent=ticket.sent)
+                continue
+            self._outcomes[index] = outcome_of(result)
+            if result.success:
+                created.append(ticket)
+            else:
+                self._journal.learn({}, [str(ticket.row.key)])
+        return created
+
+    async def _fetch_ids(self, ticket: Unsettled) -> None:
+        """Fetch a created ticket's ids, which a job doesn't tell; without them it is created all the same."""
+        try:
+            known = await self._client.get_ticket_by_identifier(str(ticket.row.identifier))
+        except LeenError:
+            return
+        if known is not None and is_this_ticket(known, ticket.row, ticket.created_after):
+            outcome = self._outcomes[ticket.row.index]
+            outcome.ticket_id, outcome.vendor_ticket_id = known.id, vendor_ticket_id(known.model_dump())
+
+    def _ids(self, ticket: Unsettled) -> Created:
+        outcome = self._outcomes[ticket.row.index]
+        return Created(outcome.ticket_id, outcome.vendor_ticket_id)
+
+
+async def _at_once(ask: Callable[[Any], Coroutine[Any, Any, None]], questions: Iterable[Any]) -> None:
+    """Ask several questions at a time; the first error ends them all."""
+    waiting = iter(list(questions))
+
+    async def go_on() -> None:
+        for question in waiting:
+            await ask(question)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(LOOK_UPS_AT_ONCE):
+                group.create_task(go_on())
+    except* LeenError as errors:
+        failure = errors.exceptions[0]
+    else:
+        return
+    raise failure

@@ -1,0 +1,149 @@
+"""``airflow leen …`` (Airflow 3.2 and newer) and ``python -m airflow_provider_leen …``: what the commands take.
+
+Every ``airflow`` command imports this module: it imports nothing but the standard library and data. What a command does
+is in :mod:`airflow_provider_leen.commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_leen.sandbox.flags import FLAGS as SANDBOX_FLAGS
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import CLICommand
+
+Flags = dict[str, dict[str, Any]]
+"""By name, what argparse is told of each argument."""
+
+HELP = "Create tickets through Leen, and look at what Leen knows"
+
+
+def field_and_value(text: str) -> tuple[str, str]:
+    """Read ``field=value``."""
+    field, equals, value = text.partition("=")
+    if not equals or not field.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form field=value")
+    return field.strip(), value
+
+
+CONNECTION: Flags = {
+    "--conn-id": {"default": "leen_default", "help": "the Airflow connection (default: %(default)s)"},
+    "--connection-id": {"metavar": "UUID", "help": "the Leen connection ID to use instead of the connection's login"},
+}
+FORMAT: Flags = {
+    "--output": {
+        "choices": ("table", "json", "yaml", "plain"),
+        "default": "table",
+        "help": "the form of the list (default: %(default)s)",
+    }
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    :param name: what it is called.
+    :param help: what it does, in a line.
+    :param does: the function that does it, as ``module:function``; it takes the options and returns the exit code.
+    :param flags: what it takes.
+    """
+
+    name: str
+    help: str
+    does: str
+    flags: Flags
+
+    def __call__(self, options: argparse.Namespace) -> None:
+        """Do it, and end the process with its exit code; an error is one sentence on stderr."""
+        raise SystemExit(self.run(options))
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do it, and return the exit code; an error is one sentence on stderr."""
+        from airflow_provider_leen.commands.terminal import complain, expected_errors
+
+        module, _, name = self.does.partition(":")
+        function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
+        try:
+            return function(options)
+        except expected_errors() as error:
+            complain(str(error))
+            return 1
+
+
+COMMANDS = (
+    Command(
+        "check",
+        "Ask Leen whether it accepts a connection",
+        "airflow_provider_leen.commands.ask:check",
+        {"conn_id": {"metavar": "CONN_ID", "help": "the Airflow connection"}}
+        | {"--connection-id": CONNECTION["--connection-id"]},
+    ),
+    Command(
+        "create",
+        "Create a ticket for every row of a file",
+        "airflow_provider_leen.commands.create:create",
+        {"file": {"metavar": "FILE", "help": "tickets by Leen's field names: .json, .jsonl or .csv"}}
+        | CONNECTION
+        | {
+            "--default": {
+                "action": "append",
+                "default": [],
+                "type": field_and_value,
+                "metavar": "FIELD=VALUE",
+                "help": "a field laid under every ticket, such as project_vendor_id=SEC (repeatable)",
+            },
+            "--dry-run": {"action": "store_true", "help": "check every row and send nothing; needs no connection"},
+            "--output": {"metavar": "FILE", "help": "write the summary with all results there, as JSON"},
+        },
+    ),
+    Command(
+        "projects",
+        "List the projects that Leen knows",
+        "airflow_provider_leen.commands.ask:projects",
+        CONNECTION | FORMAT,
+    ),
+    Command("users", "List the users that Leen knows", "airflow_provider_leen.commands.ask:users", CONNECTION | FORMAT),
+    Command(
+        "sandbox",
+        "Run a local Leen to try things against",
+        "airflow_provider_leen.sandbox.__main__:serve",
+        SANDBOX_FLAGS,
+    ),
+)
+
+
+def get_leen_commands() -> list[CLICommand]:
+    """Return the commands for Airflow's own command line."""
+    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+
+    def arguments(command: Command) -> list[Arg]:
+        return [
+            Arg((name,), **options)  # type: ignore[no-untyped-call]  # of Airflow's
+            for name, options in command.flags.items()
+        ]
+
+    subcommands = [ActionCommand(command.name, command.help, command, arguments(command)) for command in COMMANDS]
+    return [GroupCommand("leen", HELP, subcommands)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, and return its exit code.
+
+    :param arguments: the command line, default the process's own.
+    """
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_leen", description=f"{HELP}.")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(command.name, help=command.help, description=f"{command.help}.")
+        subparser.set_defaults(command=command)
+        for name, details in command.flags.items():
+            subparser.add_argument(name, **details)
+    options = parser.parse_args(arguments)
+    chosen: Command = options.command
+    return chosen.run(options)

@@ -1,0 +1,45 @@
+"""The commands that ask Leen and change nothing: ``check``, ``projects``, ``users``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_leen.commands.terminal import complain, open_hook, print_rows, say
+
+
+def check(options: Namespace) -> int:
+    """Say whether Leen accepts a connection."""
+    accepted, sentence = open_hook(options.conn_id, options.connection_id).test_connection()
+    (say if accepted else complain)(sentence)
+    return 0 if accepted else 1
+
+
+def projects(options: Namespace) -> int:
+    """List the projects: what ``project_id`` may be."""
+    with open_hook(options.conn_id, options.connection_id) as hook:
+        rows = [{"id": project.id, "name": project.name} for project in hook.iter_projects()]
+    print_rows(rows, options.output)
+    return 0
+
+
+def users(options: Namespace) -> int:
+    """List the users: what ``assigned_user_id`` and ``assigned_user_vendor_id`` may be."""
+    with open_hook(options.conn_id, options.connection_id) as hook:
+        rows = [
+            {
+                "id": user.id,
+                "vendor_id": _vendor_id(user.vendor_attributes),
+                "name": user.name,
+                "email": user.email,
+                "status": user.status,
+            }
+            for user in hook.iter_users()
+        ]
+    print_rows(rows, options.output)
+    return 0
+
+
+def _vendor_id(attributes: Mapping[str, Any] | None) -> Any:
+    return (attributes or {}).get("id")

@@ -1,0 +1,1 @@
+"""Notifiers: a ticket when a Dag or a task fails."""

@@ -1,0 +1,207 @@
+"""A notifier that files a ticket when a task or a Dag fails, or when a deadline is missed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow.providers.common.compat.sdk import BaseNotifier
+
+from airflow_provider_leen.api.errors import LeenConfigError, LeenError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.api.models import Ticket
+    from airflow_provider_leen.notifications.occasion import Occasion
+
+CLOSED = ("RESOLVED", "CLOSED")
+"""Statuses of a ticket that nobody works on any more. Leen may have others, which count as open."""
+
+_PASSED_ON = (
+    "project_id",
+    "project_vendor_id",
+    "type",
+    "type_vendor_id",
+    "priority",
+    "assigned_user_id",
+    "assigned_user_vendor_id",
+)
+
+
+class LeenNotifier(BaseNotifier):
+    """Creates a ticket for a failed task, a failed Dag run or a missed deadline (``POST /itsm/tickets``).
+
+    There is at most one open ticket for each Dag and task: before it creates one, the notifier looks for the one of an
+    earlier failure by its identifier, and leaves it at that while it is open. After one was closed, the next gets the
+    identifier with a number behind it (``…-2``), since Leen does not document whether two tickets may share one.
+
+    Works as ``on_failure_callback`` of tasks and Dags, and in ``AsyncCallback`` and ``SyncCallback`` of a deadline
+    alert. A ticket that can't be created raises one sentence, which Airflow logs; the task's own error stands.
+
+    :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
+    :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
+    :param title: the ticket's title, Leen's ``name`` (templated). Default: names what failed.
+    :param description: the ticket's description, in Markdown (templated). Default: names Dag, task, run, try, exception
+        and the log's URL.
+    :param identifier: what the tickets are found by (templated). Default: made from the ids of Dag and task.
+    :param project_id: the project's Leen UUID; either this or ``project_vendor_id`` (templated).
+    :param project_vendor_id: the project's id in the tracker, such as a Jira project key (templated).
+    :param type: the ticket's type, such as ``Bug``; this or ``type_vendor_id`` (templated).
+    :param type_vendor_id: the type's id in the tracker (templated).
+    :param priority: the ticket's priority, such as ``HIGH`` (templated).
+    :param assigned_user_id: the assignee's Leen UUID (templated).
+    :param assigned_user_vendor_id: the assignee's id in the tracker, such as a Jira account id (templated).
+    """
+
+    template_fields: Sequence[str] = (
+        "leen_conn_id",
+        "connection_id",
+        "title",
+        "description",
+        "identifier",
+        *_PASSED_ON,
+    )
+
+    def __init__(
+        self,
+        *,
+        leen_conn_id: str = "leen_default",
+        connection_id: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        identifier: str | None = None,
+        project_id: str | None = None,
+        project_vendor_id: str | None = None,
+        type: str | None = None,
+        type_vendor_id: str | None = None,
+        priority: str | None = None,
+        assigned_user_id: str | None = None,
+        assigned_user_vendor_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # From Airflow 3.1 on, a deadline alert passes its context here.
+        super().__init__(**kwargs)
+        if (project_id is None) == (project_vendor_id is None):
+            raise LeenConfigError("LeenNotifier: write either `project_id` or `project_vendor_id`, one of the two.")
+        if type is None and type_vendor_id is None:
+            raise LeenConfigError("LeenNotifier: write `type` (such as 'Bug') or `type_vendor_id`.")
+        self.leen_conn_id = leen_conn_id
+        self.connection_id = connection_id
+        self.title = title
+        self.description = description
+        self.identifier = identifier
+        self.project_id = project_id
+        self.project_vendor_id = project_vendor_id
+        self.type = type
+        self.type_vendor_id = type_vendor_id
+        self.priority = priority
+        self.assigned_user_id = assigned_user_id
+        self.assigned_user_vendor_id = assigned_user_vendor_id
+
+    def __call__(self, *args: Any) -> None:
+        """Create the ticket, as a callback."""
+        # Rendering writes into the notifier, and one process may call the same for several runs: work on a copy.
+        super(LeenNotifier, copy.copy(self)).__call__(*args)
+
+    def get_template_env(self, dag: Any = None) -> Any:
+        """Return the Dag's Jinja environment; ``dag.test()`` gives a Dag's callback a Dag that has none."""
+        return super().get_template_env(dag if hasattr(dag, "get_template_env") else None)
+
+    def notify(self, context: Context) -> None:
+        """Create the ticket, unless one is open.
+
+        :param context: what Airflow gives to the callback.
+        :raises LeenError: no ticket could be created; the message says why.
+        """
+        from airflow_provider_leen.hooks.leen import LeenHook
+        from airflow_provider_leen.notifications.occasion import read_context
+
+        occasion = read_context(context)
+        try:
+            with LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
+                client = hook.get_conn()
+                client.run(self._file(client.aio, occasion))
+        except LeenError as error:
+            failure = _failure(occasion, error)
+        else:
+            return
+        raise failure
+
+    async def async_notify(self, context: Context) -> None:
+        """Create the ticket, unless one is open, in an event loop.
+
+        :param context: what Airflow gives to the callback.
+        :raises LeenError: no ticket could be created; the message says why.
+        """
+        from airflow_provider_leen.hooks.leen import LeenAsyncHook
+        from airflow_provider_leen.notifications.occasion import read_context
+
+        occasion = read_context(context)
+        try:
+            async with LeenAsyncHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
+                await self._file(hook, occasion)
+        except LeenError as error:
+            failure = _failure(occasion, error)
+        else:
+            return
+        raise failure
+
+    async def _file(self, leen: _Tickets, occasion: Occasion) -> None:
+        ticket = self._ticket(occasion)
+        ticket["identifier"], found = await _look_up(leen, ticket["identifier"])
+        if found is None:
+            created = await leen.create_ticket(ticket)
+            self.log.info("Created the ticket %s for this: %s.", created.url or created.id, occasion)
+        else:
+            self.log.info(
+                "The ticket %s is still open (%s), so no other is created for this: %s.",
+                found.url or found.id,
+                found.status,
+                occasion,
+            )
+
+    def _ticket(self, occasion: Occasion) -> dict[str, str]:
+        from airflow.providers.common.compat.sdk import redact
+
+        from airflow_provider_leen.bulk.validation import field_problems, missing_fields
+        from airflow_provider_leen.notifications import occasion as words
+
+        # An exception's text may quote a secret that Airflow knows.
+        ticket = {
+            "name": words.one_line(str(redact(self.title or words.title(occasion)))),
+            "description": str(redact(self.description or words.description(occasion))),
+            "identifier": self.identifier or words.identifier(occasion),
+        }
+        given = {field: getattr(self, field) for field in _PASSED_ON}
+        ticket |= {field: value for field, value in given.items() if value is not None and value != ""}
+        problems = "; ".join([*field_problems(ticket), *missing_fields(ticket)])
+        if problems:
+            raise LeenConfigError(f"{problems.replace(', here or in `ticket_defaults`', '')}.")
+        return ticket
+
+
+send_leen_notification = LeenNotifier
+"""The notifier under the name that Airflow's own providers give to theirs."""
+
+
+class _Tickets(Protocol):
+    async def get_ticket_by_identifier(self, identifier: str) -> Ticket | None: ...
+
+    async def create_ticket(self, ticket: Mapping[str, Any]) -> Ticket: ...
+
+
+async def _look_up(leen: _Tickets, identifier: str) -> tuple[str, Ticket | None]:
+    """Return the open ticket with this identifier, plain or numbered; where there is none, the first that is free."""
+    candidate, number = identifier, 1
+    while (found := await leen.get_ticket_by_identifier(candidate)) is not None:
+        if (found.status or "").upper() not in CLOSED:
+            return candidate, found
+        number += 1
+        candidate = f"{identifier}-{number}"
+    return candidate, None
+
+
+def _failure(occasion: Occasion, error: LeenError) -> LeenError:
+    return LeenError(f"No ticket was created for this: {occasion}. {error}")

@@ -1,0 +1,127 @@
+"""What happened in Airflow that somebody should know of, read from a callback's context and put into words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+_MAX_ERROR = 2000
+_MAX_TITLE = 255
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """A failed task, a failed Dag run, or a deadline that was missed.
+
+    :param kind: which of the three.
+    :param dag_id: the Dag.
+    :param task_id: the task that failed; None for a Dag run and a deadline.
+    :param run_id: the Dag run.
+    :param map_index: the mapped instance, None where the task is not mapped.
+    :param try_number: which try it was, from 1.
+    :param max_tries: how many tries the task has.
+    :param deadline: when it should have been done.
+    :param error: what went wrong, in Airflow's or the exception's words.
+    :param log_url: where the log is read; for a Dag run that of its last task.
+    """
+
+    kind: Literal["task", "dag", "deadline"]
+    dag_id: str
+    task_id: str | None = None
+    run_id: str | None = None
+    map_index: int | None = None
+    try_number: int | None = None
+    max_tries: int | None = None
+    deadline: str | None = None
+    error: str | None = None
+    log_url: str | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "task":
+            return f"task {self.task_id} of Dag {self.dag_id} failed"
+        return f"Dag {self.dag_id} {'missed a deadline' if self.kind == 'deadline' else 'failed'}"
+
+
+def read_context(context: Mapping[str, Any]) -> Occasion:
+    """Read what a callback is given: a task's context, a Dag's, or the little that a deadline comes with."""
+    ti, dag, run = context.get("ti"), context.get("dag"), context.get("dag_run")
+    # A deadline's Dag run is a plain mapping.
+    fields: Mapping[str, Any] = run if isinstance(run, Mapping) else {}
+    dag_id = getattr(dag, "dag_id", None) or getattr(ti, "dag_id", None) or fields.get("dag_id") or "(unknown)"
+    run_id = context.get("run_id") or getattr(ti, "run_id", None) or fields.get("dag_run_id")
+    if "deadline" in context or "slas" in context:
+        deadline = context.get("deadline")
+        missed = deadline.get("deadline_time") if isinstance(deadline, Mapping) else None
+        return Occasion("deadline", dag_id, run_id=run_id, deadline=str(missed) if missed else None)
+    log_url = getattr(ti, "log_url", None)
+    # Airflow gives the callback of a Dag the run's last task, too.
+    if ti is None or ("reason" in context and not context.get("exception")):
+        return Occasion("dag", dag_id, run_id=run_id, error=_text(context.get("reason")), log_url=log_url)
+    max_tries = getattr(ti, "max_tries", None)
+    map_index = getattr(ti, "map_index", None)
+    return Occasion(
+        "task",
+        dag_id,
+        task_id=ti.task_id,
+        run_id=run_id,
+        map_index=map_index if map_index is not None and map_index >= 0 else None,
+        try_number=ti.try_number,
+        max_tries=max_tries + 1 if isinstance(max_tries, int) else None,
+        error=_text(context.get("exception")),
+        log_url=log_url,
+    )
+
+
+def title(occasion: Occasion) -> str:
+    """The default title: always the same for one Dag and task, since one ticket stands for all failures of it."""
+    return one_line(f"Airflow: {occasion}")
+
+
+def one_line(text: str) -> str:
+    """Make a text fit for a title: trackers take one line, Jira one of at most 255 characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_TITLE else f"{text[: _MAX_TITLE - 1]}…"
+
+
+def description(occasion: Occasion) -> str:
+    """The default body, in Markdown."""
+    facts = [("Dag", occasion.dag_id), ("Task", occasion.task_id), ("Map index", occasion.map_index)]
+    facts += [("Run", occasion.run_id), ("Try", _tries(occasion)), ("Deadline", occasion.deadline)]
+    lines = [f"- {name}: `{value}`" for name, value in facts if value is not None]
+    if occasion.log_url:
+        lines.append(f"- Log: {occasion.log_url}")
+    parts = [f"**{str(occasion)[0].upper()}{str(occasion)[1:]}.**", "\n".join(lines)]
+    if occasion.error:
+        parts.append(_fenced(occasion.error))
+    parts.append("While this ticket is open, no other is created for the same Dag and task.")
+    return "\n\n".join(parts)
+
+
+def identifier(occasion: Occasion) -> str:
+    """The default identifier: one for each Dag and task, so that not every failure makes a ticket."""
+    kind = "deadline" if occasion.kind == "deadline" else "failure"
+    names = json.dumps([occasion.dag_id, occasion.task_id, kind])
+    return f"airflow-alert-{hashlib.sha256(names.encode()).hexdigest()[:24]}"
+
+
+def _tries(occasion: Occasion) -> str | None:
+    if occasion.try_number is None or occasion.max_tries is None:
+        return None if occasion.try_number is None else str(occasion.try_number)
+    return f"{occasion.try_number} of {occasion.max_tries}"
+
+
+def _text(error: Any) -> str | None:
+    if error is None:
+        return None
+    text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
+    return text if len(text) <= _MAX_ERROR else f"{text[: _MAX_ERROR - 1]}…"
+
+
+def _fenced(text: str) -> str:
+    # Longer than any row of backticks in the text, which could otherwise end the block.
+    fence = "`" * (1 + max([2, *map(len, re.findall("`+", text))]))
+    return f"{fence}\n{text}\n{fence}"

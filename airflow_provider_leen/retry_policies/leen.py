@@ -1,0 +1,79 @@
+"""A retry policy that knows what Leen's errors mean (Airflow 3.3 and newer)."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+try:
+    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+except ImportError:
+    raise ImportError(
+        "LeenRetryPolicy needs Airflow 3.3 or newer, which brought retry policies: leave retry_policy out and set "
+        "retries and retry_delay instead."
+    ) from None
+
+from airflow_provider_leen.api.errors import (
+    LeenConnectError,
+    LeenOutcomeUnknownError,
+    LeenRateLimitError,
+    LeenServerError,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class LeenRetryPolicy(RetryPolicy):
+    """Decides when a task that talks to Leen is tried again.
+
+    =====================================  ===========================================================================
+    rate limit (LeenRateLimitError)        again, after as long as Leen said; where it said nothing, as after an outage
+    outage (LeenConnectError,              again, after ``first_delay``, doubled from try to try up to ``max_delay``
+    LeenServerError)
+    unknown outcome                        failed at once: a retry can't know more. Where it can, since the tickets
+    (LeenOutcomeUnknownError)              carry their keys or ``on_unknown="resend"``, again, as after an outage
+    anything else                          Airflow's own ``retries`` and ``retry_delay``
+    =====================================  ===========================================================================
+
+    The task's ``retries`` remain the limit. What a retry can't mend (a key that is refused, say) never gets here: the
+    operators raise it as ``AirflowFailException``.
+
+    :param first_delay: how long to wait after the first try, default one minute.
+    :param max_delay: the longest wait, default one hour. How long Leen said is never cut short.
+    """
+
+    def __init__(
+        self, *, first_delay: timedelta = timedelta(minutes=1), max_delay: timedelta = timedelta(hours=1)
+    ) -> None:
+        self.first_delay = first_delay
+        self.max_delay = max_delay
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Decide on a failed try.
+
+        :param exception: what the try failed with.
+        :param try_number: which try it was, from 1.
+        :param max_tries: how many retries the task has.
+        :param context: the task's context; not looked at.
+        """
+        # Tasks that failed together must not all come back together.
+        return _decide(exception, try_number, self.first_delay, self.max_delay, random.random())
+
+
+def _decide(
+    exception: BaseException, try_number: int, first_delay: timedelta, max_delay: timedelta, jitter: float
+) -> RetryDecision:
+    if isinstance(exception, LeenRateLimitError) and exception.retry_after:
+        # Never less than Leen said: the jitter comes on top.
+        seconds = exception.retry_after + jitter * min(60.0, exception.retry_after / 10)
+        return RetryDecision.retry(timedelta(seconds=seconds), "Leen asked to wait for so long.")
+    if isinstance(exception, LeenOutcomeUnknownError) and not exception.can_be_settled:
+        return RetryDecision.fail("Nobody can say whether the tickets exist, and a retry can't know more.")
+    if isinstance(exception, LeenRateLimitError | LeenConnectError | LeenServerError | LeenOutcomeUnknownError):
+        longest = min(max_delay, first_delay * 2 ** min(try_number - 1, 20))
+        return RetryDecision.retry(longest * (0.5 + jitter / 2), f"Leen is not available ({type(exception).__name__}).")
+    return RetryDecision.default()

@@ -1,0 +1,33 @@
+"""The hook's methods for jobs and findings, in a task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.sandbox.server import SandboxServer
+
+TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task", "identifier": "scan-1"}
+
+
+def test_a_task_can_submit_jobs_and_read_findings(run_dag: Any, sandbox: SandboxServer) -> None:
+    @dag
+    def jobs_and_findings() -> None:
+        @task
+        def work() -> dict[str, Any]:
+            with LeenHook() as hook:
+                created = hook.get_job(hook.submit_bulk_create([TICKET]))
+                ticket = hook.get_ticket_by_identifier("scan-1")
+                assert ticket
+                updated = hook.get_job(hook.submit_bulk_update([ticket.id], {"status": "CLOSED"}))
+                grave = [finding.id for finding in hook.iter_vulnerability_findings(severity=["CRITICAL"])]
+            return {"jobs": [created.status, updated.status], "grave": len(grave)}
+
+        work()
+
+    run = run_dag(jobs_and_findings())
+    assert run.states == {"work": "success"}
+    assert run.xcom("work") == {"jobs": ["SUCCESS", "SUCCESS"], "grave": 75}
+    assert sandbox.tickets()[0]["status"] == "CLOSED"
