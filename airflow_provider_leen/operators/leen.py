@@ -17,12 +17,14 @@ from airflow_provider_leen.api.errors import (
     LeenThresholdError,
     LeenValidationError,
 )
+from airflow_provider_leen.links.leen import LeenTicketsLink, ticket_link
 from airflow_provider_leen.operators.supervisor import SupervisorThread
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_leen.api.client import LeenClient
+    from airflow_provider_leen.api.settings import LeenSettings
     from airflow_provider_leen.bulk.runner import BulkRun
     from airflow_provider_leen.bulk.summary import Summary, TicketResult
     from airflow_provider_leen.bulk.tickets import TicketRow
@@ -98,6 +100,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         "ledger_path",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"tickets": "json", "ticket_defaults": "json"}
+    operator_extra_links = (LeenTicketsLink(),)
     ui_color = "#e6f4ea"
 
     def __init__(
@@ -219,7 +222,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
                     if not timed_out:
                         self._wait_for_jobs(context, supervisor, run, jobs)
                     interruption = self._time_out(jobs)
-                return self._publish(context, supervisor, run, rows, interruption)
+                return self._publish(context, supervisor, client.settings, run, rows, interruption)
         except BEYOND_RETRY as error:
             failure = AirflowFailException(str(error))
             failure.__cause__ = error
@@ -325,6 +328,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         self,
         context: Context,
         supervisor: SupervisorThread,
+        settings: LeenSettings,
         run: BulkRun,
         rows: list[TicketRow],
         interruption: BaseException | None,
@@ -339,8 +343,16 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
             if result["status"] in KNOWN_NOT_TO_EXIST
         ]
         self.log.info("What became of %d tickets:\n%s", summary["total"], closing_table(summary))
-        error = interruption or final_error(summary, run.error, self.max_failures, self.max_failure_rate)
+        error = interruption or final_error(
+            summary,
+            run.error,
+            self.max_failures,
+            self.max_failure_rate,
+            can_be_settled=self._retry_can_settle(),
+        )
         supervisor.call(context["ti"].xcom_push, key="failed_tickets", value=failed)
+        if link := ticket_link(settings, summary["results"]):
+            supervisor.call(context["ti"].xcom_push, key=LeenTicketsLink.xcom_key, value=link)
         if error is None:
             if summary["failed"] and self.max_failures is None and self.max_failure_rate is None:
                 self.log.warning(
@@ -352,6 +364,12 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         # Airflow publishes what a task returns, but not when it fails.
         supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
         raise error
+
+    def _retry_can_settle(self) -> bool:
+        """Say whether a retry can find out what became of tickets with an unknown outcome, or may send them again."""
+        if not self.durable:
+            return False
+        return self.on_unknown == "resend" or (self.on_unknown == "lookup" and self.embed_identifier)
 
 
 def _check_whole_number(name: str, value: Any, least: int, most: int | None = None) -> None:

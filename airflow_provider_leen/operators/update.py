@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from airflow_provider_leen.bulk.updates import Outcome, UpdateSummary
     from airflow_provider_leen.hooks.leen import LeenHook
 
-    Work = Callable[[LeenHook, list[Any], dict[str, Outcome]], None]
+    Work = Callable[[SupervisorThread, LeenHook, list[Any], dict[str, Outcome]], None]
+
+_JOBS = "jobs"
+"""The XCom that says, while the worker is free, which jobs change which tickets."""
 
 _PASSING = (LeenConnectError, LeenRateLimitError, LeenServerError)
 """What ends by itself: a job is asked for again."""
@@ -106,21 +109,19 @@ class LeenUpdateTicketsOperator(BaseOperator):
 
     def execute(self, context: Context) -> UpdateSummary:
         """Change the tickets; publish what became of them; raise when the task has to fail."""
-        return self._finish(context, self._submit_and_wait)
+        return self._finish(context, partial(self._submit_and_wait, context))
 
-    def execute_complete(
-        self, context: Context, event: Any = None, submitted: dict[str, list[str]] | None = None
-    ) -> UpdateSummary:
+    def execute_complete(self, context: Context, event: Any = None) -> UpdateSummary:
         """Go on after the trigger: ask what became of the jobs, publish it, raise when the task has to fail."""
         status = event.get("status") if isinstance(event, dict) else None
-        if status not in ("done", "timeout", "error") or submitted is None:
+        if status not in ("done", "timeout", "error"):
             raise LeenOutcomeUnknownError(
                 f"The trigger that waited for Leen's jobs sent no usable event ({event!r:.200}). The jobs go on at "
                 "Leen; a retry sets the same values again, which does no harm."
             )
         if status == "error":
             self.log.warning("The trigger could not ask for the jobs: %s", event.get("message"))
-        return self._finish(context, partial(self._collect, submitted=submitted, timed_out=status == "timeout"))
+        return self._finish(context, partial(self._collect, context, timed_out=status == "timeout"))
 
     def on_kill(self) -> None:
         """Stop sending and waiting. Called in the signal handler, in the middle of whatever the main thread does."""
@@ -140,7 +141,7 @@ class LeenUpdateTicketsOperator(BaseOperator):
             with SupervisorThread() as supervisor:
                 with LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
                     try:
-                        work(hook, ids, outcomes)
+                        work(supervisor, hook, ids, outcomes)
                     except TaskDeferred:
                         raise
                     except BaseException as error:
@@ -152,7 +153,14 @@ class LeenUpdateTicketsOperator(BaseOperator):
             failure.__cause__ = error
         raise failure
 
-    def _submit_and_wait(self, hook: LeenHook, ids: list[Any], outcomes: dict[str, Outcome]) -> None:
+    def _submit_and_wait(
+        self,
+        context: Context,
+        supervisor: SupervisorThread,
+        hook: LeenHook,
+        ids: list[Any],
+        outcomes: dict[str, Outcome],
+    ) -> None:
         from airflow_provider_leen.bulk.updates import in_batches, read_updates
 
         submitted: dict[str, list[str]] = {}
@@ -166,6 +174,8 @@ class LeenUpdateTicketsOperator(BaseOperator):
                 halted = error
                 break
         if self.deferrable and submitted and halted is None:
+            # Not handed over with the deferral: dag.test() drops what a deferral hands over beside the event.
+            supervisor.call(context["ti"].xcom_push, key=_JOBS, value=submitted)
             self._free_the_worker(submitted)
         self._wait(hook, submitted, outcomes)
         if halted is not None:
@@ -209,7 +219,6 @@ class LeenUpdateTicketsOperator(BaseOperator):
                 self.leen_conn_id, self.connection_id, list(submitted), self.poll_interval, deadline
             ),
             method_name="execute_complete",
-            kwargs={"submitted": submitted},
         )
 
     def _wait(self, hook: LeenHook, submitted: Mapping[str, list[str]], outcomes: dict[str, Outcome]) -> None:
@@ -222,14 +231,23 @@ class LeenUpdateTicketsOperator(BaseOperator):
 
     def _collect(
         self,
+        context: Context,
+        supervisor: SupervisorThread,
         hook: LeenHook,
         ids: list[Any],
         outcomes: dict[str, Outcome],
         *,
-        submitted: Mapping[str, list[str]],
         timed_out: bool,
     ) -> None:
         """Ask for the jobs that the trigger waited for."""
+        ti = context["ti"]
+        map_index = -1 if ti.map_index is None else ti.map_index
+        submitted = supervisor.call(ti.xcom_pull, task_ids=ti.task_id, key=_JOBS, map_indexes=map_index)
+        if not isinstance(submitted, dict):
+            raise LeenOutcomeUnknownError(
+                f"The XCom {_JOBS!r} of this task is gone, which says which jobs it waited for. They go on at Leen; a "
+                "retry sets the same values again, which does no harm."
+            )
         waiting = self._ask(hook, submitted, outcomes)
         if waiting and timed_out:
             from airflow.providers.common.compat.sdk import AirflowTaskTimeout

@@ -39,7 +39,7 @@ AIRFLOWS_LIMIT = 64 * 1024
 
 
 def value(at: Any = 1.0, **entries: Any) -> Value:
-    nothing = {"sent": [], "created": {}, "absent": [], "jobs": {}}
+    nothing: Value = {"sent": [], "created": {}, "absent": [], "jobs": {}}
     return {"v": 1, "at": at, "absence_from": None, **nothing} | entries
 
 

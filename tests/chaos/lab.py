@@ -6,6 +6,7 @@ import queue
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,6 +40,7 @@ class Lab:
             for slot in self.slots:
                 opened.enter_context(slot)
             opened.enter_context(self.airflow)
+            self._warm_up()
             self._stack = opened.pop_all()
         return self
 
@@ -46,6 +48,15 @@ class Lab:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, value, traceback)
+
+    def _warm_up(self) -> None:
+        """Create no ticket: the first task on a new Airflow is so slow that it may be taken for dead."""
+        nothing = self.airflow.home / "nothing.json"
+        nothing.write_text("[]")
+        conf = {"tickets_path": str(nothing), "conn": self.slots[0].conn_id, "connection_id": "", "ledger_path": ""}
+        self.airflow.trigger("kill_plain", "warm-up", conf)
+        while not self.airflow.look("kill_plain", "warm-up").ended:
+            time.sleep(0.2)
 
     def perform(self, plans: Sequence[Plan], ended: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
         """Perform all plans, one in each slot at a time.

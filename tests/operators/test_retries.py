@@ -294,11 +294,12 @@ def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_store_the_first_try_works_as_ever_and_says_once_that_nothing_remembers(
-    sandbox: SandboxServer, run_dag: Any, no_store: None, capsys: pytest.CaptureFixture[str]
+    sandbox: SandboxServer, run_dag: Any, no_store: None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     run = run_dag(bulk_dag(tickets(6), batch_size=2))
     assert counts(run.summary()) == {"created": 6}
-    assert capsys.readouterr().out.count("Nothing remembers what this try sends") == 1
+    assert caplog.text.count("Nothing remembers what this try sends") == 1
 
 
 def test_without_a_store_a_retry_takes_every_ticket_for_sent_and_names_ledger_path(

@@ -42,7 +42,7 @@ for _size, _concurrency in BATCHING:
         )
 
 for _name, _embed in (("plain", False), ("embed", True)):
-    _dag(f"kill_{_name}", embed_identifier=_embed, batch_size=10, max_concurrent_batches=1, retries=2)
+    _dag(f"kill_{_name}", embed_identifier=_embed, batch_size=10, max_concurrent_batches=1, retries=3)
 
 for _durable in (True, False):
     _dag(f"cost_{'durable' if _durable else 'forgetful'}", durable=_durable, retries=0)

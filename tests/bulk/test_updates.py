@@ -1,0 +1,247 @@
+"""Changing tickets alike: what is read, what became of each id, and the error a task ends with."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenConnectError,
+    LeenError,
+    LeenOutcomeUnknownError,
+    LeenStoppedError,
+    LeenThresholdError,
+    LeenValidationError,
+)
+from airflow_provider_leen.api.models import Job
+from airflow_provider_leen.bulk.updates import (
+    Outcome,
+    UpdateSummary,
+    closing_table,
+    final_error,
+    in_batches,
+    outcomes_of,
+    read_ticket_ids,
+    read_updates,
+    summarise,
+)
+
+A, B, C = (f"{letter * 8}-0000-4000-8000-000000000001" for letter in "abc")
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    ("value", "ids"),
+    [
+        ([A, B], [A, B]),
+        ((A,), [A]),
+        ([[A], [], [B, C]], [A, B, C]),
+        (A, [A]),
+        (UUID(A), [UUID(A)]),
+        (f'["{A}", "{B}"]', [A, B]),
+        (f"['{A}']", [A]),
+        (f'"{A}"', [A]),
+        ([], []),
+        ([A, None, 7], [A, None, 7]),
+    ],
+)
+def test_ids_are_read_in_every_form_that_a_template_yields(value: Any, ids: list[Any]) -> None:
+    assert read_ticket_ids(value) == ids
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "type NoneType"),
+        ("None", "type NoneType"),
+        ({"results": []}, "write a list of Leen's ticket ids"),
+        (7, "type int"),
+        (b"ab", "type bytes"),
+        ("SEC-101", "neither JSON nor a Python literal"),
+    ],
+)
+def test_what_is_no_list_of_ids_is_refused(value: Any, said: str) -> None:
+    with pytest.raises(LeenConfigError, match=said):
+        read_ticket_ids(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "updates"),
+    [
+        ({"status": "CLOSED", "priority": None}, {"status": "CLOSED"}),
+        ('{"description": "", "name": "x"}', {"description": "", "name": "x"}),
+        ("{'assigned_user_id': 'u'}", {"assigned_user_id": "u"}),
+    ],
+)
+def test_updates_are_read_without_their_nulls(value: Any, updates: dict[str, str]) -> None:
+    assert read_updates(value) == updates
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({}, "changes nothing: write one or more of status, priority"),
+        ({"status": None}, "changes nothing"),
+        ({"state": "CLOSED", "status": "CLOSED"}, "names state: write"),
+        ({"status": 7}, "holds 7 for status: write a text"),
+        (["status"], "of type list: write a dict"),
+        ("closed", "neither JSON"),
+    ],
+)
+def test_updates_that_cant_be_made_are_refused(value: Any, said: str) -> None:
+    with pytest.raises(LeenConfigError, match=said):
+        read_updates(value)
+
+
+@pytest.mark.parametrize(
+    ("ids", "batches"),
+    [
+        ([], []),
+        ([A, B, C], [[A, B], [C]]),
+        ([A, A.upper(), UUID(A), B], [[A, B]]),
+        (["SEC-1", None, 7, A, "a" * 32], [[A]]),
+    ],
+)
+def test_each_valid_id_goes_out_once(ids: list[Any], batches: list[list[str]]) -> None:
+    assert in_batches(ids, 2) == batches
+
+
+# Outcomes
+
+
+def failed(results: list[dict[str, Any]]) -> Job:
+    return Job(status="FAILED", failure_reason={"results": results})
+
+
+@pytest.mark.parametrize(
+    ("job", "outcomes"),
+    [
+        (Job(status="SUCCESS"), {A: Outcome("updated"), B: Outcome("updated")}),
+        (
+            failed(
+                [
+                    {"success": True, "request_index": 0, "ticket_id": A},
+                    {"success": False, "request_index": 1, "ticket_id": B, "error": "closed"},
+                ]
+            ),
+            {A: Outcome("updated"), B: Outcome("rejected", "closed")},
+        ),
+        (
+            failed([{"success": False, "request_index": 0, "ticket_id": B}]),
+            {
+                A: Outcome("unknown", "its job ended without telling of it (status FAILED)"),
+                B: Outcome("rejected", "refused without a reason"),
+            },
+        ),
+        (
+            Job(status="FAILED", failure_reason="lost"),
+            dict.fromkeys((A, B), Outcome("unknown", "its job ended without telling of it (status FAILED: lost)")),
+        ),
+        (
+            Job(status="CANCELLED"),
+            dict.fromkeys((A, B), Outcome("unknown", "its job has not ended (status CANCELLED)")),
+        ),
+    ],
+)
+def test_a_job_tells_what_became_of_its_tickets(job: Job, outcomes: dict[str, Outcome]) -> None:
+    assert outcomes_of(job, [A, B]) == outcomes
+
+
+def test_every_id_has_a_result_in_input_order() -> None:
+    ids = [B, "SEC-1", A.upper(), None, B, C]
+    summary = summarise(ids, {A: Outcome("updated"), B: Outcome("rejected", "closed")})
+    told = [(result["ticket_id"], result["status"], result["success"]) for result in summary["results"]]
+    assert told == [
+        (B, "rejected", False),
+        ("SEC-1", "invalid", False),
+        (A.upper(), "updated", True),
+        (None, "invalid", False),
+        (B, "rejected", False),
+        (C, "unsent", False),
+    ]
+    assert [result["request_index"] for result in summary["results"]] == list(range(6))
+    counts = {name: value for name, value in summary.items() if name != "results"}
+    assert counts == {
+        "total": 6, "succeeded": 1, "failed": 5,
+        "updated": 1, "rejected": 2, "invalid": 2, "unknown": 0, "unsent": 1,
+    }  # fmt: skip
+
+
+def test_an_invalid_id_is_told_what_to_write() -> None:
+    [result] = summarise(["SEC-1"], {})["results"]
+    assert result["error"] == "'SEC-1' is no UUID: write Leen's id of the ticket"
+
+
+# The end
+
+
+def summary_of(*outcomes: Outcome) -> UpdateSummary:
+    ids = [A, B, C][: len(outcomes)]
+    return summarise(ids, dict(zip(ids, outcomes, strict=True)))
+
+
+UPDATED, REJECTED, UNKNOWN = Outcome("updated"), Outcome("rejected", "closed"), Outcome("unknown", "lost")
+UNSENT = Outcome("unsent", "later")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "halted", "limits", "error"),
+    [
+        ([UPDATED], None, (None, None), None),
+        ([], None, (None, None), None),
+        ([UPDATED, REJECTED], None, (None, None), LeenThresholdError),
+        ([UPDATED, REJECTED], None, (1, None), None),
+        ([UPDATED, REJECTED], None, (None, 0.5), None),
+        ([UPDATED, REJECTED], None, (None, 0.4), LeenThresholdError),
+        ([UPDATED, UNKNOWN], None, (9, None), LeenOutcomeUnknownError),
+        ([UNKNOWN, UNSENT], LeenConnectError("down"), (9, None), LeenOutcomeUnknownError),
+        ([UPDATED, UNSENT], LeenConnectError("down"), (9, None), LeenConnectError),
+        ([UNKNOWN, UNSENT], LeenAuthError("no", status=401), (9, None), LeenAuthError),
+        ([REJECTED, UNSENT], LeenValidationError("no", status=422), (9, None), LeenValidationError),
+        ([UNKNOWN], LeenStoppedError("stop"), (9, None), LeenStoppedError),
+    ],
+)
+def test_the_error_that_matters_most_ends_the_task(
+    outcomes: list[Outcome],
+    halted: LeenError | None,
+    limits: tuple[int | None, float | None],
+    error: type[LeenError] | None,
+) -> None:
+    chosen = final_error(summary_of(*outcomes), halted, *limits)
+    assert (type(chosen) if chosen else None) is error
+
+
+def test_an_unknown_outcome_names_its_tickets_and_says_that_a_retry_does_no_harm() -> None:
+    error = final_error(summary_of(UPDATED, UNKNOWN), None, None, None)
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert error.identifiers == [B]
+    assert f"#1 {B}: lost" in str(error)
+    assert "a retry does" in str(error)
+
+
+def test_a_passed_threshold_carries_the_counts_and_names_the_first_tickets() -> None:
+    summary = summarise([f"SEC-{number}" for number in range(30)], {})
+    error = final_error(summary, None, None, 0.5)
+    assert isinstance(error, LeenThresholdError)
+    assert (error.summary["invalid"], "results" in error.summary) == (30, False)
+    assert "#19 SEC-19" in str(error)
+    assert str(error).endswith("… and 10 more")
+
+
+def test_the_closing_table_has_every_count_and_the_errors() -> None:
+    lines = closing_table(summary_of(UPDATED, REJECTED)).splitlines()
+    assert lines == [
+        "updated   1",
+        "rejected  1",
+        "invalid   0",
+        "unknown   0",
+        "unsent    0",
+        "total     2",
+        f"#1 {B}: closed",
+    ]

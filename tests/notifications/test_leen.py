@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseOperator
+
+from airflow_provider_leen.api.errors import LeenConfigError, LeenError
+from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.notifications.leen import LeenNotifier, send_leen_notification
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AirflowRun
+
+RunDag = Callable[..., AirflowRun]
+
+TO_SEC = {"project_vendor_id": "SEC", "type": "Bug"}
+DEADLINE = {
+    "dag_run": {"dag_id": "nightly", "dag_run_id": "manual__1"},
+    "deadline": {"id": "1", "deadline_time": "2026-11-24T06:00:00+00:00"},
+}
+
+
+class Fail(BaseOperator):
+    def __init__(self, *, text: str = "it broke", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.text = text
+
+    def execute(self, context: Any) -> None:
+        raise ValueError(self.text)
+
+
+def failing_dag(notifier: LeenNotifier, **task: Any) -> DAG:
+    with DAG("nightly", schedule=None) as dag:
+        Fail(task_id="scan", on_failure_callback=notifier, **task)
+    return dag
+
+
+def titles(sandbox: SandboxServer) -> list[str]:
+    return [ticket["name"] for ticket in sandbox.tickets()]
+
+
+def close_ticket(identifier: str, status: str) -> None:
+    with LeenHook() as hook:
+        ticket = hook.get_ticket_by_identifier(identifier)
+        assert ticket is not None
+        hook.update_ticket(ticket.id, status=status)
+
+
+def test_a_failed_task_makes_a_ticket_that_says_where_to_look(run_dag: RunDag, sandbox: SandboxServer) -> None:
+    run = run_dag(failing_dag(LeenNotifier(**TO_SEC, priority="HIGH")))
+    assert run.states == {"scan": "failed"}
+    [ticket] = sandbox.tickets()
+    assert ticket["name"] == "Airflow: task scan of Dag nightly failed"
+    assert ticket["priority"] == "HIGH"
+    assert f"- Run: `{run.dag_run.run_id}`" in ticket["description"]
+    assert "ValueError: it broke" in ticket["description"]
+    assert "/dags/nightly/" in ticket["description"]
+
+
+def test_a_failed_dag_makes_a_ticket(run_dag: RunDag, sandbox: SandboxServer) -> None:
+    with DAG("nightly", schedule=None, on_failure_callback=LeenNotifier(**TO_SEC)) as dag:
+        Fail(task_id="scan")
+    run_dag(dag)
+    assert titles(sandbox) == ["Airflow: Dag nightly failed"]
+
+
+def test_every_text_is_rendered_and_an_exception_is_not_rendered_again(run_dag: RunDag, sandbox: SandboxServer) -> None:
+    notifier = LeenNotifier(
+        **TO_SEC,
+        title="{{ ti.task_id }}: {{ exception }}",
+        description="run {{ run_id }}",
+        identifier="{{ dag.dag_id }}-broke",
+        connection_id="{{ '1ee00000-0000-4000-8000-00000000000' ~ 7 }}",
+    )
+    run = run_dag(failing_dag(notifier, text="{{ '{{ 1 + 1 }}' }}"))
+    [ticket] = sandbox.tickets(connection_id="1ee00000-0000-4000-8000-000000000007")
+    assert ticket["name"] == "scan: {{ 1 + 1 }}"
+    assert ticket["description"] == f"run {run.dag_run.run_id}"
+    assert ticket["identifier"] == "nightly-broke"
+
+
+def test_while_a_ticket_is_open_no_other_is_created(
+    run_dag: RunDag, sandbox: SandboxServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        run_dag(failing_dag(LeenNotifier(**TO_SEC)))
+    assert len(sandbox.tickets()) == 1
+
+
+def test_one_notifier_tells_each_failure_anew(sandbox: SandboxServer) -> None:
+    notifier = LeenNotifier(**TO_SEC, title="{{ run_id }}", identifier="{{ run_id }}")
+    for run_id in ("monday", "tuesday"):
+        notifier({"dag": DAG("nightly", schedule=None), "run_id": run_id, "reason": "task_failure"})
+    assert titles(sandbox) == ["monday", "tuesday"]
+
+
+def notify(**arguments: Any) -> None:
+    LeenNotifier(**TO_SEC | arguments)({"dag": DAG("nightly", schedule=None), "run_id": "r", "reason": "task_failure"})
+
+
+def test_after_a_ticket_was_closed_the_next_failure_makes_another_with_a_number(sandbox: SandboxServer) -> None:
+    for closed, status in [("alert", "CLOSED"), ("alert-2", "RESOLVED")]:
+        notify(identifier="alert")
+        close_ticket(closed, status)
+    notify(identifier="alert")
+    notify(identifier="alert")
+    assert [ticket["identifier"] for ticket in sandbox.tickets()] == ["alert", "alert-2", "alert-3"]
+
+
+def test_a_status_that_is_not_known_to_mean_closed_is_open(sandbox: SandboxServer) -> None:
+    notify(identifier="alert")
+    close_ticket("alert", "IN_REVIEW")
+    notify(identifier="alert")
+    assert len(sandbox.tickets()) == 1
+
+
+# Deadlines
+
+
+def test_a_missed_deadline_makes_a_ticket_in_the_triggerer(sandbox: SandboxServer) -> None:
+    callback = pytest.importorskip("airflow.triggers.callback", reason="deadline alerts came with Airflow 3.1")
+    path = f"{LeenNotifier.__module__}.{LeenNotifier.__qualname__}"
+
+    async def run() -> list[Any]:
+        trigger = callback.CallbackTrigger(path, {**TO_SEC, "context": DEADLINE})
+        return [event.payload["state"] async for event in trigger.run()]
+
+    assert asyncio.run(run())[-1] == "success"
+    assert titles(sandbox) == ["Airflow: Dag nightly missed a deadline"]
+    assert "- Deadline: `2026-11-24T06:00:00+00:00`" in sandbox.tickets()[0]["description"]
+
+
+def test_a_missed_deadline_makes_a_ticket_in_an_executor(sandbox: SandboxServer) -> None:
+    supervisor = pytest.importorskip("airflow.sdk.execution_time.callback_supervisor", reason="Airflow 3.2 and newer")
+    import structlog
+
+    path = f"{LeenNotifier.__module__}.{LeenNotifier.__qualname__}"
+    done = supervisor.execute_callback(path, {**TO_SEC, "context": DEADLINE}, "", None, structlog.get_logger())
+    assert done == (True, None)
+    assert titles(sandbox) == ["Airflow: Dag nightly missed a deadline"]
+
+
+# Trouble
+
+
+def test_a_ticket_that_can_not_be_created_is_one_sentence_and_the_task_s_error_stands(
+    run_dag: RunDag, sandbox: SandboxServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = run_dag(failing_dag(LeenNotifier(**TO_SEC | {"project_vendor_id": "NOPE"})))
+    assert run.states == {"scan": "failed"}
+    assert [str(error) for error in run.exceptions] == ["it broke"]
+    assert sandbox.tickets() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"project_vendor_id": "NOPE"}, "NOPE"),
+        ({"connection_id": "not-a-uuid"}, "X-CONNECTION-ID"),
+        ({"identifier": ".."}, "`identifier` '..' can't be looked up"),
+        ({"project_vendor_id": "{{ '' }}"}, "the project is missing: give `project_vendor_id` or `project_id`."),
+    ],
+    ids=["project unknown", "connection unknown", "identifier", "project rendered to nothing"],
+)
+def test_the_error_says_for_which_failure_there_is_no_ticket_and_why(
+    sandbox: SandboxServer, arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(LeenError) as caught:
+        notify(**arguments)
+    assert str(caught.value).startswith("No ticket was created for this: Dag nightly failed. ")
+    assert said in str(caught.value)
+    assert sandbox.tickets() == []
+
+
+def test_in_an_event_loop_the_error_is_the_same(sandbox: SandboxServer) -> None:
+    async def run() -> None:
+        await LeenNotifier(**TO_SEC | {"project_vendor_id": "NOPE"}, context=DEADLINE).async_notify(DEADLINE)  # type: ignore[arg-type]
+
+    with pytest.raises(LeenError, match=r"No ticket .*: Dag nightly missed a deadline\. .*NOPE"):
+        asyncio.run(run())
+
+
+def test_a_lost_reply_is_not_sent_again(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", path="/v1/itsm/tickets", commit=True)
+    with pytest.raises(LeenError, match="its reply was lost"):
+        notify()
+    assert sandbox.count("POST") == 1
+
+
+def test_a_secret_in_an_exception_stays_out_of_the_ticket(
+    run_dag: RunDag, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = json.loads(sandbox.airflow_conn)
+    monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", json.dumps(fields))
+    run_dag(failing_dag(LeenNotifier(**TO_SEC), text=f"refused: {fields['password']}"))
+    [ticket] = sandbox.tickets()
+    assert "refused: ***" in ticket["description"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"type": "Bug"}, "`project_id` or `project_vendor_id`"),
+        ({**TO_SEC, "project_id": "x"}, "one of the two"),
+        ({"project_vendor_id": "SEC"}, "`type_vendor_id`"),
+    ],
+    ids=["no project", "two projects", "no type"],
+)
+def test_what_is_missing_is_said_when_the_dag_is_read(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(LeenConfigError, match=said):
+        send_leen_notification(**arguments)

@@ -1,0 +1,293 @@
+"""Changing many tickets alike, on real Airflow against the sandbox."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout, task
+
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenConnectError,
+    LeenNotFoundError,
+    LeenOutcomeUnknownError,
+    LeenServerError,
+    LeenStoppedError,
+    LeenThresholdError,
+    LeenValidationError,
+)
+from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.operators.dags import Connect
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+UPDATE = "/v1/itsm/tickets/bulk/update"
+
+
+def made(count: int) -> list[str]:
+    """The ids of tickets that Leen knows."""
+    ticket = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task"}
+    with LeenHook() as hook:
+        return [hook.create_ticket(ticket).id for _ in range(count)]
+
+
+def update_dag(ticket_ids: Any, **arguments: Any) -> DAG:
+    usual: dict[str, Any] = {"updates": {"status": "CLOSED"}, "poll_interval": 0.01, "retry_delay": timedelta(0)}
+    with DAG("leen_update", schedule=None) as dag:
+        LeenUpdateTicketsOperator(task_id="update", ticket_ids=ticket_ids, **usual | arguments)
+    return dag
+
+
+def statuses(run: Any) -> dict[str, int]:
+    summary = run.xcom("update")
+    counted = Counter(result["status"] for result in summary["results"])
+    assert summary["total"] == len(summary["results"]) == summary["succeeded"] + summary["failed"]
+    assert all(summary[status] == count for status, count in counted.items())
+    return dict(counted)
+
+
+def closed(sandbox: SandboxServer) -> int:
+    return sum(ticket["status"] == "CLOSED" for ticket in sandbox.tickets())
+
+
+MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+
+
+@MODES
+def test_all_tickets_are_changed_in_jobs_of_at_most_fifty(
+    run_dag: Any, sandbox: SandboxServer, deferrable: bool
+) -> None:
+    sandbox.plan_jobs(seconds=0.05)
+    run = run_dag(update_dag(made(7), batch_size=3, deferrable=deferrable))
+    assert run.states == {"update": "success"}
+    assert statuses(run) == {"updated": 7}
+    assert closed(sandbox) == 7
+    assert [len(r.body["ticket_ids"]) for r in sandbox.requests if r.path == UPDATE] == [3, 3, 1]
+
+
+@MODES
+def test_each_ticket_has_its_result_and_a_failure_fails_the_task(
+    run_dag: Any, sandbox: SandboxServer, deferrable: bool
+) -> None:
+    known = made(2)
+    run = run_dag(update_dag([known[0], NOBODY, "SEC-101", known[1]], deferrable=deferrable, retries=1))
+    assert run.states == {"update": "failed"}
+    assert [result["status"] for result in run.xcom("update")["results"]] == [
+        "updated",
+        "rejected",
+        "invalid",
+        "updated",
+    ]
+    assert run.xcom("update")["results"][1]["error"] == "Leen knows no such ticket."
+    (error,) = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenThresholdError
+    assert closed(sandbox) == 2
+
+
+@pytest.mark.parametrize(("limits", "state"), [({"max_failures": 1}, "success"), ({"max_failure_rate": 0.4}, "failed")])
+def test_a_threshold_says_how_many_failures_are_too_many(
+    run_dag: Any, sandbox: SandboxServer, limits: dict[str, Any], state: str
+) -> None:
+    run = run_dag(update_dag([*made(1), NOBODY], **limits))
+    assert run.states == {"update": state}
+    assert statuses(run) == {"updated": 1, "rejected": 1}
+
+
+def test_ids_and_updates_may_come_from_tasks_and_templates(run_dag: Any, sandbox: SandboxServer) -> None:
+    with DAG("leen_update", schedule=None) as dag:
+
+        @task
+        def find() -> list[str]:
+            return made(2)
+
+        @task
+        def settings() -> dict[str, str]:
+            return {"priority": "LOW"}
+
+        settings()
+        LeenUpdateTicketsOperator(task_id="update", ticket_ids=find(), updates="{{ ti.xcom_pull('settings') }}")
+        dag.get_task("settings") >> dag.get_task("update")
+    run = run_dag(dag)
+    assert run.states["update"] == "success"
+    assert {ticket["priority"] for ticket in sandbox.tickets()} == {"Low"}
+
+
+def test_an_empty_list_is_a_success_without_a_request(run_dag: Any, sandbox: SandboxServer) -> None:
+    run = run_dag(update_dag([]))
+    assert run.states == {"update": "success"}
+    assert run.xcom("update")["total"] == 0
+    assert sandbox.requests == []
+
+
+# What goes wrong
+
+
+def test_a_lost_202_is_an_unknown_outcome_that_a_retry_mends(run_dag: Any, sandbox: SandboxServer) -> None:
+    ids = made(4)
+    sandbox.inject("lost", path=UPDATE, nth=2, commit=True)
+    run = run_dag(update_dag(ids, batch_size=2, retries=1))
+    assert run.states == {"update": "success"}
+    (error,) = run.exceptions
+    assert type(error) is LeenOutcomeUnknownError
+    assert error.identifiers == ids[2:]
+    # One lost, no second one in that try; both again in the next.
+    assert sandbox.count("POST", UPDATE) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "told"),
+    [
+        ({"status": 401}, LeenAuthError, {"updated": 1, "rejected": 1, "unsent": 1}),
+        ({"status": 404}, LeenNotFoundError, {"updated": 1, "rejected": 1, "unsent": 1}),
+        ({"status": 422}, LeenValidationError, {"updated": 1, "rejected": 1, "unsent": 1}),
+    ],
+)
+def test_a_refused_request_is_the_last_one_and_not_retried(
+    run_dag: Any, sandbox: SandboxServer, fault: dict[str, Any], cause: type, told: dict[str, int]
+) -> None:
+    ids = made(3)
+    sandbox.inject("status", path=UPDATE, nth=2, **fault)
+    run = run_dag(update_dag(ids, batch_size=1, retries=1))
+    (error,) = run.exceptions
+    assert (type(error), type(error.__cause__)) == (AirflowFailException, cause)
+    assert statuses(run) == told
+    assert sandbox.count("POST", UPDATE) == 2
+
+
+def test_a_rate_limit_that_lasts_leaves_the_rest_unsent(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
+    connect(extra={"max_retries": 0})
+    ids = made(2)
+    sandbox.inject("rate_limit", path=UPDATE, nth=2)
+    run = run_dag(update_dag(ids, batch_size=1))
+    assert statuses(run) == {"updated": 1, "unsent": 1}
+
+
+def test_without_a_connection_nothing_is_sent(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
+    connect(host="http://127.0.0.1:9/v1", extra={"max_retries": 0})
+    run = run_dag(update_dag([NOBODY]))
+    assert [type(error) for error in run.exceptions] == [LeenConnectError]
+    assert statuses(run) == {"unsent": 1}
+
+
+def test_a_broken_leen_makes_the_outcome_unknown(run_dag: Any, sandbox: SandboxServer) -> None:
+    ids = made(2)
+    sandbox.inject("status", status=503, path=UPDATE, times=1)
+    run = run_dag(update_dag(ids, batch_size=1))
+    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
+    assert statuses(run) == {"unknown": 1, "unsent": 1}
+    assert LeenServerError.__name__ not in str(run.exceptions[0])
+    assert "503" in str(run.exceptions[0])
+
+
+def test_an_outage_while_waiting_is_waited_out(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
+    connect(extra={"max_retries": 0})
+    ids = made(1)
+    sandbox.inject("status", status=503, path="/v1/jobs", method="GET", times=2)
+    run = run_dag(update_dag(ids))
+    assert run.states == {"update": "success"}
+    assert sandbox.count("GET", "/v1/jobs") == 3
+
+
+@MODES
+def test_a_job_that_never_ends_meets_the_tasks_timeout(run_dag: Any, sandbox: SandboxServer, deferrable: bool) -> None:
+    ids = made(1)
+    sandbox.plan_jobs(stall="before")
+    run = run_dag(update_dag(ids, deferrable=deferrable, execution_timeout=timedelta(seconds=0.5)))
+    assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
+    [result] = run.xcom("update")["results"]
+    assert (result["status"], result["error"]) == ("unknown", "its job has not ended (status RUNNING)")
+
+
+@pytest.mark.parametrize("plan", [{"crash_after": 1}, {"reason": "plain_text"}])
+def test_a_job_that_tells_of_no_ticket_leaves_them_unknown(
+    run_dag: Any, sandbox: SandboxServer, plan: dict[str, Any]
+) -> None:
+    ids = made(1)
+    sandbox.plan_jobs(**plan)
+    run = run_dag(update_dag([*ids, NOBODY]))
+    assert statuses(run) == {"unknown": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"ticket_ids": "SEC-101"}, "neither JSON"),
+        ({"ticket_ids": [NOBODY], "updates": {"state": "CLOSED"}}, "names state"),
+        ({"ticket_ids": [NOBODY], "leen_conn_id": "nobody"}, "isn't defined"),
+    ],
+)
+def test_what_cant_be_used_is_refused_before_anything_is_sent(
+    run_dag: Any, sandbox: SandboxServer, arguments: dict[str, Any], said: str
+) -> None:
+    ids = arguments.pop("ticket_ids")
+    run = run_dag(update_dag(ids, **arguments))
+    (error,) = run.exceptions
+    assert said in str(error)
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"batch_size": 51}, "from 1 to 50"),
+        ({"batch_size": True}, "from 1 to 50"),
+        ({"max_failures": -1}, "max_failures"),
+        ({"max_failure_rate": 2}, "max_failure_rate"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_refused_in_the_dag_file(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(LeenConfigError, match=said):
+        update_dag([], **arguments)
+
+
+# The trigger's event
+
+
+@pytest.mark.parametrize("event", [None, "done", {}, {"status": "perhaps"}, [{"status": "done"}]])
+def test_an_event_that_cant_be_read_is_never_a_success(event: Any) -> None:
+    operator = LeenUpdateTicketsOperator(task_id="update", ticket_ids=[NOBODY], updates={"status": "CLOSED"})
+    with pytest.raises(LeenOutcomeUnknownError, match="no usable event"):
+        operator.execute_complete({}, event)
+
+
+def test_a_resumed_task_that_does_not_find_its_jobs_fails(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:
+    ids = made(1)
+    defer = LeenUpdateTicketsOperator.defer
+
+    def forget(self: Any, **kwargs: Any) -> Any:
+        self.forgotten["ti"].xcom_push(key="jobs", value=None)
+        return defer(self, **kwargs)
+
+    def remember(self: Any, context: Any) -> None:
+        self.forgotten = context
+
+    mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", remember)
+    mocker.patch.object(LeenUpdateTicketsOperator, "defer", forget)
+    run = run_dag(update_dag(ids, deferrable=True))
+    (error,) = run.exceptions
+    assert "The XCom 'jobs' of this task is gone" in str(error)
+
+
+def test_a_kill_ends_the_sending_and_the_wait(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:
+    ids = made(2)
+    sandbox.plan_jobs(stall="before")
+    dag = update_dag(ids, batch_size=1)
+    asked = LeenHook.get_job
+
+    def killed(hook: LeenHook, job_id: str) -> Any:
+        # What the signal handler does, while the main thread is waiting for Leen.
+        running[-1].on_kill()
+        return asked(hook, job_id)
+
+    running: list[Any] = []
+    mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", lambda self, context: running.append(self))
+    mocker.patch.object(LeenHook, "get_job", killed)
+    run = run_dag(dag)
+    assert [type(error) for error in run.exceptions] == [LeenStoppedError]
+    assert statuses(run) == {"unknown": 2}

@@ -1,0 +1,79 @@
+"""The gate that watches tasks at work, on real Airflow."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
+
+from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
+from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+from airflow_provider_leen.sandbox.server import SandboxServer
+from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
+from tests.operators.dags import DEFAULTS, create, tickets
+from tests.sensors.test_gate_runs import with_bad_ones
+
+# dag.test() runs one task after the other: a gate that waited in its process would wait for ever.
+WATCH: dict[str, Any] = {"task_id": "gate", "mode": "reschedule", "poke_interval": 0.05}
+
+
+def test_the_gate_waits_until_the_task_has_ended_and_judges_its_summary(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        LeenTicketFailureSensor(task_ids="create", max_failures=1, **WATCH)
+        create(with_bad_ones(4, 1))
+    run = run_dag(dag)
+    assert run.states == {"create": "success", "gate": "success"}
+    assert run.xcom("gate")["rejected"] == 1
+
+
+def test_mapped_instances_are_added_up_and_waited_for(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        LeenTicketFailureSensor(task_ids=["create"], max_failures=1, **WATCH)
+        LeenBulkCreateTicketsOperator.partial(task_id="create", ticket_defaults=DEFAULTS).expand(
+            tickets=[tickets(3), with_bad_ones(3, 0), with_bad_ones(3, 2)]
+        )
+    run = run_dag(dag)
+    assert run.states["gate"] == "failed"
+    assert "2 of 9 tickets failed" in str(run.exceptions[-1])
+
+
+def test_the_gate_fails_while_a_task_is_still_at_work(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task(retries=1, retry_delay=timedelta(seconds=1))
+        def create(ti: Any = None) -> None:
+            ti.xcom_push(key="progress", value={"total": 100, "done": 10, "failed": 3})
+            raise ValueError("the first try")
+
+        create()
+        LeenTicketFailureSensor(task_ids="create", max_failures=2, **WATCH)
+    run = run_dag(dag)
+    assert run.states["gate"] == "failed"
+    (error,) = [error for error in run.exceptions if isinstance(error, AirflowFailException)]
+    assert isinstance(error.__cause__, LeenThresholdError)
+    assert "3 of 100 tickets failed" in str(error)
+    assert "still at work" in str(error)
+
+
+def test_a_watched_task_that_ends_without_a_summary_fails_the_gate(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        LeenTicketFailureSensor(task_ids="create", max_failures=100, **WATCH)
+        create("no list at all")
+    run = run_dag(dag)
+    assert run.states == {"create": "failed", "gate": "failed"}
+    assert "ended without a summary" in str(run.exceptions[-1])
+
+
+def test_a_task_that_is_not_there_fails_the_gate(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        LeenTicketFailureSensor(task_ids="craete", **WATCH)
+    run = run_dag(dag)
+    assert "'craete'" in str(run.exceptions[-1])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"results": {}, "task_ids": "create"}])
+def test_results_or_task_ids_one_of_the_two(arguments: dict[str, Any]) -> None:
+    with pytest.raises(LeenConfigError, match="either `results` or `task_ids`"):
+        LeenTicketFailureSensor(task_id="gate", **arguments)
