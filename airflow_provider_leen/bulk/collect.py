@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
-from airflow_provider_leen.api.errors import LeenError
+from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
 from airflow_provider_leen.api.models import Job
-from airflow_provider_leen.bulk.ledger import Created, Journal
+from airflow_provider_leen.api.retry import is_unknown_to_leen
+from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
 from airflow_provider_leen.bulk.sender import Outcome, outcome_of
-from airflow_provider_leen.bulk.settle import LOOK_UPS_AT_ONCE, Unsettled, is_this_ticket, vendor_ticket_id
+from airflow_provider_leen.bulk.settle import (
+    FAILURES_BEFORE_GIVING_UP,
+    LOOK_UPS_AT_ONCE,
+    Unsettled,
+    absence_after,
+    is_this_ticket,
+    vendor_ticket_id,
+)
+
+Submitted = Sequence[Unsettled | None]
+"""The tickets of a job, in the order in which they were submitted; None for one that is no longer in the list."""
 
 
 class JobCollector:
@@ -27,12 +39,12 @@ class JobCollector:
         self._client = client
         self._journal = journal
         self._outcomes = outcomes
+        self._failures = 0
 
-    async def collect(self, submitted: Mapping[str, Sequence[Unsettled | None]]) -> dict[str, str]:
+    async def collect(self, submitted: Mapping[str, Submitted]) -> dict[str, str]:
         """Ask for jobs, and note what they tell.
 
-        :param submitted: the tickets of each job, in the order in which they were submitted; None for one that is no
-            longer in the list.
+        :param submitted: by job id, the job's tickets.
         :return: the jobs that have not ended, with their status.
         :raises LeenError: a job can't be asked for.
         """
@@ -40,8 +52,11 @@ class JobCollector:
         created: list[Unsettled] = []
 
         async def ask(job_id: str) -> None:
-            job = await self._client.get_job(job_id)
-            if jobs.has_ended(job):
+            job = await self._job(job_id)
+            if job is None:
+                # How long Leen remembers jobs is not documented.
+                self._note_untold(submitted[job_id], f"Leen no longer knows job {job_id}, in which it was submitted.")
+            elif jobs.has_ended(job):
                 created.extend(self._note(job_id, job, submitted[job_id]))
             else:
                 under_way[job_id] = job.status
@@ -51,30 +66,54 @@ class JobCollector:
         self._journal.learn({str(ticket.row.key): self._ids(ticket) for ticket in created}, [])
         return under_way
 
-    def _note(self, job_id: str, job: Job, tickets: Sequence[Unsettled | None]) -> list[Unsettled]:
+    async def _job(self, job_id: str) -> Job | None:
+        """Ask for a job; None when Leen itself says that it knows none."""
+        try:
+            return await self._client.get_job(job_id)
+        except LeenNotFoundError as error:
+            if is_unknown_to_leen(error):
+                return None
+            raise
+
+    def _note(self, job_id: str, job: Job, tickets: Submitted) -> list[Unsettled]:
         """Note what a job that has ended tells of its tickets; return those that it created."""
         created: list[Unsettled] = []
+        untold: list[Unsettled] = []
         for ticket, result in zip(tickets, jobs.results_of_create(job, len(tickets)), strict=True):
             if ticket is None:
                 continue
-            index = ticket.row.index
             if result is None:
-                reason = f"Job {job_id} ended with {jobs.describe(job)}, and doesn't say what became of this ticket."
-                self._outcomes[index] = Outcome("unknown", error=reason, sent=ticket.sent)
+                untold.append(ticket)
                 continue
-            self._outcomes[index] = outcome_of(result)
+            self._outcomes[ticket.row.index] = outcome_of(result)
             if result.success:
                 created.append(ticket)
             else:
                 self._journal.learn({}, [str(ticket.row.key)])
+        # It may have created a ticket just before it ended, whenever that was: the vendor's search may not know it yet.
+        ended_by = time.time() + absence_after(self._client.settings)
+        reason = f"Job {job_id} ended with {jobs.describe(job)}, and doesn't say what became of this ticket."
+        self._note_untold(untold, reason, absence_from=ended_by)
         return created
+
+    def _note_untold(self, tickets: Submitted, reason: str, *, absence_from: float | None = None) -> None:
+        for ticket in tickets:
+            if ticket is not None:
+                sent = ticket.sent
+                if absence_from is not None and sent.absence_from is not None:
+                    sent = Sent(sent.at, absence_from)
+                self._outcomes[ticket.row.index] = Outcome("unknown", error=reason, sent=sent)
 
     async def _fetch_ids(self, ticket: Unsettled) -> None:
         """Fetch a created ticket's ids, which a job doesn't tell; without them it is created all the same."""
+        if self._failures >= FAILURES_BEFORE_GIVING_UP:
+            return
         try:
             known = await self._client.get_ticket_by_identifier(str(ticket.row.identifier))
         except LeenError:
+            self._failures += 1
             return
+        self._failures = 0
         if known is not None and is_this_ticket(known, ticket.row, ticket.created_after):
             outcome = self._outcomes[ticket.row.index]
             outcome.ticket_id, outcome.vendor_ticket_id = known.id, vendor_ticket_id(known.model_dump())

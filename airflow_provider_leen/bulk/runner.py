@@ -52,6 +52,7 @@ class BulkRun:
         are then in :attr:`jobs_under_way`.
     :param resumed_from: the results of this try before it waited for its jobs: nothing is sent but what surely does not
         exist, and what jobs tell is added.
+    :param may_send_again: whether tickets may be sent again whose outcome is unknown, as ``on_unknown`` says.
     :param on_progress: is told after batches, at most once a second, how far the run is; it must not block.
     :param earlier_try_since: where an earlier try may have sent tickets that the ledger does not remember: since when,
         in seconds since the epoch.
@@ -70,6 +71,7 @@ class BulkRun:
         skip_existing: bool = False,
         as_jobs: bool = False,
         resumed_from: Sequence[TicketResult] | None = None,
+        may_send_again: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
         earlier_try_since: float | None = None,
     ) -> None:
@@ -87,6 +89,9 @@ class BulkRun:
         )
         self._skip_existing = skip_existing
         self._resumed_from = resumed_from
+        self._may_send_again = may_send_again
+        self.sent_again = False
+        """Whether tickets whose outcome was unknown have been sent again."""
         self._unended: dict[str, str] = {}
         self._in_unended: set[int] = set()
         self._on_progress = on_progress
@@ -126,11 +131,11 @@ class BulkRun:
             if self._forgotten_since is not None:
                 # Where the store was emptied, the next try finds it no longer empty and believes it.
                 await self._journal.intend([ticket.row.key for ticket in self._unsettled() if ticket.row.key])
-            await self._collect(history.open_jobs())
-            self._tell_progress()
             if self._resumed_from is not None:
                 self._take_over_results(self._resumed_from)
-            else:
+            await self._collect(history.open_jobs())
+            self._tell_progress()
+            if self._resumed_from is None:
                 await self._sender.send(await self._without_existing(left) if self._skip_existing else left)
             if not self._sender.submitted:
                 await self._settle()
@@ -177,10 +182,15 @@ class BulkRun:
 
     async def _collect(self, open_jobs: dict[str, list[str]]) -> None:
         """Ask what became of the jobs that were submitted before."""
-        if not open_jobs:
-            return
         unsettled = {str(ticket.row.key): ticket for ticket in self._unsettled()}
-        submitted = {job_id: [unsettled.get(key) for key in keys] for job_id, keys in open_jobs.items()}
+        # A job of which no ticket is in the list any more may belong to another Leen connection.
+        submitted = {
+            job_id: [unsettled.get(key) for key in keys]
+            for job_id, keys in open_jobs.items()
+            if not unsettled.keys().isdisjoint(keys)
+        }
+        if not submitted:
+            return
         collector = JobCollector(self._client, self._journal, self._sender.outcomes)
         self._unended = await self._ask(collector.collect(submitted))
         for job_id, status in self._unended.items():
@@ -189,14 +199,21 @@ class BulkRun:
                     self._in_unended.add(ticket.row.index)
                     reason = f"It was submitted in job {job_id}, which has not ended (status {status})."
                     self._sender.outcomes[ticket.row.index] = Outcome("unknown", error=reason, sent=ticket.sent)
-        log.info("%d of %d jobs have ended.", len(open_jobs) - len(self._unended), len(open_jobs))
+        log.info("%d of %d jobs have ended.", len(submitted) - len(self._unended), len(submitted))
 
     def _take_over_results(self, results: Sequence[TicketResult]) -> None:
         """Recall what this try knew of rows, before it waited, that is not in the ledger: why they failed."""
-        for row, result in zip(self._rows, results, strict=False):
-            if row.key is not None and result["identifier"] == row.identifier and result["status"] != "unknown":
+        before = {result["identifier"]: result for result in results}
+        for row in self._rows:
+            result = before.get(row.identifier)
+            if row.key is None or result is None:
+                continue
+            outcome = self._sender.outcomes.get(row.index)
+            if outcome is not None and outcome.status == result["status"] == "unknown":
+                outcome.error = result["error"]
+            elif outcome is None and result["status"] != "unknown":
                 ids = result["ticket_id"], result["vendor_ticket_id"]
-                self._sender.outcomes.setdefault(row.index, Outcome(result["status"], *ids, result["error"]))
+                self._sender.outcomes[row.index] = Outcome(result["status"], *ids, result["error"])
 
     async def _without_existing(self, rows: list[TicketRow]) -> list[TicketRow]:
         found = await self._ask(find_existing(self._client, rows))
@@ -220,13 +237,12 @@ class BulkRun:
         )
 
     async def _settle(self) -> None:
-        # A job that goes on may still create its tickets: asking now would prove nothing.
-        unsettled = [ticket for ticket in self._unsettled() if ticket.row.index not in self._in_unended]
+        unsettled = self._to_settle()
         if not unsettled or self._on_unknown == "fail" or isinstance(self.error, _NO_USE_ASKING):
             return
         log.info("%d tickets were sent without an answer; asking what became of them.", len(unsettled))
         unsettled = self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
-        if self.error is not None:
+        if self.error is not None or not self._may_send_again:
             return
         absent = unsettled if self._on_unknown == "resend" else []
         if self._on_unknown == "lookup":
@@ -237,6 +253,7 @@ class BulkRun:
 
     async def _send_again(self, rows: list[TicketRow]) -> None:
         log.info("%d tickets are sent again.", len(rows))
+        self.sent_again = True
         outcomes = self._sender.outcomes
         before = {row.index: outcomes.pop(row.index) for row in rows}
         self._journal.learn({}, [str(row.key) for row in rows])
@@ -245,7 +262,7 @@ class BulkRun:
             # Nothing has shown that these don't exist: what was not sent again after all is as unknown as before.
             for index, outcome in before.items():
                 outcomes.setdefault(index, outcome)
-        unsettled = self._unsettled()
+        unsettled = self._to_settle()
         if unsettled and not isinstance(self.error, _NO_USE_ASKING):
             self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
 
@@ -264,6 +281,11 @@ class BulkRun:
             for row in self._rows
             if (outcome := self._sender.outcomes.get(row.index)) and outcome.status == "unknown" and outcome.sent
         ]
+
+    def _to_settle(self) -> list[Unsettled]:
+        # A job that goes on may still create its tickets: asking now would prove nothing.
+        in_jobs = {row.index for rows in self._sender.submitted.values() for row in rows} | self._in_unended
+        return [ticket for ticket in self._unsettled() if ticket.row.index not in in_jobs]
 
     def _note_found(self, found: dict[int, Created], asked: list[Unsettled]) -> list[Unsettled]:
         """Note which tickets exist after all; return the others."""

@@ -9,7 +9,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_leen.api import retry
@@ -23,6 +23,7 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.api.models import BulkResult
+from airflow_provider_leen.bulk.isolation import SAME_REFUSALS, Isolation, Part, take_apart, wrong_request
 from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
 from airflow_provider_leen.bulk.summary import Status
 from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
@@ -32,9 +33,6 @@ log = logging.getLogger(__name__)
 
 STOP_GRACE = 3.0
 """Seconds that batches in flight get to end after a stop; Airflow kills about five seconds after SIGTERM."""
-
-SAME_REFUSALS = 4
-"""So many tickets refused alone in a row, with one and the same message, mean that the request itself is wrong."""
 
 BROKEN_AFTER = 3
 """So many batches in a row without a usable answer mean that Leen is broken: nothing more is sent."""
@@ -57,46 +55,10 @@ class Outcome:
     sent: Sent | None = None
 
 
-@dataclass
-class _Isolation:
-    """What is known of a batch that is taken apart to find the tickets that spoil it."""
-
-    batch: list[TicketRow]
-    started_at: float
-    accepted: bool = False
-    submitted: int = 0
-    halved: bool = False
-    refusals: list[str] = field(default_factory=list)
-
-    def request_may_be_wrong(self) -> bool:
-        return self.halved and not self.accepted
-
-    def request_is_wrong(self, refusals_before: Sequence[str]) -> bool:
-        last = [*refusals_before, *self.refusals][-SAME_REFUSALS:]
-        return not self.accepted and len(last) == SAME_REFUSALS and len(set(last)) == 1
-
-
-@dataclass
-class _Part:
-    """Tickets that leave in one call: a whole batch, or what isolating has made of it."""
-
-    rows: list[TicketRow]
-    isolation: _Isolation
-    intended: Sent | None = None
-    attempts: int = 0
-
-    def of(self, rows: list[TicketRow]) -> _Part:
-        return _Part(rows, self.isolation)
-
-    @property
-    def keys(self) -> list[str]:
-        return [row.key for row in self.rows if row.key is not None]
-
-
 class BatchSender:
     """Sends tickets, once each, and remembers what became of them in :attr:`outcomes`.
 
-    Tickets that were submitted as jobs (their ids are in :attr:`submitted`) have unknown outcomes.
+    Tickets that were submitted as jobs (in :attr:`submitted`, by the job's id) have unknown outcomes.
 
     :param client: the API.
     :param journal: the ledger of this try.
@@ -120,7 +82,7 @@ class BatchSender:
     ) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self.halted: LeenError | None = None
-        self.submitted: list[str] = []
+        self.submitted: dict[str, list[TicketRow]] = {}
         self._client = client
         self._journal = journal
         self._payload = payload
@@ -130,7 +92,8 @@ class BatchSender:
         self._workers = max_concurrent_batches
         self._throttle = Throttle(max_concurrent_batches)
         self._chunks: deque[list[TicketRow]] = deque()
-        self._prepared: asyncio.Task[_Part] | None = None
+        self._prepared: asyncio.Task[Part] | None = None
+        self._abandoned: list[asyncio.Task[Part]] = []
         self._unanswered = 0
         self._refusals: list[str] = []
         self._suspicion = asyncio.Lock()
@@ -148,7 +111,7 @@ class BatchSender:
         count = min(self._workers, len(self._chunks))
         self._tasks = [asyncio.create_task(self._work()) for _ in range(count)]
         ended = await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._withdraw_prepared()
+        await self._withdraw_unsent()
         for problem in ended:
             if isinstance(problem, Exception):
                 raise problem
@@ -169,7 +132,7 @@ class BatchSender:
                 task.cancel()
 
     async def _work(self) -> None:
-        parts: list[_Part] = []
+        parts: list[Part] = []
         try:
             while True:
                 async with self._throttle.slot() as admitted_at:
@@ -184,7 +147,7 @@ class BatchSender:
         except LeenError as error:
             await self.halt(error)
 
-    async def _send_parts(self, parts: list[_Part]) -> None:
+    async def _send_parts(self, parts: list[Part]) -> None:
         """Send what a batch has left, the last one first, until nothing is left."""
         while parts:
             isolation = parts[-1].isolation
@@ -196,40 +159,48 @@ class BatchSender:
                 while parts and isolation.request_may_be_wrong():
                     await self._send_last(parts)
 
-    async def _send_last(self, parts: list[_Part]) -> None:
+    async def _send_last(self, parts: list[Part]) -> None:
         async with self._throttle.slot() as admitted_at:
             parts += await self._send_part(parts.pop(), admitted_at)
 
-    async def _next_batch(self) -> _Part | None:
+    async def _next_batch(self) -> Part | None:
         """Hand out the batch whose keys are on record already, and put those of the one after it on record."""
         task = self._prepared or self._start_preparing()
         self._prepared = self._start_preparing()
-        return await task if task else None
+        return await self._on_record(task) if task else None
 
-    def _start_preparing(self) -> asyncio.Task[_Part] | None:
+    def _start_preparing(self) -> asyncio.Task[Part] | None:
         return asyncio.create_task(self._prepare(self._chunks.popleft())) if self._chunks else None
 
-    async def _prepare(self, rows: list[TicketRow]) -> _Part:
-        part = _Part(rows, _Isolation(rows, started_at=time.monotonic()))
+    async def _prepare(self, rows: list[TicketRow]) -> Part:
+        return await self._put_on_record(Part(rows, Isolation(rows, started_at=time.monotonic())))
+
+    async def _put_on_record(self, part: Part) -> Part:
         part.intended = await self._journal.intend(part.keys)
         return part
 
-    async def _withdraw_prepared(self) -> None:
-        """Put on record that a batch which was prepared is not sent after all."""
-        if self._prepared is None:
-            return
+    async def _on_record(self, task: asyncio.Task[Part]) -> Part:
+        """Wait until a part's keys are on record; a worker that is cancelled meanwhile leaves it to be withdrawn."""
         try:
-            part = await self._prepared
-            self._journal.learn({}, part.keys)
-        except LeenError as error:
-            await self.halt(error)
-        finally:
-            self._prepared = None
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._abandoned.append(task)
+            raise
 
-    async def _send_part(self, part: _Part, admitted_at: float) -> list[_Part]:
+    async def _withdraw_unsent(self) -> None:
+        """Put on record that what was about to leave is not sent after all."""
+        tasks = [task for task in [self._prepared, *self._abandoned] if task is not None]
+        self._prepared, self._abandoned = None, []
+        for task in tasks:
+            try:
+                self._journal.learn({}, (await task).keys)
+            except LeenError as error:
+                await self.halt(error)
+
+    async def _send_part(self, part: Part, admitted_at: float) -> list[Part]:
         """Send one call and note what came of it; return what has to be sent again, the last one first."""
         if part.intended is None or time.time() - part.intended.at > self._client.settings.timeout:
-            part.intended = await self._journal.intend(part.keys)
+            await self._on_record(asyncio.create_task(self._put_on_record(part)))
         if self.halted is not None:
             # Halted while its keys were being recorded: it does not start.
             return [part]
@@ -254,7 +225,7 @@ class BatchSender:
             await self._journal.flush()
         return []
 
-    async def _after_refusal(self, part: _Part, error: LeenError, admitted_at: float) -> list[_Part]:
+    async def _after_refusal(self, part: Part, error: LeenError, admitted_at: float) -> list[Part]:
         """Decide what to do with a call that surely did nothing."""
         for row in part.rows:
             del self.outcomes[row.index]
@@ -285,25 +256,15 @@ class BatchSender:
             jitter=random.random(),
         )
 
-    async def _isolate(self, part: _Part, error: LeenValidationError) -> list[_Part]:
-        """Take a call apart that was refused as a whole, so that one bad ticket doesn't sink the others."""
-        located = retry.located_tickets(error.detail, len(part.rows))
-        if located:
-            for position, message in located.items():
-                self.outcomes[part.rows[position].index] = Outcome("rejected", error=message)
-            rest = [row for position, row in enumerate(part.rows) if position not in located]
-            return [part.of(rest)] if rest else []
-        if len(part.rows) > 1:
-            part.isolation.halved = True
-            middle = len(part.rows) // 2
-            return [part.of(part.rows[middle:]), part.of(part.rows[:middle])]
-        part.isolation.refusals.append(str(error))
+    async def _isolate(self, part: Part, error: LeenValidationError) -> list[Part]:
+        rejected, parts = take_apart(part, error)
+        for row, reason in rejected:
+            self.outcomes[row.index] = Outcome("rejected", error=reason)
         if part.isolation.request_is_wrong(self._refusals):
-            await self.halt(_wrong_request(error))
-        self.outcomes[part.rows[0].index] = Outcome("rejected", error=str(error))
-        return []
+            await self.halt(wrong_request(error))
+        return parts
 
-    async def _note_results(self, part: _Part, results: list[BulkResult | None]) -> None:
+    async def _note_results(self, part: Part, results: list[BulkResult | None]) -> None:
         created: dict[str, Created] = {}
         absent: list[str] = []
         for row, result in zip(part.rows, results, strict=True):
@@ -325,14 +286,14 @@ class BatchSender:
                 LeenResponseError("Leen's replies don't say what became of the tickets.", status=200)
             )
 
-    def _note_job(self, part: _Part, job_id: str) -> None:
+    def _note_job(self, part: Part, job_id: str) -> None:
         self._note_unknown(part, f"It was submitted in job {job_id}, which has not ended.")
-        self.submitted.append(job_id)
+        self.submitted[job_id] = part.rows
         part.isolation.submitted += len(part.rows)
         self._journal.learn({}, [], {job_id: part.keys})
         self._unanswered = 0
 
-    async def _note_unanswered(self, part: _Part, error: LeenError) -> None:
+    async def _note_unanswered(self, part: Part, error: LeenError) -> None:
         self._note_unknown(part, _sentence(error))
         await self._count_unanswered(error)
 
@@ -341,17 +302,17 @@ class BatchSender:
         if self._unanswered >= BROKEN_AFTER:
             await self.halt(_broken(error))
 
-    def _note_unknown(self, part: _Part, reason: str) -> None:
+    def _note_unknown(self, part: Part, reason: str) -> None:
         for row in part.rows:
             self.outcomes[row.index] = Outcome("unknown", error=reason, sent=part.intended)
 
-    def _conclude(self, isolation: _Isolation) -> None:
+    def _conclude(self, isolation: Isolation) -> None:
         # Batches of fewer than four tickets: the row of refusals goes on in the next one.
         self._refusals = [] if isolation.accepted else [*self._refusals, *isolation.refusals][-SAME_REFUSALS:]
         self._log_batch(isolation)
         self._on_batch()
 
-    def _log_batch(self, isolation: _Isolation) -> None:
+    def _log_batch(self, isolation: Isolation) -> None:
         self._done += 1
         if self._done % math.ceil(self._batches / MAX_BATCH_LINES) and self._done < self._batches:
             return
@@ -377,18 +338,6 @@ def _broken(error: LeenError) -> LeenServerError:
     return LeenServerError(
         f"{BROKEN_AFTER} calls in a row had no usable answer, so that nothing more is sent; the last one: {error}",
         status=status,
-    )
-
-
-def _wrong_request(error: LeenValidationError) -> LeenValidationError:
-    return LeenValidationError(
-        f"{SAME_REFUSALS} tickets in a row were refused alone with the same message, so that it is the request which "
-        f"is wrong, not the tickets: {error}",
-        status=error.status,
-        type=error.type,
-        code=error.code,
-        detail=error.detail,
-        request_id=error.request_id,
     )
 
 

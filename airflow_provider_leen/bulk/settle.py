@@ -35,6 +35,9 @@ FAILED_SEARCHES_BEFORE_GIVING_UP = 3
 CLOCK_SKEW = 60.0
 """Seconds by which Leen's clock may be behind this machine's."""
 
+NEVER = 1e11
+"""Seconds: stands for a time that doesn't come, since a ledger's values are plain JSON, which has no infinity."""
+
 MAX_JQL = 5000
 """The longest search that Leen takes, in characters."""
 
@@ -121,13 +124,13 @@ def vendor_ticket_id(ticket: Mapping[str, Any]) -> str | None:
     return found.group(1) if found else _text(other)
 
 
-def absence_after(settings: LeenSettings) -> float:
+def absence_after(settings: LeenSettings, *, as_job: bool = False) -> float:
     """Say how many seconds after a sending a search that finds nothing proves that a ticket does not exist.
 
     A request leaves within one timeout of the time on record, may be worked on for another, and then the vendor's
-    search index lags.
+    search index lags. A job may be in a queue for nobody knows how long: before its end is seen, nothing proves it.
     """
-    return 2 * settings.timeout + settings.settle_time
+    return NEVER if as_job else 2 * settings.timeout + settings.settle_time
 
 
 class Settler:
@@ -164,7 +167,7 @@ class Settler:
 
         :return: the tickets that exist, by the index of their row, and those that surely don't.
         """
-        tickets = [ticket for ticket in tickets if ticket.sent.absence_from is not None]
+        tickets = [ticket for ticket in tickets if (ticket.sent.absence_from or NEVER) < NEVER]
         until = max((ticket.sent.absence_from or 0.0 for ticket in tickets), default=0.0)
         wait = until - time.time()
         if wait > 0:

@@ -156,6 +156,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self._run: BulkRun | None = None
+        self._stop_reason: str | None = None
 
     def execute(self, context: Context) -> Summary:
         """Create the tickets; publish what became of them; raise when the task has to fail."""
@@ -175,8 +176,9 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Ask the run to stop. Called in the signal handler, in the middle of whatever the main thread does."""
+        self._stop_reason = "The task was stopped from outside before all tickets were sent."
         if self._run is not None:
-            self._run.stop("The task was stopped from outside before all tickets were sent.")
+            self._run.stop(self._stop_reason)
 
     def _read_rows(self) -> list[Any]:
         from airflow_provider_leen.bulk import tickets
@@ -313,8 +315,10 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         """Let the run go on in the client's thread; return what interrupted the wait for it, if anything did."""
         from airflow_provider_leen.bulk.sender import STOP_GRACE
 
-        work = client.start(run.run())
         self._run = run
+        if self._stop_reason is not None:
+            run.stop(self._stop_reason)
+        work = client.start(run.run())
         try:
             wait([work])
         except BaseException as interruption:

@@ -10,8 +10,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_leen.api.errors import LeenAuthError, LeenConfigError, LeenError, LeenNotFoundError
+from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
 from airflow_provider_leen.api.jobs import has_ended
+from airflow_provider_leen.api.retry import Effect, effect_of_write, is_unknown_to_leen
 from airflow_provider_leen.hooks.leen import LeenAsyncHook
 
 log = logging.getLogger(__name__)
@@ -27,9 +28,9 @@ class LeenJobsTrigger(BaseTrigger):
     :param job_ids: the jobs.
     :param poll_interval: seconds between two rounds of asking.
     :param deadline: when to stop waiting, in seconds since the epoch; None to wait without end.
-    :return: an event with ``status``: ``done`` (all jobs have ended), ``timeout`` (the deadline came first) or
-        ``error`` (Leen refuses to be asked; ``message`` says why). What became of the tickets is not in it: the task
-        asks Leen.
+    :return: an event with ``status``: ``done`` (all jobs have ended, or Leen no longer knows them), ``timeout`` (the
+        deadline came first) or ``error`` (Leen refuses to be asked; ``message`` says why). What became of the tickets
+        is not in it: the task asks Leen.
     """
 
     def __init__(
@@ -62,39 +63,59 @@ class LeenJobsTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until all jobs have ended or the deadline has come."""
-        waiting = list(self.job_ids)
+        seconds = None if self.deadline is None else self.deadline - time.time()
         try:
-            async with LeenAsyncHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
-                while waiting := await self._still_waiting(hook, waiting):
-                    left = float("inf") if self.deadline is None else self.deadline - time.time()
-                    if left <= 0:
-                        yield TriggerEvent({"status": "timeout", "jobs": waiting})
-                        return
-                    await asyncio.sleep(min(self.poll_interval, left))
-        except (LeenAuthError, LeenConfigError, LeenNotFoundError) as error:
-            event = TriggerEvent({"status": "error", "message": str(error)})
+            # The whole of it: one question that Leen does not answer may take longer than is left.
+            async with asyncio.timeout(seconds) as limit:
+                await self._wait()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            event = {"status": "timeout"}
+        except LeenError as error:
+            event = {"status": "error", "message": str(error)}
         else:
-            event = TriggerEvent({"status": "done"})
-        yield event
+            event = {"status": "done"}
+        yield TriggerEvent(event)
 
-    async def _still_waiting(self, hook: LeenAsyncHook, job_ids: Sequence[str]) -> list[str]:
+    async def _wait(self) -> None:
+        waiting = self.job_ids
+        async with LeenAsyncHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
+            while waiting:
+                answers = await self._ask(hook, waiting)
+                if len(left := [job_id for job_id in waiting if job_id in answers]) < len(waiting):
+                    log.info("%d of %d jobs have ended.", len(self.job_ids) - len(left), len(self.job_ids))
+                waiting = left
+                if waiting:
+                    await asyncio.sleep(max(self.poll_interval, *answers.values()))
+
+    async def _ask(self, hook: LeenAsyncHook, job_ids: Sequence[str]) -> dict[str, float]:
+        """Ask for each job once.
+
+        :return: by job that goes on, as far as is known, how many seconds Leen asked to wait.
+        :raises LeenError: Leen refuses to be asked.
+        """
         at_once = asyncio.Semaphore(ASKED_AT_ONCE)
+        going_on: dict[str, float] = {}
 
-        async def goes_on(job_id: str) -> bool:
+        async def ask(job_id: str) -> None:
             async with at_once:
                 try:
-                    return not has_ended(await hook.get_job(job_id))
-                except (LeenAuthError, LeenConfigError, LeenNotFoundError):
-                    raise
+                    job = await hook.get_job(job_id)
                 except LeenError as error:
+                    if isinstance(error, LeenNotFoundError) and is_unknown_to_leen(error):
+                        # There is nothing to wait for: the task finds out what became of its tickets.
+                        return
+                    if effect_of_write(error) is Effect.REFUSED:
+                        raise
                     log.warning("Job %s could not be asked for; asking again later: %s", job_id, error)
-                    return True
+                    going_on[job_id] = getattr(error, "retry_after", None) or 0.0
+                else:
+                    if not has_ended(job):
+                        going_on[job_id] = 0.0
 
-        answers = await asyncio.gather(*(goes_on(job_id) for job_id in job_ids), return_exceptions=True)
+        answers = await asyncio.gather(*map(ask, job_ids), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-        left = [job_id for job_id, still in zip(job_ids, answers, strict=True) if still]
-        if len(left) < len(job_ids):
-            log.info("%d of %d jobs have ended.", len(self.job_ids) - len(left), len(self.job_ids))
-        return left
+        return going_on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from airflow_provider_leen.api.errors import LeenLedgerError, LeenServerError, LeenStoppedError
 from airflow_provider_leen.bulk import sender, settle
-from airflow_provider_leen.bulk.ledger import MemoryLedger
+from airflow_provider_leen.bulk.ledger import MemoryLedger, Value
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.verdict import final_error
@@ -557,3 +558,56 @@ def test_a_stop_after_the_end_is_of_no_consequence(sandbox: SandboxServer) -> No
     ended = run_try(sandbox, Store(), tickets(3), meanwhile=kept.append)
     assert kept[0].stop("The task was stopped.") is None
     assert ended.counts == {"created": 3}
+
+
+# A stop while keys are being recorded
+
+
+class SlowStore(Store):
+    """A store whose first write of keys waits until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.let_go = threading.Event()
+
+    def append(self, value: Value) -> None:
+        if value["sent"] and not self.reached.is_set():
+            self.reached.set()
+            assert self.let_go.wait(5)
+        super().append(value)
+
+
+def test_a_batch_whose_keys_are_still_being_recorded_when_the_task_is_stopped_does_not_leave(
+    sandbox: SandboxServer,
+) -> None:
+    store = SlowStore()
+
+    def stop(run: BulkRun) -> None:
+        assert store.reached.wait(5)
+        asked = run.stop("stopped")
+        until(lambda: run.error is not None)
+        store.let_go.set()
+        assert asked is not None
+        asked.result(10)
+
+    run_try(sandbox, store, tickets(40), meanwhile=stop)
+    assert sandbox.count("POST") == 0
+
+
+def test_keys_that_were_recorded_too_late_to_leave_are_withdrawn(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "STOP_GRACE", 0.05)
+    store = SlowStore()
+
+    def stop(run: BulkRun) -> None:
+        assert store.reached.wait(5)
+        asked = run.stop("stopped")
+        assert asked is not None
+        asked.result(10)
+        store.let_go.set()
+
+    run_try(sandbox, store, tickets(40), meanwhile=stop)
+    assert sandbox.count("POST") == 0
+    assert run_try(sandbox, store, tickets(40)).counts == {"created": 40}

@@ -9,7 +9,9 @@ from airflow_provider_leen.bulk.watch import WatchedTask, over_threshold_already
 
 
 def summary(created: int, rejected: int) -> Summary:
-    statuses: list[Status] = [*["created"] * created, *["rejected"] * rejected]
+    good: Status = "created"
+    bad: Status = "rejected"
+    statuses = [good] * created + [bad] * rejected
     return summarise(
         [
             {

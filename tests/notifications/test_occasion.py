@@ -32,7 +32,7 @@ def ti(**fields: Any) -> SimpleNamespace:
     return SimpleNamespace(**usual | fields)
 
 
-CONTEXTS = {
+CONTEXTS: dict[str, tuple[dict[str, Any], Occasion]] = {
     "a task": (
         {"ti": ti(), "dag": DAG, "run_id": RUN, "exception": ValueError("no such file")},
         Occasion("task", "nightly", "scan", RUN, None, 3, 3, None, "ValueError: no such file", URL),

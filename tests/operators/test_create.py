@@ -115,7 +115,7 @@ def test_an_outcome_that_stays_unknown_names_the_ticket_and_says_what_to_do(
     (error,) = run.exceptions
     assert type(error) is LeenOutcomeUnknownError
     assert error.identifiers == ["own"]
-    assert "(identifier own) was sent, and nobody can say whether it exists: POST /itsm/tickets" in str(error)
+    assert "(identifier own) was sent, and nobody can say whether it exists. POST /itsm/tickets" in str(error)
     assert "HTTP 503" in str(error)
     assert "a retry looks it up again" in str(error)
 
@@ -169,7 +169,7 @@ def test_without_an_identifier_of_its_own_nothing_is_asked_in_the_first_try(
 def test_yesterdays_ticket_does_not_settle_todays(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
     connect(extra={"timeout": 0.1})
     sandbox.inject("lost", path=TICKETS, times=1)
-    long_ago = {"id": "1", "identifier": "own", "ticket_created_at": "2020-01-01T00:00:00+00:00"}
+    long_ago: dict[str, Any] = {"id": "1", "identifier": "own", "ticket_created_at": "2020-01-01T00:00:00+00:00"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LeenHook, "get_ticket_by_identifier", lambda hook, identifier: Ticket(**long_ago))
         run = run_dag(create_dag(TICKET | {"identifier": "own"}, retries=1))

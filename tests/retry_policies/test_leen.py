@@ -29,7 +29,7 @@ RunDag = Callable[..., AirflowRun]
 
 def decide(exception: BaseException, try_number: int = 1, **policy: Any) -> tuple[Any, float | None]:
     decision = LeenRetryPolicy(**policy).evaluate(exception, try_number, 5)
-    return decision.action, decision.retry_delay and decision.retry_delay.total_seconds()
+    return decision.action, None if decision.retry_delay is None else decision.retry_delay.total_seconds()
 
 
 def test_a_rate_limit_waits_as_long_as_leen_said_and_never_less() -> None:

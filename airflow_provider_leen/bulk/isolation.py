@@ -1,0 +1,96 @@
+"""Takes a batch apart that was refused as a whole, so that one bad ticket doesn't sink the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from airflow_provider_leen.api.errors import LeenValidationError
+from airflow_provider_leen.api.retry import located_tickets
+from airflow_provider_leen.bulk.ledger import Sent
+from airflow_provider_leen.bulk.tickets import TicketRow
+
+SAME_REFUSALS = 4
+"""So many tickets refused alone in a row, with one and the same message, mean that the request itself is wrong."""
+
+
+@dataclass
+class Isolation:
+    """What is known of a batch that is taken apart to find the tickets that spoil it.
+
+    :param batch: its rows.
+    :param started_at: when it was prepared, on the loop's clock.
+    :param accepted: whether a call with some of its tickets was accepted.
+    :param submitted: how many of its tickets were submitted in jobs.
+    :param halved: whether it had to be halved, as nothing told which ticket spoils it.
+    :param refusals: why tickets were refused alone, in order.
+    """
+
+    batch: list[TicketRow]
+    started_at: float
+    accepted: bool = False
+    submitted: int = 0
+    halved: bool = False
+    refusals: list[str] = field(default_factory=list)
+
+    def request_may_be_wrong(self) -> bool:
+        """Whether it may be the request that is refused, and not a ticket."""
+        return self.halved and not self.accepted
+
+    def request_is_wrong(self, refusals_before: Sequence[str]) -> bool:
+        """Whether so many tickets in a row were refused alike that it is the request.
+
+        :param refusals_before: those of the batches before this one.
+        """
+        last = [*refusals_before, *self.refusals][-SAME_REFUSALS:]
+        return not self.accepted and len(last) == SAME_REFUSALS and len(set(last)) == 1
+
+
+@dataclass
+class Part:
+    """Tickets that leave in one call: a whole batch, or what isolating has made of it."""
+
+    rows: list[TicketRow]
+    isolation: Isolation
+    intended: Sent | None = None
+    attempts: int = 0
+
+    def of(self, rows: list[TicketRow]) -> Part:
+        """Return some of its rows as a part of their own."""
+        return Part(rows, self.isolation)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its rows."""
+        return [row.key for row in self.rows if row.key is not None]
+
+
+def take_apart(part: Part, error: LeenValidationError) -> tuple[list[tuple[TicketRow, str]], list[Part]]:
+    """Decide which tickets of a refused call are rejected, and what of it is sent again.
+
+    :return: the rejected rows, each with the reason, and the parts to be sent, the last one first.
+    """
+    located = located_tickets(error.detail, len(part.rows))
+    if located:
+        rejected = [(part.rows[position], message) for position, message in located.items()]
+        rest = [row for position, row in enumerate(part.rows) if position not in located]
+        return rejected, [part.of(rest)] if rest else []
+    if len(part.rows) > 1:
+        part.isolation.halved = True
+        middle = len(part.rows) // 2
+        return [], [part.of(part.rows[middle:]), part.of(part.rows[:middle])]
+    part.isolation.refusals.append(str(error))
+    return [(part.rows[0], str(error))], []
+
+
+def wrong_request(error: LeenValidationError) -> LeenValidationError:
+    """Return the error that says so."""
+    return LeenValidationError(
+        f"{SAME_REFUSALS} tickets in a row were refused alone with the same message, so that it is the request which "
+        f"is wrong, not the tickets: {error}",
+        status=error.status,
+        type=error.type,
+        code=error.code,
+        detail=error.detail,
+        request_id=error.request_id,
+    )
