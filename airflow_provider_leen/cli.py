@@ -7,6 +7,7 @@ is in :mod:`airflow_provider_leen.commands`.
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -69,11 +70,16 @@ class Command:
 
         module, _, name = self.does.partition(":")
         function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
+        # What a task would log is in the way of a table, and below Airflow 3 it goes to stdout.
+        level = logging.root.manager.disable
+        logging.disable(logging.INFO)
         try:
             return function(options)
         except expected_errors() as error:
             complain(str(error))
             return 1
+        finally:
+            logging.disable(level)
 
 
 COMMANDS = (
@@ -123,10 +129,7 @@ def get_leen_commands() -> list[CLICommand]:
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
     def arguments(command: Command) -> list[Arg]:
-        return [
-            Arg((name,), **options)  # type: ignore[no-untyped-call]  # of Airflow's
-            for name, options in command.flags.items()
-        ]
+        return [Arg((name,), **options) for name, options in command.flags.items()]
 
     subcommands = [ActionCommand(command.name, command.help, command, arguments(command)) for command in COMMANDS]
     return [GroupCommand("leen", HELP, subcommands)]

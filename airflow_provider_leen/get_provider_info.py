@@ -86,11 +86,27 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Leen", "external-doc-url": "https://docs.leen.dev", "tags": ["service"]},
         ],
         "hooks": [{"integration-name": "Leen", "python-modules": ["airflow_provider_leen.hooks.leen"]}],
-        "operators": [{"integration-name": "Leen", "python-modules": ["airflow_provider_leen.operators.leen"]}],
+        "operators": [
+            {
+                "integration-name": "Leen",
+                "python-modules": [f"airflow_provider_leen.operators.{name}" for name in ("leen", "create", "update")],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "Leen",
+                "python-modules": ["airflow_provider_leen.triggers.leen", "airflow_provider_leen.triggers.sync"],
+            }
+        ],
         "notifications": ["airflow_provider_leen.notifications.leen.LeenNotifier"],
         "extra-links": ["airflow_provider_leen.links.leen.LeenTicketsLink"],
         "cli": ["airflow_provider_leen.cli.get_leen_commands"],
-        "sensors": [{"integration-name": "Leen", "python-modules": ["airflow_provider_leen.sensors.leen"]}],
+        "sensors": [
+            {
+                "integration-name": "Leen",
+                "python-modules": ["airflow_provider_leen.sensors.leen", "airflow_provider_leen.sensors.sync"],
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "leen",

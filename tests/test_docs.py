@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_leen import cli
 from airflow_provider_leen.api import errors
 from airflow_provider_leen.bulk.summary import check_summary
 from airflow_provider_leen.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
@@ -91,6 +92,7 @@ def test_a_dag_runs_as_it_stands(
     block: Block, run_dag: RunDag, sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_LEEN_LEDGER", str(tmp_path / "ledger"))
+    sandbox.sync_after(0)
     run = run_dag(dag_in(block.text, tmp_path))
     assert set(run.states.values()) == {"success"}
     assert sandbox.tickets()
@@ -148,6 +150,9 @@ def test_a_command_does_what_it_says(
             check_export(command, monkeypatch)
         case ["pip", "install", what]:
             check_install(what)
+        case ["airflow", "leen", *arguments] | ["python", "-m", "airflow_provider_leen", *arguments]:
+            monkeypatch.chdir(tmp_path)
+            check_leen(arguments)
         case ["airflow", *arguments]:
             check_airflow(arguments)
         case _:
@@ -202,6 +207,14 @@ def check_install(what: str) -> None:
     place, extra = re.fullmatch(r"(\.)(?:\[(\w+)\])?", what).groups()  # type: ignore[union-attr]
     assert (ROOT / place / "pyproject.toml").exists()
     assert extra is None or extra in project["optional-dependencies"]
+
+
+def check_leen(arguments: list[str]) -> None:
+    if arguments[0] == "sandbox":
+        assert len(sandbox_output(["python", "-m", "airflow_provider_leen", *arguments])) == 2
+        return
+    Path("findings.csv").write_text("name,priority\nRotate the deploy key,HIGH\n")
+    assert cli.main(arguments) == 0
 
 
 def check_airflow(arguments: list[str]) -> None:
@@ -277,7 +290,7 @@ def test_every_exception_and_argument_that_is_named_exists() -> None:
 
 def test_the_methods_of_the_hook_that_are_named_are_those_that_call_leen() -> None:
     [sentence] = re.findall(r"Its methods are (.*?)\.\n", README.read_text(), re.DOTALL)
-    calls = {name for name in vars(LeenHook) if re.match(r"(create|update|get|bulk|iter|search)_", name)}
+    calls = {name for name in vars(LeenHook) if re.match(r"(create|update|get|bulk|submit|iter|search)_", name)}
     own_to_airflow = {"get_conn", "get_connection_form_widgets", "get_ui_field_behaviour"}
     assert set(re.findall(r"`(\w+)`", sentence)) == calls - own_to_airflow
 

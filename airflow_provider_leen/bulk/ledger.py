@@ -208,11 +208,17 @@ class FolderLedger:
 
     def append(self, value: Value) -> None:
         """Write the next file of this try, then stop when a later try has opened."""
-        self._write(f"{self._try_number:04}-{self._number:06}.json", json.dumps(value))
-        self._number += 1
+        self._write_next(value)
         newest = self._names()[-1]
         if int(newest.split("-")[0]) > self._try_number:
+            if value["sent"]:
+                # They don't leave after all; a try that reads from now on need not doubt it.
+                self._write_next(value | _NOTHING | {"absent": value["sent"]})
             raise LeenLedgerError("A later try of this task has taken over, so this one stops.")
+
+    def _write_next(self, value: Value) -> None:
+        self._write(f"{self._try_number:04}-{self._number:06}.json", json.dumps(value))
+        self._number += 1
 
     def _names(self) -> list[str]:
         return sorted(path.name for path in self._folder.iterdir() if path.name.endswith(".json"))

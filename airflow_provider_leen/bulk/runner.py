@@ -115,6 +115,11 @@ class BulkRun:
         """The jobs that have not ended, as far as is known."""
         return [*self._unended, *self._sender.submitted]
 
+    @property
+    def unknown(self) -> list[str]:
+        """The identifiers of the tickets whose outcome isn't known."""
+        return [str(result["identifier"]) for result in self.results() if result["status"] == "unknown"]
+
     def refuse(self, error: LeenError) -> None:
         """Refuse the whole list instead of running it: every valid row stays unsent for this reason."""
         self._sender.halted = error

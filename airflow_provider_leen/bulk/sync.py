@@ -48,7 +48,7 @@ def fill_in(summary: Summary, ticket_ids: Mapping[str, str]) -> Summary:
         result | {"ticket_id": result["ticket_id"] or ticket_ids.get(result["vendor_ticket_id"] or "")}
         for result in summary["results"]
     ]
-    return summary | {"results": results}  # type: ignore[return-value]  # | turns a TypedDict into a dict
+    return summary | {"results": results}
 
 
 def vendor_names(ticket: Mapping[str, Any]) -> set[str]:

@@ -206,7 +206,8 @@ def final_error(
             "again does no harm: a retry does.",
             *errors_of(unknown),
         ]
-        return LeenOutcomeUnknownError("\n  ".join(lines), identifiers=[str(result["ticket_id"]) for result in unknown])
+        identifiers = [str(result["ticket_id"]) for result in unknown]
+        return LeenOutcomeUnknownError("\n  ".join(lines), identifiers=identifiers, can_be_settled=True)
     if halted is not None:
         return halted
     if max_failures is None and max_failure_rate is None:

@@ -32,8 +32,10 @@ class LeenTicketsLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return what the operator has published for this try; empty where it created nothing or has no setting.
 
-        Airflow 3 asks in the worker, once the task has ended, Airflow 2 in the webserver.
+        Airflow 3 asks in the worker, where the operator has just run; Airflow 2 in the webserver, which has only XCom.
         """
+        if hasattr(operator, "ticket_link"):
+            return operator.ticket_link or ""
         from airflow.providers.common.compat.sdk import XCom
 
         return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""

@@ -131,10 +131,11 @@ class LeenCreateTicketOperator(BaseOperator):
         if found is not None:
             return found
         raise LeenOutcomeUnknownError(
-            f"The ticket {row.name!r:.80} (identifier {row.identifier}) was sent, and nobody can say whether it exists. "
+            f"The ticket {row.name!r:.80} (identifier {row.identifier}) was sent and nobody can say whether it exists. "
             f"{lost} No look-up by its identifier has found it. Look for it in the tracker; a retry looks it up again, "
             "and creates it when Leen does not know it.",
             identifiers=[str(row.identifier)],
+            can_be_settled=True,
         ) from lost
 
     def _look_up(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,16 +12,11 @@ from airflow_provider_leen.bulk.ledger import FolderLedger, LedgerStore, MemoryL
 from airflow_provider_leen.bulk.tickets import KeyScope
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_leen.api.settings import LeenSettings
 
 log = logging.getLogger(__name__)
-
-LEFT_FOR_THE_END = 60.0
-"""Seconds of its time, at the most, that a deferred task keeps for collecting and publishing."""
 
 
 def key_scope(context: Context, settings: LeenSettings) -> KeyScope:
@@ -64,20 +58,6 @@ def earlier_try_since(context: Context, store: LedgerStore) -> float | None:
         return None
     started = context["dag_run"].start_date
     return started.timestamp() if started else 0.0
-
-
-def waiting_ends_at(context: Context, execution_timeout: timedelta | None) -> float | None:
-    """Say until when a deferred task may wait: somewhat before its time is over, so that it can still tell what it knows.
-
-    Airflow's own end of a deferred task, where it has one (2.11), calls no method of the operator.
-
-    :return: seconds since the epoch; None for no end.
-    """
-    if execution_timeout is None:
-        return None
-    started = context["ti"].start_date
-    seconds = execution_timeout.total_seconds()
-    return (started.timestamp() if started else time.time()) + seconds - min(seconds / 10, LEFT_FOR_THE_END)
 
 
 def _folder_name(context: Context) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +21,7 @@ from airflow_provider_leen.api.errors import (
 )
 from airflow_provider_leen.operators.leen import BEYOND_RETRY
 from airflow_provider_leen.operators.supervisor import SupervisorThread
+from airflow_provider_leen.operators.waiting import waiting_ends_at
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -117,7 +118,8 @@ class LeenUpdateTicketsOperator(BaseOperator):
         if status not in ("done", "timeout", "error"):
             raise LeenOutcomeUnknownError(
                 f"The trigger that waited for Leen's jobs sent no usable event ({event!r:.200}). The jobs go on at "
-                "Leen; a retry sets the same values again, which does no harm."
+                "Leen; a retry sets the same values again, which does no harm.",
+                can_be_settled=True,
             )
         if status == "error":
             self.log.warning("The trigger could not ask for the jobs: %s", event.get("message"))
@@ -176,7 +178,7 @@ class LeenUpdateTicketsOperator(BaseOperator):
         if self.deferrable and submitted and halted is None:
             # Not handed over with the deferral: dag.test() drops what a deferral hands over beside the event.
             supervisor.call(context["ti"].xcom_push, key=_JOBS, value=submitted)
-            self._free_the_worker(submitted)
+            self._free_the_worker(context, submitted)
         self._wait(hook, submitted, outcomes)
         if halted is not None:
             raise halted
@@ -208,11 +210,12 @@ class LeenUpdateTicketsOperator(BaseOperator):
         outcomes.update(dict.fromkeys(batch, Outcome("unknown", f"the task ended before its job {job_id}")))
         self.log.info("Job %s changes %d tickets.", job_id, len(batch))
 
-    def _free_the_worker(self, submitted: Mapping[str, list[str]]) -> None:
+    def _free_the_worker(self, context: Context, submitted: Mapping[str, list[str]]) -> None:
         from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 
-        # Airflow's own time-out of a trigger calls no method of the operator: the trigger carries the deadline itself.
-        deadline = time.time() + self.execution_timeout.total_seconds() if self.execution_timeout else None
+        # Airflow 2.11 gives a task no beginning in dag.test().
+        started = getattr(context["ti"], "start_date", None) or datetime.now(UTC)
+        deadline = waiting_ends_at(started, self.execution_timeout)
         self.log.info("Waiting for %d jobs, and freeing the worker meanwhile.", len(submitted))
         self.defer(
             trigger=LeenJobsTrigger(
@@ -246,7 +249,8 @@ class LeenUpdateTicketsOperator(BaseOperator):
         if not isinstance(submitted, dict):
             raise LeenOutcomeUnknownError(
                 f"The XCom {_JOBS!r} of this task is gone, which says which jobs it waited for. They go on at Leen; a "
-                "retry sets the same values again, which does no harm."
+                "retry sets the same values again, which does no harm.",
+                can_be_settled=True,
             )
         waiting = self._ask(hook, submitted, outcomes)
         if waiting and timed_out:

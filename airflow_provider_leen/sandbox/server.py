@@ -64,6 +64,7 @@ class SandboxServer:
         faults: Iterable[FaultRule] = (),
     ) -> None:
         self.api_key = api_key
+        self._sync_after = sync_after
         self._faults = Faults(seed)
         for rule in faults:
             self._faults.add(rule)
@@ -131,6 +132,10 @@ class SandboxServer:
         """Behave from now on."""
         self._faults.remove_all()
 
+    def sync_after(self, seconds: float | None) -> None:
+        """Let Leen know tickets, created with vendor ids from now on, after so many seconds; None for never."""
+        self._store.sync_after = seconds
+
     def plan_jobs(self, **options: Any) -> None:
         """Let jobs run like this from now on.
 
@@ -174,6 +179,7 @@ class SandboxServer:
         """Forget tickets, jobs, rules and records."""
         self._jobs.clear()
         self._store.clear()
+        self._store.sync_after = self._sync_after
         self._faults.reset()
         self._recorder.reset()
 

@@ -82,7 +82,8 @@ class Store:
         search_lag: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._sync_after = sync_after
+        self.sync_after = sync_after
+        """Holds for tickets created from now on."""
         self._search_lag = search_lag
         self._clock = clock
         self._lock = threading.RLock()  # the server's thread and a test's share one SQLite connection
@@ -156,7 +157,7 @@ class Store:
         return FIRST_NUMBER if highest is None else highest + 1
 
     def _sync_time(self, created: float) -> float | None:
-        return None if self._sync_after is None else created + self._sync_after
+        return None if self.sync_after is None else created + self.sync_after
 
     def update(self, ticket_id: str, changes: dict[str, Any]) -> None:
         """Change columns of one ticket."""

@@ -21,10 +21,11 @@ from airflow_provider_leen.api.errors import (
     LeenRateLimitError,
     LeenServerError,
 )
-from airflow_provider_leen.bulk.summary import Summary
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.bulk.summary import Summary
 
 PASSING = (LeenConnectError, LeenRateLimitError, LeenServerError)
 """What ends by itself: the sensor goes on waiting."""
@@ -89,27 +90,28 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         summary, left = self._look(context)
         if not left:
             return summary
-        self._wait_in_triggerer(context, left, time.time() + self.timeout)
+        return self._wait_in_triggerer(context, left, time.time() + self.timeout)
 
     def execute_complete(self, context: Context, event: Any = None) -> Summary:
         """Go on after the trigger: look once more, and return the summary."""
         status = event.get("status") if isinstance(event, dict) else None
         if status == "error":
-            raise AirflowFailException(f"Leen refuses to be asked: {event['message']}")
+            raise AirflowFailException(f"Leen refuses to be asked: {event.get('message')}")
         if status not in ("done", "timeout"):
             raise LeenOutcomeUnknownError(
-                f"The trigger that waited for Leen's sync sent no usable event ({event!r:.200})."
+                f"The trigger that waited for Leen's sync sent no usable event ({event!r:.200}); a retry waits again.",
+                can_be_settled=True,
             )
         summary, left = self._look(context)
         if not left:
             return summary
         if status == "timeout":
             raise AirflowSensorTimeout(
-                f"{len(left)} tickets were not in Leen within {self.timeout:g} s: {_names(left)}. Does the connector sync "
-                "their project?"
+                f"{len(left)} tickets were not in Leen within {self.timeout:g} s: {_names(left)}. Does the connector "
+                "sync their project?"
             )
         # Leen knew them a moment ago, and can't be asked just now.
-        self._wait_in_triggerer(context, left, event["deadline"])
+        return self._wait_in_triggerer(context, left, event["deadline"])
 
     def _look(self, context: Context) -> tuple[Summary, list[str]]:
         """Return the summary with the ids that are known by now, and the tickets that Leen does not know yet."""
@@ -153,8 +155,9 @@ class LeenTicketSyncSensor(BaseSensorOperator):
 def _since(context: Context) -> datetime:
     """Say since when the tickets may exist: this Dag run's beginning, also when it was cleared and started anew."""
     run = context["dag_run"]
-    times = [getattr(run, name, None) for name in ("start_date", "run_after", "logical_date")]
-    return min(time for time in times if time is not None) - _SLACK
+    given = [getattr(run, name, None) for name in ("start_date", "run_after", "logical_date")]
+    times: list[datetime] = [time for time in given if time is not None]
+    return min(times) - _SLACK
 
 
 def _names(keys: list[str]) -> str:

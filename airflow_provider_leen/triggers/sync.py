@@ -42,7 +42,7 @@ class LeenTicketSyncTrigger(BaseTrigger):
         poll_interval: float,
         deadline: float,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.leen_conn_id = leen_conn_id
         self.connection_id = connection_id
         self.vendor_ticket_ids = list(vendor_ticket_ids)

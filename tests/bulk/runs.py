@@ -121,6 +121,7 @@ def run_try(
     meanwhile: Meanwhile | None = None,
     settings: dict[str, Any] | None = None,
     embedded: bool = False,
+    as_jobs: bool = False,
     **options: Any,
 ) -> Try:
     """Run one try to its end.
@@ -140,9 +141,10 @@ def run_try(
             async with AsyncLeenClient(used) as client:
                 run = BulkRun(
                     client,
-                    Journal(store, threads, absence_after=absence_after(used) if embedded else None),
+                    Journal(store, threads, absence_after=absence_after(used, as_job=as_jobs) if embedded else None),
                     rows,
                     lambda row: payload(row, defaults, embed_key=embedded),
+                    as_jobs=as_jobs,
                     **options,
                 )
                 if before:

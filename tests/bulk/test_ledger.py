@@ -403,6 +403,7 @@ def test_a_try_that_writes_its_intents_after_the_newer_one_has_opened_does_not_s
             await journal.intend([A])
 
     in_journal(older, threads, act)
+    assert replay(FolderLedger(folder, 11).open()).sent == {}, "nobody need doubt what did not leave"
 
 
 def test_a_try_that_opens_after_a_newer_one_stops_at_once(folder: Any) -> None:

@@ -48,13 +48,14 @@ class Allowances:
 
     :param unknown: tickets may stay unknown.
     :param unsent: tickets may stay unsent, since the API refused the key.
-    :param killed: a kill may have hit between ledger and wire, so that unknown tickets need not have been sent.
+    :param unseen: unknown tickets need not have arrived: a kill may have hit between ledger and wire, or a request was
+        swallowed when the API went away.
     :param rejected: good tickets may be rejected, since whole requests were refused.
     """
 
     unknown: bool = False
     unsent: bool = False
-    killed: bool = False
+    unseen: bool = False
     rejected: bool = False
 
 
@@ -93,7 +94,7 @@ def _fates(seen: Evidence, results: Sequence[dict[str, Any]], allowed: Allowance
             yield f"wrong: a {fate} ticket is {status}: {_told(result)}"
         if result["name"] != row.get("name"):
             yield f"silent: row {result['request_index']} is {row.get('name')!r}, its result {result['name']!r}"
-        if status == "unknown" and not allowed.killed and result["identifier"] not in doubtful:
+        if status == "unknown" and not allowed.unseen and result["identifier"] not in doubtful:
             yield f"wrong: unknown, but every call that it was in was answered: {_told(result)}"
 
 

@@ -23,7 +23,9 @@ def line(outcome: Outcome) -> str:
     )
     if outcome.problems:
         repeat = f"python -m tests.chaos --seed {plan.seed} --only {plan.index}{' --short' if plan.short else ''}"
-        text = "\n     ".join([f"{text}  *** FAILED, repeat it with {repeat}", *outcome.problems[:10]])
+        text = "\n     ".join(
+            [f"{text}  *** FAILED, repeat it with {repeat}", *(_cut(problem) for problem in outcome.problems[:10])]
+        )
     return text
 
 
@@ -65,3 +67,7 @@ def _of(some: Sequence[Outcome], embedded: Sequence[Outcome]) -> str:
 def _listed(counter: Counter[str]) -> str:
     total = f"{sum(counter.values())}: " if len(counter) > 1 else ""
     return total + (", ".join(f"{count} {name}" for name, count in counter.most_common() if count) or "none")
+
+
+def _cut(text: str, limit: int = 250) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

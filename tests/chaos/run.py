@@ -111,7 +111,7 @@ class Run:
         return Allowances(
             unknown=not self._plan.embed or self._plan.fatal,
             unsent=self._plan.fatal,
-            killed=bool(self._killed),
+            unseen=bool(self._killed) or self._plan.away is not None,
             rejected=self._plan.may_reject,
         )
 

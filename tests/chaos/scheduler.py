@@ -29,6 +29,9 @@ QUICK_DETECTION = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    # A killed triggerer's triggers go to another one after 3 s, not after half a minute.
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "3",
 }
 QUICK_DETECTION_2 = {
     "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "10",
@@ -70,6 +73,7 @@ class SchedulerAirflow:
         self._connections = connections
         self._at_once = at_once
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._env: dict[str, str] = {}
         self._bridge: subprocess.Popen[str] | None = None
         self._asking = threading.Lock()
         self.version = ""
@@ -104,6 +108,10 @@ class SchedulerAirflow:
         """Mark the task of a run as failed from outside."""
         self._ask("set_failed", dag_id, run_id)
 
+    def start_triggerer(self) -> psutil.Process:
+        """Start a triggerer, which ends with the harness if not before."""
+        return psutil.Process(self._begin("triggerer", "--skip-serve-logs").pid)
+
     def xcom(self, dag_id: str, run_id: str, key: str) -> Any:
         """Read what the task of a run has pushed."""
         return self._ask("pushed", dag_id, run_id, key)
@@ -134,7 +142,7 @@ class SchedulerAirflow:
         asked = [self._python, "-c", "from importlib.metadata import version; print(version('apache-airflow'))"]
         self.version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
         is_2 = self.version.startswith("2.")
-        env = self._environment(is_2)
+        env = self._env = self._environment(is_2)
         subprocess.run(self._airflow("db", "migrate"), env=env, cwd=self.home, check=True, capture_output=True)
         with sqlite3.connect(self.home / "airflow.db") as database:
             # Readers and the one writer don't lock each other out.
@@ -143,17 +151,7 @@ class SchedulerAirflow:
         if not is_2:
             commands = [["api-server", "--workers", "1"], ["dag-processor"], *commands]
         for command in commands:
-            with (self.home / f"{command[0]}.log").open("wb") as log:
-                self._processes.append(
-                    subprocess.Popen(
-                        self._airflow(*command),
-                        env=env,
-                        cwd=self.home,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
-                )
+            self._begin(*command)
         with (self.home / "bridge.log").open("wb") as log:
             self._bridge = subprocess.Popen(
                 [self._python, str(HERE / "bridge.py")],
@@ -166,12 +164,27 @@ class SchedulerAirflow:
                 start_new_session=True,
             )
 
+    def _begin(self, *command: str) -> subprocess.Popen[bytes]:
+        with (self.home / f"{command[0]}.log").open("ab") as log:
+            process = subprocess.Popen(
+                self._airflow(*command),
+                env=self._env,
+                cwd=self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
     def _airflow(self, *arguments: str) -> list[str]:
         return [self._python, "-m", "airflow", *arguments]
 
     def _environment(self, is_2: bool) -> dict[str, str]:
         port = _free_port()
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        # Not measured by coverage, either: it would slow down every process of Airflow.
+        foreign = ("AIRFLOW", "COVERAGE", "COV_CORE", "PYTEST")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return inherited | {
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),

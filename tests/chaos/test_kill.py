@@ -84,6 +84,10 @@ class Task:
         return [result["status"] for result in self.xcom()["results"]]
 
 
+def has_ended(process: psutil.Process) -> bool:
+    return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+
+
 def names(first: int, last: int) -> list[str]:
     return [f"finding {number}" for number in range(first, last)]
 
@@ -122,12 +126,30 @@ def test_a_task_that_is_marked_as_failed_starts_no_further_batch_and_tells_what_
     task.wait_for(lambda: len(task.calls) == 4)
     runner = task.runner()
     lab.airflow.set_failed(task.dag_id, task.run_id)
-    task.wait_for(lambda: not runner.is_running() or runner.status() == psutil.STATUS_ZOMBIE)
+    task.wait_for(lambda: has_ended(runner))
     sent = len(task.calls) * BATCH
     assert 4 * BATCH <= sent < 60 * BATCH
     assert task.statuses() == ["created"] * sent + ["unsent"] * (60 * BATCH - sent)
     assert task.held == names(0, sent)
     assert [row["name"] for row in task.xcom("failed_tickets")] == names(sent, 60 * BATCH)
+
+
+def test_a_try_that_outlives_its_supervisor_and_its_retry_double_no_ticket(lab: Lab) -> None:
+    task = Task(lab, "kill_plain", 100 * BATCH, [FaultRule(kind="latency", seconds=0.4)])
+    task.wait_for(lambda: len(task.calls) == 2)
+    task.killed_try = task.look().try_number
+    runner = task.runner()
+    os.kill(runner.ppid(), signal.SIGKILL)
+    task.wait_for(lambda: task.look().try_number > task.killed_try and has_ended(runner))
+    task.slot.end_faults()
+    task.wait_for_end()
+    assert len(task.held) == len(set(task.held))
+    told = {
+        status: {r["name"] for r in task.xcom()["results"] if r["status"] == status} for status in set(task.statuses())
+    }
+    assert told.keys() <= {"created", "unknown"}
+    assert told["created"] <= set(task.held) <= told["created"] | told.get("unknown", set())
+    assert len(told.get("unknown", ())) <= 2 * BATCH, "what was in flight, and what was on record to leave next"
 
 
 def test_a_task_that_gets_sigterm_leaves_no_ticket_in_doubt_and_its_retry_sends_the_rest(lab: Lab) -> None:

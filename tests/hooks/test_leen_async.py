@@ -6,18 +6,16 @@ import ssl
 import sys
 import threading
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-from airflow_provider_leen.api.errors import LeenAuthError, LeenConfigError, LeenNotFoundError
+from airflow_provider_leen.api.errors import LeenAuthError, LeenConfigError
 from airflow_provider_leen.hooks.leen import LeenAsyncHook, LeenHook
 from airflow_provider_leen.sandbox.server import SandboxServer
 
 TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task", "identifier": "a/b"}
-PACKAGE = str(Path(sys.modules["airflow_provider_leen"].__path__[0]))
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -91,7 +89,6 @@ def test_what_is_wrong_with_the_connection_is_said(sandbox: SandboxServer, monke
         ({"extra": {"timeout": "soon"}}, LeenConfigError),
         ({"extra": {"verify": "/no/such/file"}, "host": "https://127.0.0.1:1/v1"}, LeenConfigError),
         ({"password": "wrong"}, LeenAuthError),
-        ({"login": "not-a-uuid"}, LeenNotFoundError),
     ]:
         monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", json.dumps(fields | wrong))
         with pytest.raises(error):

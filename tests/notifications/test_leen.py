@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.notifications.leen import LeenNotifier, send_leen_notification
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.airflow_run import AirflowRun
+from tests.test_docs import ROOT, dag_in, text_of
 
 RunDag = Callable[..., AirflowRun]
 
@@ -115,15 +117,26 @@ def test_a_status_that_is_not_known_to_mean_closed_is_open(sandbox: SandboxServe
     assert len(sandbox.tickets()) == 1
 
 
+def test_the_example_of_the_docs_files_a_ticket_when_its_task_fails(
+    run_dag: RunDag, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    sandbox.inject("status", status=401)
+    run = run_dag(dag_in(text_of(ROOT / "docs" / "notifier.md", "python", r"(?s).*leen_notified"), tmp_path))
+    assert run.states == {"create_tickets": "failed"}
+    assert titles(sandbox) == ["Airflow: task create_tickets of Dag leen_notified failed"]
+
+
 # Deadlines
 
 
 def test_a_missed_deadline_makes_a_ticket_in_the_triggerer(sandbox: SandboxServer) -> None:
     callback = pytest.importorskip("airflow.triggers.callback", reason="deadline alerts came with Airflow 3.1")
-    path = f"{LeenNotifier.__module__}.{LeenNotifier.__qualname__}"
+    from airflow.sdk import AsyncCallback  # type: ignore[attr-defined]  # missing in Airflow's stub
+
+    given = AsyncCallback(LeenNotifier, kwargs=TO_SEC)
 
     async def run() -> list[Any]:
-        trigger = callback.CallbackTrigger(path, {**TO_SEC, "context": DEADLINE})
+        trigger = callback.CallbackTrigger(given.path, {**given.kwargs, "context": DEADLINE})
         return [event.payload["state"] async for event in trigger.run()]
 
     assert asyncio.run(run())[-1] == "success"

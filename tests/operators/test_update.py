@@ -291,3 +291,29 @@ def test_a_kill_ends_the_sending_and_the_wait(run_dag: Any, sandbox: SandboxServ
     run = run_dag(dag)
     assert [type(error) for error in run.exceptions] == [LeenStoppedError]
     assert statuses(run) == {"unknown": 2}
+
+
+def test_a_kill_between_two_submissions_leaves_the_rest_unsent(
+    run_dag: Any, sandbox: SandboxServer, mocker: Any
+) -> None:
+    ids = made(2)
+    submit = LeenHook.submit_bulk_update
+
+    def killed(hook: LeenHook, ticket_ids: list[str], updates: dict[str, str]) -> str:
+        running[-1].on_kill()
+        return submit(hook, ticket_ids, updates)
+
+    running: list[Any] = []
+    mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", lambda self, context: running.append(self))
+    mocker.patch.object(LeenHook, "submit_bulk_update", killed)
+    run = run_dag(update_dag(ids, batch_size=1))
+    assert [type(error) for error in run.exceptions] == [LeenStoppedError]
+    assert statuses(run) == {"updated": 1, "unsent": 1}
+
+
+def test_a_trigger_that_was_refused_leaves_the_asking_to_the_task(run_dag: Any, sandbox: SandboxServer) -> None:
+    ids = made(1)
+    sandbox.inject("status", status=401, path="/v1/jobs", method="GET", nth=1)
+    run = run_dag(update_dag(ids, deferrable=True))
+    assert run.states == {"update": "success"}
+    assert sandbox.count("GET", "/v1/jobs") == 2

@@ -110,3 +110,21 @@ def test_an_outage_is_retried_as_often_as_the_task_may(
     monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", nowhere)
     run = run_dag(bulk_dag(tickets(1), retries=2, retry_policy=policy()))
     assert [type(error) for error in run.exceptions] == [LeenConnectError] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "can_be_settled"),
+    [
+        ({"on_unknown": "resend"}, True),
+        ({"on_unknown": "resend", "durable": False}, False),
+        ({"on_unknown": "fail", "embed_identifier": True}, False),
+    ],
+    ids=["a retry sends again", "a retry remembers nothing", "a retry never asks"],
+)
+def test_the_operator_says_whether_a_retry_can_settle_what_is_unknown(
+    arguments: dict[str, Any], can_be_settled: bool, run_dag: RunDag, sandbox: SandboxServer
+) -> None:
+    sandbox.inject("lost")
+    [error] = run_dag(bulk_dag(tickets(1), **arguments)).exceptions
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert error.can_be_settled is can_be_settled

@@ -44,5 +44,7 @@ for _size, _concurrency in BATCHING:
 for _name, _embed in (("plain", False), ("embed", True)):
     _dag(f"kill_{_name}", embed_identifier=_embed, batch_size=10, max_concurrent_batches=1, retries=3)
 
+_dag("kill_triggerer", deferrable=True, poll_interval=0.5, batch_size=10, max_concurrent_batches=1, retries=0)
+
 for _durable in (True, False):
     _dag(f"cost_{'durable' if _durable else 'forgetful'}", durable=_durable, retries=0)

@@ -1,0 +1,55 @@
+"""Leen as the source: its critical and high open findings that have no ticket yet become tickets, each of them once.
+
+Run it as often as you like: a ticket's identifier is made from the finding's id, and ``if_exists="skip"`` files nothing
+that Leen knows already, closed tickets included. For that the project is named by Leen's id, not by its key: Leen knows
+a ticket that was created in bulk by keys only after the connector's next sync, and then maybe not its identifier.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.common.compat.sdk import dag, task
+
+from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
+
+PROJECT = "Security"
+
+
+@dag(schedule=None, tags=["leen"])
+def leen_findings_to_tickets() -> None:
+    @task
+    def find_project() -> str:
+        with LeenHook() as hook:
+            for project in hook.iter_projects():
+                if project.name == PROJECT:
+                    return project.id
+        raise ValueError(f"Leen sees no project named {PROJECT!r}: correct PROJECT in the Dag file.")
+
+    @task
+    def find_tickets() -> list[dict[str, Any]]:
+        with LeenHook() as hook:
+            findings = hook.iter_vulnerability_findings(severity=["CRITICAL", "HIGH"], state=["OPEN", "REOPENED"])
+            return [
+                {
+                    "name": finding.title,
+                    "description": finding.description,
+                    "priority": finding.severity,
+                    "identifier": f"finding-{finding.id}",
+                }
+                for finding in findings
+                if not finding.has_ticket
+            ]
+
+    create = LeenBulkCreateTicketsOperator(
+        task_id="create_tickets",
+        tickets=find_tickets(),
+        ticket_defaults={"project_id": find_project(), "type": "Bug"},
+        if_exists="skip",
+    )
+    LeenTicketFailureSensor(task_id="gate", results=create.output)
+
+
+leen_findings_to_tickets()

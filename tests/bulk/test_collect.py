@@ -1,0 +1,362 @@
+"""What jobs tell of their tickets, what is asked when they don't, and what is never submitted twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.api.errors import LeenAuthError, LeenNotFoundError, LeenServerError
+from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.sandbox.recorder import RecordedRequest
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.bulk.runs import ABSENCE_AFTER, UUID, VENDOR, Store, Try, run_try, tickets
+
+SUBMISSION, JOBS, LOOK_UP = "/v1/itsm/tickets/bulk", "/v1/jobs/", "/v1/itsm/tickets/by-identifier/"
+TOO_LONG = {"name": "x" * 300}
+
+
+def submit(sandbox: SandboxServer, store: Store, given: Sequence[Any], **options: Any) -> tuple[Try, BulkRun]:
+    """Run a try that submits jobs, or goes on after it."""
+    runs: list[BulkRun] = []
+    ended = run_try(sandbox, store, given, as_jobs=True, before=runs.append, **options)
+    return ended, runs[0]
+
+
+def go_on(sandbox: SandboxServer, store: Store, given: Sequence[Any], before: Try, **options: Any) -> Try:
+    """Go on with the same try, after its jobs have been waited for."""
+    return submit(sandbox, store, given, resumed_from=before.results, **options)[0]
+
+
+def submit_and_go_on(sandbox: SandboxServer, given: Sequence[Any], **options: Any) -> Try:
+    store = Store()
+    before, _ = submit(sandbox, store, given, **options)
+    return go_on(sandbox, store, given, before, **options)
+
+
+def submissions(sandbox: SandboxServer) -> list[RecordedRequest]:
+    return [request for request in sandbox.requests if (request.method, request.path) == ("POST", SUBMISSION)]
+
+
+def statuses(ended: Try) -> list[str]:
+    return [result["status"] for result in ended.results]
+
+
+# Submitting
+
+
+def test_each_batch_is_a_job_whose_id_is_on_record_when_the_run_ends(sandbox: SandboxServer) -> None:
+    store = Store()
+    ended, run = submit(sandbox, store, tickets(25), max_concurrent_batches=2)
+    assert [len(request.ticket_names) for request in submissions(sandbox)] == [10, 10, 5]
+    assert len(run.jobs_under_way) == 3
+    on_record = {job: keys for value in store.values for job, keys in value["jobs"].items()}
+    assert on_record.keys() == set(run.jobs_under_way)
+    assert sorted(key for keys in on_record.values() for key in keys) == sorted(
+        str(result["identifier"]) for result in ended.results
+    )
+    assert sandbox.count("GET") == 0, "nothing is asked before all is on record"
+    assert ended.counts == {"unknown": 25}
+    assert "It was submitted in job" in str(ended.results[0]["error"])
+
+
+def test_a_bad_ticket_is_isolated_and_the_others_are_submitted(sandbox: SandboxServer) -> None:
+    given = [*tickets(4), {"name": "poison"}]
+    sandbox.inject("poison", text="poison", message="this one is bad", path=SUBMISSION)
+    ended = submit_and_go_on(sandbox, given)
+    assert statuses(ended) == ["created"] * 4 + ["rejected"]
+    assert "this one is bad" in str(ended.results[4]["error"])
+    assert len(sandbox.tickets()) == 4
+
+
+# What an ended job tells
+
+
+@pytest.mark.parametrize("defaults", [VENDOR, UUID], ids=["vendor ids", "uuids"])
+def test_a_job_that_succeeded_tells_no_ids_so_they_are_fetched_by_identifier(
+    sandbox: SandboxServer, defaults: dict[str, str]
+) -> None:
+    ended = submit_and_go_on(sandbox, tickets(12), defaults=defaults)
+    held = {ticket["identifier"]: ticket for ticket in sandbox.tickets()}
+    assert ended.counts == {"created": 12}
+    for result in ended.results:
+        ticket = held[result["identifier"]]
+        assert (result["ticket_id"], result["vendor_ticket_id"]) == (ticket["ticket_id"], ticket["vendor_ticket_id"])
+
+
+@pytest.mark.parametrize("status", [404, 500, 403])
+def test_ids_that_cannot_be_fetched_stay_null_and_the_ticket_is_created_all_the_same(
+    sandbox: SandboxServer, status: int
+) -> None:
+    sandbox.inject("status", status=status, body="html", method="GET", path=LOOK_UP)
+    ended = submit_and_go_on(sandbox, tickets(3))
+    assert ended.error is None
+    assert ended.counts == {"created": 3}
+    assert {(result["ticket_id"], result["vendor_ticket_id"]) for result in ended.results} == {(None, None)}
+
+
+def test_look_ups_that_fail_again_and_again_are_given_up(sandbox: SandboxServer) -> None:
+    sandbox.inject("status", status=500, method="GET", path=LOOK_UP)
+    ended = submit_and_go_on(sandbox, tickets(60))
+    assert ended.counts == {"created": 60}
+    assert sandbox.count("GET", LOOK_UP) < 20
+
+
+def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: SandboxServer, mocker: Any) -> None:
+    mocker.patch("airflow_provider_leen.bulk.settle.CLOCK_SKEW", -3600.0)
+    ended = submit_and_go_on(sandbox, [{"name": "finding", "identifier": "CVE-2026-1"}])
+    assert ended.counts == {"created": 1}
+    assert ended.results[0]["ticket_id"] is None
+
+
+@pytest.mark.parametrize("reason", ["object", "json_text"])
+def test_a_job_that_failed_in_part_tells_of_each_ticket(sandbox: SandboxServer, reason: str) -> None:
+    sandbox.plan_jobs(reason=reason)
+    given = [{"name": "one"}, TOO_LONG, {"name": "three"}, {"name": "four", "priority": "URGENT"}]
+    ended = submit_and_go_on(sandbox, given)
+    assert statuses(ended) == ["created", "rejected", "created", "rejected"]
+    assert "255" in str(ended.results[1]["error"])
+    assert "URGENT" in str(ended.results[3]["error"])
+    assert all(ended.results[index]["vendor_ticket_id"] for index in (0, 2))
+    assert len(submissions(sandbox)) == 1
+
+
+def test_where_a_job_tells_of_no_ticket_leen_is_asked_for_each(sandbox: SandboxServer) -> None:
+    sandbox.plan_jobs(reason="plain_text")
+    ended = submit_and_go_on(sandbox, [{"name": "one"}, TOO_LONG, {"name": "three"}])
+    assert statuses(ended) == ["created", "unknown", "created"]
+    assert "1 of 3 tickets failed" in str(ended.results[1]["error"])
+    assert "Looked up: Leen does not know its identifier" in str(ended.results[1]["error"])
+
+
+def test_a_ticket_that_a_failed_job_refused_is_tried_again_by_a_retry(sandbox: SandboxServer) -> None:
+    store, given = Store(), [{"name": "one"}, TOO_LONG]
+    before, _ = submit(sandbox, store, given)
+    go_on(sandbox, store, given, before)
+    retry, run = submit(sandbox, store, given)
+    assert statuses(retry) == ["created", "unknown"]
+    assert [request.ticket_names for request in submissions(sandbox)[1:]] == [[TOO_LONG["name"]]]
+    assert len(run.jobs_under_way) == 1
+
+
+# Jobs that go on
+
+
+def test_a_retry_asks_for_open_jobs_and_submits_only_what_is_new(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.inject("status", status=409, nth=2, path=SUBMISSION)
+    first, _ = submit(sandbox, store, tickets(20))
+    assert first.counts == {"unknown": 10, "unsent": 10}
+    retry, run = submit(sandbox, store, tickets(20))
+    assert retry.counts == {"created": 10, "unknown": 10}
+    assert len(run.jobs_under_way) == 1
+    assert sandbox.count("GET", JOBS) == 1
+    assert [len(request.ticket_names) for request in submissions(sandbox)] == [10, 10, 10]
+    assert len(sandbox.tickets()) == 20
+
+
+@pytest.mark.parametrize("on_unknown", ["lookup", "fail", "resend"])
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("stall", ["before", "after"])
+def test_tickets_of_a_job_that_goes_on_are_neither_looked_up_nor_sent_again(
+    sandbox: SandboxServer, on_unknown: str, embedded: bool, stall: str
+) -> None:
+    sandbox.plan_jobs(stall=stall)
+    store = Store()
+    options: dict[str, Any] = {"on_unknown": on_unknown, "embedded": embedded, "settings": {"timeout": 30.0}}
+    before, _ = submit(sandbox, store, tickets(3), **options)
+    going_on, run = submit(sandbox, store, tickets(3), resumed_from=before.results, **options)
+    retry, _ = submit(sandbox, store, tickets(3), **options)
+    for ended in (going_on, retry):
+        assert ended.counts == {"unknown": 3}
+        assert "has not ended (status RUNNING)" in str(ended.results[0]["error"])
+    assert len(run.jobs_under_way) == 1
+    assert len(submissions(sandbox)) == 1
+    assert sandbox.count("GET") == sandbox.count("GET", JOBS) == 2
+
+
+def test_while_one_job_goes_on_what_was_lost_is_settled_and_submitted_again(sandbox: SandboxServer) -> None:
+    store = Store()
+    sandbox.plan_jobs(stall="before")
+    sandbox.inject("lost", nth=2, path=SUBMISSION)
+    before, _ = submit(sandbox, store, tickets(20), on_unknown="resend")
+    sandbox.plan_jobs()
+    going_on, run = submit(sandbox, store, tickets(20), on_unknown="resend", resumed_from=before.results)
+    assert [request.ticket_names[0] for request in submissions(sandbox)] == ["finding 0", "finding 10", "finding 10"]
+    assert len(run.jobs_under_way) == 2
+    assert going_on.counts == {"unknown": 20}
+
+
+# Jobs that can't be asked for
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, LeenAuthError), (404, LeenNotFoundError), (503, LeenServerError)])
+def test_when_jobs_cannot_be_asked_for_nothing_is_submitted_and_their_tickets_stay_unknown(
+    sandbox: SandboxServer, status: int, kind: type[Exception]
+) -> None:
+    store = Store()
+    submit(sandbox, store, tickets(3))
+    sandbox.inject("status", status=status, body="html", method="GET", path=JOBS)
+    retry, _ = submit(sandbox, store, [*tickets(3), {"name": "new"}], on_unknown="resend")
+    assert type(retry.error) is kind
+    assert statuses(retry) == ["unknown"] * 3 + ["unsent"]
+    assert len(submissions(sandbox)) == 1
+    sandbox.end_faults()
+    again, _ = submit(sandbox, store, tickets(3))
+    assert again.counts == {"created": 3}
+    assert len(submissions(sandbox)) == 1
+
+
+def forget_jobs(sandbox: SandboxServer) -> None:
+    sandbox.inject("status", status=404, method="GET", path=JOBS)
+
+
+def test_tickets_of_a_job_that_leen_no_longer_knows_are_looked_up(sandbox: SandboxServer) -> None:
+    store = Store()
+    before, _ = submit(sandbox, store, tickets(3))
+    forget_jobs(sandbox)
+    assert go_on(sandbox, store, tickets(3), before).counts == {"created": 3}
+    assert len(submissions(sandbox)) == 1
+
+
+def test_what_a_forgotten_job_did_is_never_taken_for_nothing(sandbox: SandboxServer) -> None:
+    sandbox.plan_jobs(stall="before")
+    store = Store()
+    before, _ = submit(sandbox, store, tickets(3), embedded=True)
+    forget_jobs(sandbox)
+    ended = go_on(sandbox, store, tickets(3), before, embedded=True)
+    assert ended.counts == {"unknown": 3}
+    assert "Leen no longer knows job" in str(ended.results[0]["error"])
+    assert "The vendor's search does not find its key" in str(ended.results[0]["error"])
+    assert len(submissions(sandbox)) == 1
+
+
+def test_a_job_of_which_no_ticket_is_left_in_the_list_is_not_asked_for(sandbox: SandboxServer) -> None:
+    store = Store()
+    submit(sandbox, store, tickets(3))
+    other, _ = submit(sandbox, store, [{"name": "another"}])
+    assert sandbox.count("GET") == 0
+    assert other.counts == {"unknown": 1}
+
+
+def test_of_a_job_whose_list_has_shrunk_what_is_left_is_told(sandbox: SandboxServer) -> None:
+    store, given = Store(), [{"name": "one"}, TOO_LONG, {"name": "three"}]
+    submit(sandbox, store, given)
+    retry, run = submit(sandbox, store, given[1:])
+    assert statuses(retry) == ["rejected", "created"]
+    assert run.jobs_under_way == []
+
+
+# Lost replies
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("commit", [False, True])
+def test_a_lost_202_is_settled_by_look_up_and_never_sent_again_by_itself(
+    sandbox: SandboxServer, embedded: bool, commit: bool
+) -> None:
+    sandbox.inject("lost", commit=commit, nth=2, path=SUBMISSION)
+    store = Store()
+    options: dict[str, Any] = {"embedded": embedded}
+    before, _ = submit(sandbox, store, tickets(20), **options)
+    ended = go_on(sandbox, store, tickets(20), before, **options)
+    assert ended.counts == ({"created": 20} if commit else {"created": 10, "unknown": 10})
+    if not commit:
+        error = str(ended.results[10]["error"])
+        assert "its reply was lost" in error
+        assert ("The vendor's search does not find its key" in error) == embedded
+        retry, _ = submit(sandbox, store, tickets(20), **options)
+        assert retry.counts == ended.counts
+    assert len(submissions(sandbox)) == 2
+    assert sandbox.duplicates() == {"by_identifier": [], "by_content": []}
+
+
+def test_with_the_identifier_embedded_the_vendor_is_searched_for_what_a_lost_job_made(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", commit=True, path=SUBMISSION)
+    sandbox.inject("status", status=404, body="html", method="GET", path=LOOK_UP)
+    ended, _ = submit(sandbox, Store(), tickets(3), embedded=True)
+    assert ended.counts == {"created": 3}
+    assert [result["vendor_ticket_id"] for result in ended.results] == ["SEC-101", "SEC-102", "SEC-103"]
+
+
+def test_a_reply_that_names_no_job_is_a_lost_one(sandbox: SandboxServer) -> None:
+    sandbox.inject("garbage", commit=True, path=SUBMISSION, status=202)
+    ended, run = submit(sandbox, Store(), tickets(3))
+    assert ended.counts == {"created": 3}
+    assert run.jobs_under_way == []
+    assert len(submissions(sandbox)) == 1
+
+
+# Sending again
+
+
+def test_a_crashed_jobs_absence_is_believed_only_some_time_after_its_end_was_seen(sandbox: SandboxServer) -> None:
+    sandbox.plan_jobs(crash_after=2)
+    store = Store()
+    before, _ = submit(sandbox, store, tickets(5), embedded=True)
+    sent_at = submissions(sandbox)[0].started
+    while time.time() < sent_at + ABSENCE_AFTER:
+        time.sleep(0.05)
+    sandbox.plan_jobs()
+    going_on, run = submit(sandbox, store, tickets(5), embedded=True, resumed_from=before.results)
+    assert [request.ticket_names for request in submissions(sandbox)[1:]] == [["finding 2", "finding 3", "finding 4"]]
+    (end_seen,) = [request.started for request in sandbox.requests if request.path.startswith(JOBS)]
+    assert submissions(sandbox)[1].started - end_seen >= ABSENCE_AFTER
+    assert statuses(going_on) == ["created"] * 2 + ["unknown"] * 3
+    assert run.sent_again
+    assert go_on(sandbox, store, tickets(5), going_on, embedded=True).counts == {"created": 5}
+    assert len(sandbox.tickets()) == 5
+
+
+def test_what_was_submitted_again_is_not_looked_up_before_its_job_has_ended(sandbox: SandboxServer) -> None:
+    sandbox.plan_jobs(crash_after=0)
+    store = Store()
+    before, _ = submit(sandbox, store, tickets(3), on_unknown="resend")
+    sandbox.plan_jobs(stall="before")
+    submit(sandbox, store, tickets(3), on_unknown="resend", resumed_from=before.results)
+    assert len(submissions(sandbox)) == 2
+    assert sandbox.count("GET", LOOK_UP) == 3
+
+
+def test_a_run_that_may_not_send_again_only_looks(sandbox: SandboxServer) -> None:
+    sandbox.plan_jobs(crash_after=1)
+    store = Store()
+    before, _ = submit(sandbox, store, tickets(3), on_unknown="resend")
+    options: dict[str, Any] = {"on_unknown": "resend", "may_send_again": False}
+    going_on, run = submit(sandbox, store, tickets(3), resumed_from=before.results, **options)
+    assert statuses(going_on) == ["created", "unknown", "unknown"]
+    assert not run.sent_again
+    assert len(submissions(sandbox)) == 1
+
+
+# What the try knew before it waited
+
+
+def test_what_was_refused_at_once_is_still_known_after_the_wait(sandbox: SandboxServer) -> None:
+    given = [{"name": "one"}, {"nam": "typo"}, {"name": "bad"}, {"name": "four"}]
+    sandbox.inject("poison", text="bad", message="not this one", body="located", path=SUBMISSION)
+    ended = submit_and_go_on(sandbox, given)
+    assert statuses(ended) == ["created", "invalid", "rejected", "created"]
+    assert ended.results[2]["error"] == "name: not this one"
+    assert len(submissions(sandbox)) == 2
+
+
+def test_what_was_known_follows_its_row_when_the_list_has_changed(sandbox: SandboxServer) -> None:
+    given = [{"name": "bad"}, {"name": "two"}]
+    sandbox.inject("poison", text="bad", message="not this one", body="located", path=SUBMISSION)
+    store = Store()
+    before, _ = submit(sandbox, store, given)
+    ended = go_on(sandbox, store, [{"name": "new"}, *given], before)
+    assert statuses(ended) == ["unsent", "rejected", "created"]
+    assert ended.results[1]["error"] == "name: not this one"
+
+
+def test_tickets_that_existed_before_are_still_known_after_the_wait(sandbox: SandboxServer) -> None:
+    old = {"name": "old", "identifier": "CVE-2026-1"}
+    submit(sandbox, Store(), [old])
+    ended = submit_and_go_on(sandbox, [old, {"name": "new", "identifier": "CVE-2026-2"}], skip_existing=True)
+    assert statuses(ended) == ["existing", "created"]
+    assert ended.results[0]["vendor_ticket_id"] == "SEC-101"
+    assert len(sandbox.tickets()) == 2

@@ -1,0 +1,371 @@
+"""Creation by Leen's jobs on real Airflow: the same results as without, and each ticket once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenOutcomeUnknownError,
+    LeenThresholdError,
+)
+from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+from airflow_provider_leen.sandbox.recorder import RecordedRequest
+from airflow_provider_leen.sandbox.server import SandboxServer
+from airflow_provider_leen.triggers.leen import LeenJobsTrigger
+from tests.airflow_run import AirflowRun
+from tests.operators.dags import DEFAULTS, Connect, bulk_dag, counts, tickets
+
+SYNC, SUBMISSION, JOBS = "/v1/itsm/tickets/bulk/sync", "/v1/itsm/tickets/bulk", "/v1/jobs/"
+LOOK_UP = "/v1/itsm/tickets/by-identifier/"
+TOO_LONG = {"name": "x" * 300}
+
+
+@pytest.fixture(autouse=True)
+def _without_long_waits(connect: Connect) -> None:
+    connect(extra={"timeout": 30.0, "settle_time": 0.2, "max_retries": 0})
+
+
+def job_dag(given: Any, **arguments: Any) -> DAG:
+    return bulk_dag(given, deferrable=True, poll_interval=0.05, **arguments)
+
+
+def submissions(sandbox: SandboxServer) -> list[RecordedRequest]:
+    return [request for request in sandbox.requests if (request.method, request.path) == ("POST", SUBMISSION)]
+
+
+def statuses(run: AirflowRun) -> list[str]:
+    return [result["status"] for result in run.summary()["results"]]
+
+
+def none_is_double(sandbox: SandboxServer) -> bool:
+    return sandbox.duplicates() == {"by_identifier": [], "by_content": []}
+
+
+# The same as without
+
+
+def test_the_summary_is_the_one_that_the_other_endpoint_gives(sandbox: SandboxServer, run_dag: Any) -> None:
+    given = [*tickets(4), TOO_LONG, {"nam": "typo"}, {"name": "own", "identifier": "CVE-2026-1"}]
+    direct = run_dag(bulk_dag(given, batch_size=3))
+    by_jobs = run_dag(job_dag(given, batch_size=3))
+    assert sandbox.count("POST", SYNC) == len(submissions(sandbox)) == 2
+    assert by_jobs.states == direct.states == {"create": "success"}
+    assert by_jobs.xcom("create", "failed_tickets") == direct.xcom("create", "failed_tickets")
+    assert by_jobs.xcom("create", "progress") == direct.xcom("create", "progress")
+    for one, other in zip(direct.summary()["results"], by_jobs.summary()["results"], strict=True):
+        ids = dict.fromkeys(("identifier", "ticket_id", "vendor_ticket_id"))
+        assert {**one, **ids} == {**other, **ids}
+        assert bool(other["ticket_id"]) is bool(other["vendor_ticket_id"]) is other["success"]
+    assert direct.summary().keys() == by_jobs.summary().keys()
+
+
+def test_an_empty_list_is_a_success_without_a_request(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(job_dag([]))
+    assert run.states == {"create": "success"}
+    assert run.summary()["total"] == sandbox.count() == 0
+
+
+def test_jobs_that_take_their_time_are_waited_for(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.plan_jobs(seconds=0.5)
+    run = run_dag(job_dag(tickets(6), batch_size=2, max_concurrent_batches=3))
+    assert counts(run.summary()) == {"created": 6}
+    assert len(submissions(sandbox)) == 3
+    assert sandbox.count("GET", JOBS) > 6
+
+
+def test_tickets_whose_ids_cannot_be_fetched_are_created_without(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("status", status=500, method="GET", path=LOOK_UP)
+    run = run_dag(job_dag(tickets(3)))
+    assert run.states == {"create": "success"}
+    assert counts(run.summary()) == {"created": 3}
+    assert {result["ticket_id"] for result in run.summary()["results"]} == {None}
+
+
+@pytest.mark.parametrize("reason", ["object", "json_text"])
+def test_a_job_that_failed_in_part_is_judged_like_any_other_batch(
+    sandbox: SandboxServer, run_dag: Any, reason: str
+) -> None:
+    sandbox.plan_jobs(reason=reason)
+    run = run_dag(job_dag([*tickets(2), TOO_LONG], max_failures=0, retries=1))
+    assert statuses(run) == ["created", "created", "rejected"]
+    (error,) = run.exceptions
+    assert type(error.__cause__) is LeenThresholdError
+    assert "255" in str(error)
+    assert run.xcom("create", "failed_tickets") == [TOO_LONG]
+
+
+def test_a_job_that_crashed_leaves_unknown_what_leen_does_not_know(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.plan_jobs(crash_after=1)
+    run = run_dag(job_dag(tickets(3)))
+    assert statuses(run) == ["created", "unknown", "unknown"]
+    (error,) = run.exceptions
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert error.identifiers == [result["identifier"] for result in run.summary()["results"][1:]]
+    assert "The worker was lost: connection reset by peer" in str(error)
+    assert run.xcom("create", "failed_tickets") == []
+
+
+def test_what_was_refused_before_the_wait_keeps_its_reason(sandbox: SandboxServer, run_dag: Any) -> None:
+    given = [*tickets(3), {"name": "poison"}, {"nam": "typo"}]
+    sandbox.inject("poison", text="poison", message="this one is bad", path=SUBMISSION)
+    run = run_dag(job_dag(given))
+    assert statuses(run) == [*["created"] * 3, "rejected", "invalid"]
+    assert "this one is bad" in str(run.summary()["results"][3]["error"])
+    assert "nam" in str(run.summary()["results"][4]["error"])
+    assert run.xcom("create", "failed_tickets") == given[3:]
+    assert run.xcom("create", "progress") == {"total": 5, "done": 5, "failed": 2}
+
+
+def test_each_mapped_instance_goes_on_with_its_own(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_mapped", schedule=None) as dag:
+        LeenBulkCreateTicketsOperator.partial(
+            task_id="create", ticket_defaults=DEFAULTS, deferrable=True, poll_interval=0.05
+        ).expand(tickets=[[TOO_LONG, {"name": "one"}], [{"name": "two"}]])
+    run = run_dag(dag)
+    assert counts(run.summary(map_index=0)) == {"created": 1, "rejected": 1}
+    assert counts(run.summary(map_index=1)) == {"created": 1}
+    assert {ticket["name"] for ticket in sandbox.tickets()} == {"one", "two"}
+
+
+# Each ticket once
+
+
+@pytest.mark.parametrize("commit", [False, True])
+def test_a_lost_202_is_an_unknown_outcome_and_not_sent_again(
+    sandbox: SandboxServer, run_dag: Any, commit: bool
+) -> None:
+    sandbox.inject("lost", commit=commit, nth=2, path=SUBMISSION)
+    run = run_dag(job_dag(tickets(6), batch_size=2, retries=1))
+    assert len(submissions(sandbox)) == 3
+    assert none_is_double(sandbox)
+    if commit:
+        assert run.states == {"create": "success"}
+        assert counts(run.summary()) == {"created": 6}
+        return
+    assert run.states == {"create": "failed"}
+    assert statuses(run) == ["created"] * 2 + ["unknown"] * 2 + ["created"] * 2
+    for error in run.exceptions:
+        assert isinstance(error, LeenOutcomeUnknownError)
+        assert error.can_be_settled
+    assert "its reply was lost" in str(run.exceptions[0])
+
+
+def test_a_retry_asks_for_open_jobs_instead_of_submitting_them_again(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("status", status=409, method="GET", path=JOBS)
+    run = run_dag(job_dag(tickets(4), batch_size=2, retries=1, on_retry_callback=lambda _: sandbox.end_faults()))
+    assert run.states == {"create": "success"}
+    (error,) = run.exceptions
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert counts(run.summary()) == {"created": 4}
+    assert len(submissions(sandbox)) == 2
+    assert none_is_double(sandbox)
+
+
+@pytest.fixture(params=["task state store", "ledger_path"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The operator's arguments for each kind of ledger."""
+    return {"ledger_path": f"file://{tmp_path}"} if request.param == "ledger_path" else {}
+
+
+def test_job_ids_are_on_record_before_the_worker_is_freed(
+    sandbox: SandboxServer, run_dag: Any, ledger: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defer = LeenBulkCreateTicketsOperator.defer
+    tries: list[int] = []
+
+    def die_at_first(self: Any, **arguments: Any) -> Any:
+        tries.append(sandbox.count("GET"))
+        if len(tries) == 1:
+            raise RuntimeError("the worker died")
+        defer(self, **arguments)
+
+    monkeypatch.setattr(LeenBulkCreateTicketsOperator, "defer", die_at_first)
+    sandbox.plan_jobs(seconds=3.0)
+    run = run_dag(job_dag(tickets(4), batch_size=2, retries=1, **ledger))
+    assert run.states == {"create": "success"}
+    assert counts(run.summary()) == {"created": 4}
+    assert len(submissions(sandbox)) == 2
+    assert tries[0] == 0
+    assert tries[1] == 2, "the second try found both jobs open"
+
+
+def test_a_ledger_path_holds_the_jobs(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
+    run = run_dag(job_dag(tickets(3), batch_size=2, ledger_path=str(tmp_path)))
+    assert counts(run.summary()) == {"created": 3}
+    values = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*/*.json"))]
+    jobs = {job for value in values for job in value["jobs"]}
+    assert jobs == {request.path.removeprefix(JOBS) for request in sandbox.requests if request.path.startswith(JOBS)}
+
+
+@pytest.mark.parametrize("on_unknown", ["lookup", "resend"])
+def test_a_job_that_never_ends_meets_the_timeout_and_is_not_sent_again(
+    sandbox: SandboxServer, run_dag: Any, on_unknown: str
+) -> None:
+    sandbox.plan_jobs(stall="before")
+    arguments: dict[str, Any] = {"on_unknown": on_unknown, "embed_identifier": True, "retries": 1}
+    run = run_dag(job_dag([*tickets(2), {"nam": "typo"}], execution_timeout=timedelta(seconds=4), **arguments))
+    assert run.states == {"create": "failed"}
+    assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout] * 2
+    for error in run.exceptions:
+        assert "1 of Leen's jobs had not ended when the task's execution_timeout of 0:00:04" in str(error)
+    assert statuses(run) == ["unknown", "unknown", "invalid"]
+    assert "has not ended (status RUNNING)" in str(run.summary()["results"][0]["error"])
+    assert run.xcom("create", "failed_tickets") == [{"nam": "typo"}]
+    assert len(submissions(sandbox)) == 1
+    assert sandbox.count("GET", LOOK_UP) == 0
+
+
+def test_a_retry_completes_when_a_slow_job_has_ended_after_all(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.plan_jobs(seconds=5.0)
+    run = run_dag(job_dag(tickets(2), execution_timeout=timedelta(seconds=4), retries=2))
+    assert run.states == {"create": "success"}
+    assert {type(error) for error in run.exceptions} == {AirflowTaskTimeout}
+    assert counts(run.summary()) == {"created": 2}
+    assert len(submissions(sandbox)) == 1
+
+
+def test_what_a_lost_202_may_have_done_is_sent_again_where_the_user_says_so(
+    sandbox: SandboxServer, run_dag: Any
+) -> None:
+    sandbox.inject("lost", nth=2, path=SUBMISSION)
+    sandbox.plan_jobs(seconds=0.2)
+    run = run_dag(job_dag(tickets(4), batch_size=2, on_unknown="resend"))
+    assert run.states == {"create": "success"}
+    assert counts(run.summary()) == {"created": 4}
+    assert len(submissions(sandbox)) == 3
+    assert none_is_double(sandbox)
+
+
+def test_what_a_crashed_job_surely_did_not_do_is_submitted_again(
+    sandbox: SandboxServer, run_dag: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(extra={"timeout": 1.0, "settle_time": 0.2, "max_retries": 0})
+    whole = LeenBulkCreateTicketsOperator.execute_complete
+
+    def execute_complete(self: Any, context: Any, event: Any = None) -> Any:
+        sandbox.plan_jobs()
+        return whole(self, context, event)
+
+    monkeypatch.setattr(LeenBulkCreateTicketsOperator, "execute_complete", execute_complete)
+    sandbox.plan_jobs(crash_after=1)
+    run = run_dag(job_dag([*tickets(3), TOO_LONG, {"nam": "typo"}], embed_identifier=True))
+    assert run.states == {"create": "success"}
+    assert statuses(run) == ["created"] * 3 + ["rejected", "invalid"]
+    assert [len(request.ticket_names) for request in submissions(sandbox)] == [4, 3]
+    assert none_is_double(sandbox)
+
+
+def test_a_job_that_crashes_every_time_is_sent_again_once_in_a_try(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.plan_jobs(crash_after=0)
+    run = run_dag(job_dag(tickets(2), on_unknown="resend"))
+    assert run.states == {"create": "failed"}
+    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
+    assert len(submissions(sandbox)) == 2
+
+
+def test_a_key_that_is_refused_in_the_middle_ends_the_submission_and_jobs_are_told_as_unknown(
+    sandbox: SandboxServer, run_dag: Any
+) -> None:
+    sandbox.inject("status", status=401, nth=2, path=SUBMISSION)
+    run = run_dag(job_dag(tickets(6), batch_size=2, retries=2))
+    (error,) = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenAuthError
+    assert statuses(run) == ["unknown"] * 2 + ["unsent"] * 4
+    assert "It was submitted in job" in str(run.summary()["results"][0]["error"])
+    assert run.xcom("create", "failed_tickets") == tickets(6)[2:]
+    assert len(submissions(sandbox)) == 2
+
+
+def test_without_a_ledger_that_lasts_nothing_is_submitted(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(job_dag(tickets(2), durable=False, retries=1))
+    (error,) = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenConfigError
+    assert "`deferrable` needs a ledger that lasts" in str(error)
+    assert sandbox.count() == 0
+
+
+# The trigger's side
+
+
+def yields(*events: Any) -> Any:
+    async def run(self: LeenJobsTrigger) -> AsyncIterator[TriggerEvent]:
+        for event in events:
+            yield TriggerEvent(event)
+
+    return run
+
+
+@pytest.mark.parametrize("events", [(), (None,), ({"status": "success"},)], ids=["none", "empty", "unknown"])
+def test_a_lost_or_odd_event_fails_the_task_and_its_retry_reattaches(
+    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch, events: tuple[Any, ...]
+) -> None:
+    real = LeenJobsTrigger.run
+    monkeypatch.setattr(LeenJobsTrigger, "run", yields(*events))
+    mended: dict[str, Any] = {"on_retry_callback": lambda _: setattr(LeenJobsTrigger, "run", real)}
+    run = run_dag(job_dag(tickets(2), retries=1, **mended))
+    (error,) = run.exceptions
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert "no usable event" in str(error)
+    assert run.states == {"create": "success"}
+    assert counts(run.summary()) == {"created": 2}
+    assert len(submissions(sandbox)) == 1
+
+
+def test_a_triggerer_that_may_not_ask_fails_the_task_instead_of_waiting_in_vain(
+    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.plan_jobs(stall="before")
+    monkeypatch.setattr(LeenJobsTrigger, "run", yields({"status": "error", "message": "no such connection"}))
+    run = run_dag(job_dag(tickets(2)))
+    (error,) = run.exceptions
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert "no such connection" in str(error)
+    assert error.identifiers == [result["identifier"] for result in run.summary()["results"]]
+    assert counts(run.summary()) == {"unknown": 2}
+
+
+def test_when_what_was_known_is_gone_from_xcom_the_retry_finds_it_out_anew(
+    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    real = LeenJobsTrigger.run
+
+    async def lose_xcom(self: LeenJobsTrigger) -> AsyncIterator[TriggerEvent]:
+        with create_session() as session:
+            session.query(XComModel).delete()
+        yield TriggerEvent({"status": "done"})
+
+    monkeypatch.setattr(LeenJobsTrigger, "run", lose_xcom)
+    mended: dict[str, Any] = {"on_retry_callback": lambda _: setattr(LeenJobsTrigger, "run", real)}
+    run = run_dag(job_dag(tickets(2), retries=1, **mended))
+    (error,) = run.exceptions
+    assert "is gone from XCom" in str(error)
+    assert counts(run.summary()) == {"created": 2}
+    assert len(submissions(sandbox)) == 1
+
+
+# With what exists
+
+
+def test_tickets_that_exist_are_skipped_and_the_others_submitted(sandbox: SandboxServer, run_dag: Any) -> None:
+    given = [{"name": f"finding {number}", "identifier": f"CVE-2026-{number}"} for number in range(5)]
+    run_dag(job_dag(given[:3]))
+    run = run_dag(job_dag(given, if_exists="skip"))
+    assert statuses(run) == ["existing"] * 3 + ["created"] * 2
+    assert all(result["ticket_id"] and result["vendor_ticket_id"] for result in run.summary()["results"])
+    assert [len(request.ticket_names) for request in submissions(sandbox)] == [3, 2]
+    assert run.xcom("create", "progress") == {"total": 5, "done": 5, "failed": 0}

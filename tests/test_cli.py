@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.cli import COMMANDS, main
+from airflow_provider_leen.sandbox.server import SandboxServer
+
+TO_SEC = ["--default", "project_vendor_id=SEC", "--default", "type=Task"]
+MODULE = [sys.executable, "-m", "airflow_provider_leen"]
+AIRFLOW = [sys.executable, "-m", "airflow", "leen"]
+
+
+class Said:
+    """What a command ended with."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def leen(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Runs a command in this process: ``leen("check", "leen_default")``."""
+
+    def leen(*arguments: str) -> Said:
+        try:
+            code = main(arguments)
+        except SystemExit as end:
+            code = int(str(end.code))
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return leen
+
+
+@pytest.fixture
+def findings(tmp_path: Path) -> Callable[[int], str]:
+    """Writes a file of tickets, and returns its path."""
+
+    def findings(count: int) -> str:
+        path = tmp_path / "findings.jsonl"
+        path.write_text("".join(json.dumps({"name": f"finding {number}"}) + "\n" for number in range(count)))
+        return str(path)
+
+    return findings
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> str:
+    path = tmp_path / "mixed.csv"
+    path.write_text("name,priority,prio\nRotate the key,HIGH,\n[/bold] markup,LOW,x\nNo such priority,URGENT,\n")
+    return str(path)
+
+
+# check
+
+
+def test_check_says_what_leen_says_of_a_connection(leen: Callable[..., Said], sandbox: SandboxServer) -> None:
+    said = leen("check", "leen_default")
+    assert said.code == 0
+    assert said.out.startswith("Leen accepts the key and the connection; it sees projects such as")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"password": "a-wrong-key"}, "Check the API key"), ({"host": "http://127.0.0.1:9/v1"}, "could not be reached")],
+    ids=["key", "host"],
+)
+def test_check_says_in_a_sentence_what_is_wrong_and_never_shows_the_key(
+    leen: Callable[..., Said],
+    sandbox: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: dict[str, str],
+    words: str,
+) -> None:
+    fields = json.loads(sandbox.airflow_conn) | wrong | {"extra": {"max_retries": 0}}
+    monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", json.dumps(fields))
+    said = leen("check", "leen_default")
+    assert (said.code, said.out) == (1, "")
+    assert words in said.err
+    assert fields["password"] not in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_check_takes_another_leen_connection(leen: Callable[..., Said], sandbox: SandboxServer) -> None:
+    assert leen("check", "leen_default", "--connection-id", "no-uuid").code == 1
+
+
+def test_a_connection_that_is_not_there_is_a_sentence(leen: Callable[..., Said], airflow_db: None) -> None:
+    said = leen("check", "no_such_connection")
+    assert said.code == 1
+    assert said.err.startswith("The conn_id `no_such_connection` isn't defined")
+    assert "Traceback" not in said.err
+
+
+def test_a_connection_in_airflow_s_database_is_found(
+    leen: Callable[..., Said], sandbox: SandboxServer, airflow_db: None
+) -> None:
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    fields = json.loads(sandbox.airflow_conn)
+    with create_session() as session:
+        session.add(Connection(conn_id="leen_in_database", **fields))  # noqa: AIR311  # the table's model is meant
+    assert leen("check", "leen_in_database").code == 0
+
+
+# projects, users
+
+
+def test_projects_and_users_are_listed(leen: Callable[..., Said], sandbox: SandboxServer) -> None:
+    assert [project["name"] for project in json.loads(leen("projects", "--output", "json").out)] == [
+        "Security",
+        "Applications",
+    ]
+    said = leen("users")
+    assert said.code == 0
+    assert "Ada Okafor" in said.out
+    assert "712020:0a1b2c01" in said.out
+
+
+# create
+
+
+def test_every_row_becomes_a_ticket(
+    leen: Callable[..., Said], sandbox: SandboxServer, findings: Callable[[int], str]
+) -> None:
+    said = leen("create", findings(120), *TO_SEC)
+    assert said.code == 0
+    assert said.out.endswith("120 tickets: 120 created.\n")
+    assert "… and 70 more tickets" in said.out
+    [note] = said.err.splitlines()
+    assert note.startswith("Nothing remembers")
+    assert sandbox.count("POST") == 3
+    assert len(sandbox.tickets()) == 120
+
+
+def test_what_failed_is_shown_with_its_row_and_the_exit_code_says_so(
+    leen: Callable[..., Said], sandbox: SandboxServer, mixed: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "results.json"
+    said = leen("create", mixed, *TO_SEC, "--output", str(output))
+    assert said.code == 1
+    assert "3 tickets: 1 created, 1 rejected, 1 invalid." in said.out
+    assert "did you mean `priority`?" in said.out
+    assert "[/bold] markup" in said.out
+    summary = json.loads(output.read_text())
+    assert [result["status"] for result in summary["results"]] == ["created", "invalid", "rejected"]
+
+
+def test_failures_are_shown_before_tickets_that_exist(
+    leen: Callable[..., Said], sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps([{"name": f"finding {number}"} for number in range(70)] + [{"name": "last", "x": "y"}]))
+    assert "unknown field 'x'" in leen("create", str(path), *TO_SEC).out
+
+
+def test_a_dry_run_checks_every_row_and_sends_nothing(
+    leen: Callable[..., Said], sandbox: SandboxServer, mixed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_LEEN_DEFAULT")
+    said = leen("create", mixed, "--default", "type=Task", "--dry-run")
+    assert said.code == 1
+    assert [line.split(":")[0] for line in said.out.splitlines()[:-1]] == ["row 1", "row 2", "row 3"]
+    assert "the project is missing: give `project_vendor_id` or `project_id`, in the file or by --default" in said.out
+    assert said.out.endswith("0 of 3 rows can be sent; nothing was sent.\n")
+    assert sandbox.requests == []
+
+
+def test_a_dry_run_of_good_rows_ends_well(leen: Callable[..., Said], findings: Callable[[int], str]) -> None:
+    said = leen("create", findings(2), *TO_SEC, "--dry-run")
+    assert (said.code, said.out) == (0, "2 of 2 rows can be sent; nothing was sent.\n")
+
+
+def test_an_empty_file_is_a_success(
+    leen: Callable[..., Said], sandbox: SandboxServer, findings: Callable[[int], str]
+) -> None:
+    said = leen("create", findings(0), *TO_SEC)
+    assert (said.code, said.out) == (0, "0 tickets: nothing to do.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--default", "projekt=SEC"], "--default can't be used: unknown field 'projekt'"),
+        (["--output", "/no/such/folder/results.json"], "The results can't be written to"),
+        (["--conn-id", "no_such_connection"], "isn't defined"),
+        (["--default", "identifier=x"], "--default holds an `identifier`"),
+    ],
+)
+def test_what_can_not_be_done_is_said_before_anything_is_sent(
+    leen: Callable[..., Said],
+    sandbox: SandboxServer,
+    airflow_db: None,
+    findings: Callable[[int], str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    said = leen("create", findings(2), *TO_SEC, *arguments)
+    assert said.code == 1
+    assert words in said.err
+    assert sandbox.requests == []
+
+
+def test_an_outcome_that_nobody_knows_is_named(
+    leen: Callable[..., Said], sandbox: SandboxServer, findings: Callable[[int], str]
+) -> None:
+    sandbox.inject("lost")
+    said = leen("create", findings(1), *TO_SEC)
+    assert said.code == 1
+    assert "nobody can say whether they exist" in said.err
+    assert "1 tickets: 1 unknown." in said.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["create"], ["create", "x.csv", "--default", "no-equals-sign"], ["fly"]])
+def test_wrong_usage_ends_with_2(leen: Callable[..., Said], arguments: list[str]) -> None:
+    said = leen(*arguments)
+    assert said.code == 2
+    assert said.err.startswith("usage: ")
+
+
+# Processes
+
+
+def environment(sandbox: SandboxServer, **more: str) -> dict[str, str]:
+    return os.environ | {"AIRFLOW_CONN_LEEN_DEFAULT": sandbox.airflow_conn, "COLUMNS": "300"} | more
+
+
+def test_ctrl_c_stops_well_and_says_what_was_created(sandbox: SandboxServer, findings: Callable[[int], str]) -> None:
+    sandbox.inject("latency", seconds=1)
+    # A shell that starts a process in the background lets it ignore Ctrl-C: don't pass that on.
+    process = subprocess.Popen(
+        [*MODULE, "create", findings(2000), *TO_SEC],
+        env=environment(sandbox),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while sandbox.count("POST") < 5 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    created = len(sandbox.tickets())
+    assert 0 < created < 2000
+    assert f"Stopped. {created} tickets were created, {2000 - created} were not sent." in err
+    assert f"2000 tickets: {created} created, {2000 - created} unsent." in out
+    assert "Traceback" not in err
+
+
+def test_the_module_s_exit_code_is_the_command_s(sandbox: SandboxServer) -> None:
+    done = subprocess.run(
+        [*MODULE, "check", "leen_default"], env=environment(sandbox), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def has_airflow_commands() -> bool:
+    spec = importlib.util.find_spec("airflow")
+    assert spec is not None
+    folder = Path((spec.submodule_search_locations or [""])[0])
+    return '"cli"' in (folder / "provider_info.schema.json").read_text()
+
+
+needs_airflow_commands = pytest.mark.skipif(
+    not has_airflow_commands(), reason="Airflow below 3.2 takes no commands from providers"
+)
+
+
+@needs_airflow_commands
+def test_airflow_offers_the_same_commands(sandbox: SandboxServer, mixed: str) -> None:
+    def airflow(*arguments: str) -> Any:
+        return subprocess.run(
+            [*AIRFLOW, *arguments], env=environment(sandbox), capture_output=True, text=True, check=False
+        )
+
+    listed = airflow("--help")
+    assert all(command.help in listed.stdout for command in COMMANDS)
+    done = airflow("create", mixed, *TO_SEC)
+    assert done.returncode == 1
+    assert "3 tickets: 1 created, 1 rejected, 1 invalid." in done.stdout
+    assert len(sandbox.tickets()) == 1
+
+
+@needs_airflow_commands
+def test_airflow_runs_a_sandbox_until_it_is_stopped(sandbox: SandboxServer) -> None:
+    process = subprocess.Popen(
+        [*AIRFLOW, "sandbox", "--port", "0", "--latency", "0"],
+        env=environment(sandbox),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        try:
+            said = [process.stdout.readline() for _ in range(2)]
+        finally:
+            process.terminate()
+    assert said[0].startswith("Leen sandbox: http://127.0.0.1:")
+    assert said[1].startswith("export AIRFLOW_CONN_LEEN_DEFAULT=")
+    assert process.returncode == 0
+
+
+def test_the_module_of_the_commands_imports_little() -> None:
+    script = (
+        "import sys, json, argparse; before = set(sys.modules);"
+        "import airflow_provider_leen.cli;"
+        "new = set(sys.modules) - before;"
+        "print(json.dumps(sorted(m for m in new if m.split('.')[0] not in sys.stdlib_module_names)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [
+        "airflow_provider_leen",
+        "airflow_provider_leen.cli",
+        "airflow_provider_leen.sandbox",
+        "airflow_provider_leen.sandbox.flags",
+    ]

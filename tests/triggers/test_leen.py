@@ -1,0 +1,205 @@
+"""The trigger that waits for jobs: what it asks, when it stops, and that it changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from pkgutil import resolve_name
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_leen.api.client import LeenClient
+from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.sandbox.server import SandboxServer
+from airflow_provider_leen.triggers.leen import LeenJobsTrigger
+from tests.operators.dags import connection
+
+TICKET = {"name": "finding", "project_vendor_id": "SEC", "type": "Task"}
+JOBS = "/v1/jobs"
+
+
+@pytest.fixture(autouse=True)
+def _connection(sandbox: SandboxServer, airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"timeout": 20, "max_retries": 0, "max_retry_wait": 0.01}
+    monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", connection(sandbox, extra=extra))
+
+
+@pytest.fixture
+def client() -> Iterator[LeenClient]:
+    with LeenHook() as hook:
+        yield hook.get_conn()
+
+
+Submit = Callable[[int], list[str]]
+
+
+@pytest.fixture
+def submit(client: LeenClient) -> Submit:
+    """Submits so many jobs of one ticket each."""
+    return lambda count: [client.submit_bulk_create([TICKET | {"name": f"finding {n}"}]) for n in range(count)]
+
+
+def trigger_for(job_ids: list[str], *, deadline: float | None = None, poll_interval: float = 0.05) -> LeenJobsTrigger:
+    return LeenJobsTrigger("leen_default", None, job_ids, poll_interval, deadline)
+
+
+def events_of(trigger: LeenJobsTrigger) -> list[dict[str, Any]]:
+    async def go() -> list[dict[str, Any]]:
+        return [event.payload async for event in trigger.run()]
+
+    return asyncio.run(go())
+
+
+def test_a_trigger_comes_back_from_what_is_stored_of_it() -> None:
+    trigger = LeenJobsTrigger("other", "1ee00000-0000-4000-8000-000000000009", ("a", "b"), 2.5, 1_800_000_000.5)
+    path, arguments = trigger.serialize()
+    again = resolve_name(path)(**json.loads(json.dumps(arguments)))
+    assert type(again) is LeenJobsTrigger
+    assert again.serialize() == trigger.serialize()
+
+
+def test_jobs_that_have_ended_are_asked_for_once_each_and_nothing_is_changed(
+    sandbox: SandboxServer, submit: Submit
+) -> None:
+    jobs = submit(20)
+    posts = sandbox.count("POST")
+    assert events_of(trigger_for(jobs)) == [{"status": "done"}]
+    asked = [request.path for request in sandbox.requests[posts:]]
+    assert sorted(asked) == sorted(f"{JOBS}/{job}" for job in jobs)
+    assert {request.method for request in sandbox.requests[posts:]} == {"GET"}
+
+
+def test_it_asks_for_eight_jobs_at_a_time(sandbox: SandboxServer, submit: Submit) -> None:
+    jobs = submit(20)
+    sandbox.inject("latency", method="GET", path=JOBS, seconds=0.1)
+    events_of(trigger_for(jobs))
+    questions = [request for request in sandbox.requests if request.method == "GET"]
+    assert max(sum(q.started <= other.started < (q.finished or 0) for q in questions) for other in questions) == 8
+
+
+def test_it_goes_on_asking_only_for_those_that_have_not_ended(sandbox: SandboxServer, submit: Submit) -> None:
+    ended = submit(3)
+    sandbox.plan_jobs(seconds=0.5)
+    (slow,) = submit(1)
+    assert events_of(trigger_for([*ended, slow])) == [{"status": "done"}]
+    assert all(sandbox.count("GET", f"{JOBS}/{job}") == 1 for job in ended)
+    assert sandbox.count("GET", f"{JOBS}/{slow}") > 2
+    assert len(sandbox.tickets()) == 4
+
+
+def test_a_trigger_that_runs_twice_creates_nothing_twice(sandbox: SandboxServer, submit: Submit) -> None:
+    jobs = submit(2)
+    posts = sandbox.count("POST")
+
+    async def both() -> None:
+        path, arguments = trigger_for(jobs).serialize()
+        twins = [resolve_name(path)(**arguments) for _ in range(2)]
+        await asyncio.gather(*(anext(twin.run()) for twin in twins))
+
+    asyncio.run(both())
+    assert sandbox.count("POST") == posts
+    assert len(sandbox.tickets()) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "status", "status": 500, "body": "html"},
+        {"kind": "status", "status": 408},
+        {"kind": "rate_limit", "retry_after": 0.02},
+        {"kind": "lost"},
+        {"kind": "garbage"},
+        {"kind": "cut"},
+    ],
+    ids=lambda fault: str(fault.get("status", fault["kind"])),
+)
+def test_trouble_that_passes_is_waited_out(sandbox: SandboxServer, submit: Submit, fault: dict[str, Any]) -> None:
+    jobs = submit(2)
+    sandbox.inject(**fault, method="GET", path=JOBS, times=5)
+    assert events_of(trigger_for(jobs)) == [{"status": "done"}]
+    assert sandbox.count("GET", JOBS) == 7
+
+
+def test_it_stays_away_for_as_long_as_leen_asks(sandbox: SandboxServer, submit: Submit) -> None:
+    jobs = submit(1)
+    sandbox.inject("rate_limit", method="GET", path=JOBS, retry_after=0.6, times=1)
+    events_of(trigger_for(jobs))
+    first, second = [request for request in sandbox.requests if request.method == "GET"]
+    assert second.started - first.started >= 0.6
+
+
+@pytest.mark.parametrize(("status", "body"), [(401, "error_response"), (403, "empty"), (404, "html"), (422, "empty")])
+def test_where_leen_refuses_to_be_asked_it_says_why_and_stops(
+    sandbox: SandboxServer, submit: Submit, status: int, body: str
+) -> None:
+    jobs = submit(3)
+    sandbox.inject("status", status=status, body=body, method="GET", path=JOBS)
+    (event,) = events_of(trigger_for(jobs))
+    assert event["status"] == "error"
+    assert f"HTTP {status}" in event["message"]
+    assert sandbox.api_key not in event["message"]
+    assert sandbox.count("GET", JOBS) == 3
+
+
+def test_a_job_that_leen_no_longer_knows_is_not_waited_for(sandbox: SandboxServer, submit: Submit) -> None:
+    assert events_of(trigger_for([*submit(1), "no-such-job"])) == [{"status": "done"}]
+
+
+def test_a_connection_that_cannot_be_used_is_an_error(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", connection(sandbox, extra={"timeout": "soon"}))
+    (event,) = events_of(trigger_for(["job"]))
+    assert event["status"] == "error"
+    assert "Timeout (s) is 'soon'" in event["message"]
+
+
+def test_a_job_that_never_ends_meets_the_deadline(sandbox: SandboxServer, submit: Submit) -> None:
+    sandbox.plan_jobs(stall="before")
+    deadline = time.time() + 0.5
+    assert events_of(trigger_for(submit(1), deadline=deadline)) == [{"status": "timeout"}]
+    assert 0 <= time.time() - deadline < 5
+    assert sandbox.count("GET", JOBS) > 1
+
+
+def test_a_question_that_is_not_answered_does_not_outlast_the_deadline(sandbox: SandboxServer, submit: Submit) -> None:
+    jobs = submit(1)
+    sandbox.inject("stall", method="GET", path=JOBS)
+    deadline = time.time() + 0.5
+    assert events_of(trigger_for(jobs, deadline=deadline)) == [{"status": "timeout"}]
+    assert time.time() - deadline < 5
+
+
+def test_a_trigger_that_comes_back_after_its_deadline_ends_at_once(sandbox: SandboxServer, submit: Submit) -> None:
+    sandbox.plan_jobs(stall="before")
+    assert events_of(trigger_for(submit(1), deadline=time.time() - 60, poll_interval=60)) == [{"status": "timeout"}]
+
+
+def test_nothing_blocks_the_event_loop(
+    sandbox: SandboxServer, submit: Submit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.plan_jobs(seconds=0.3)
+    jobs = submit(1)
+
+    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda *_: pytest.fail("looked up without await")))
+
+    async def go() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_debug(True)
+        loop.slow_callback_duration = 0.25
+        async for event in trigger_for(jobs).run():
+            assert event.payload == {"status": "done"}
+
+    asyncio.run(go())
+    assert [record.message for record in caplog.records if "took" in record.message] == []
+
+
+def test_a_poll_waits_for_its_interval(sandbox: SandboxServer, submit: Submit) -> None:
+    sandbox.plan_jobs(seconds=0.3)
+    jobs = submit(1)
+    events_of(trigger_for(jobs, poll_interval=0.5))
+    first, second = [request for request in sandbox.requests if request.method == "GET"]
+    assert second.started - first.started >= 0.5
