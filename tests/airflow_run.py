@@ -77,7 +77,7 @@ def _register(dag: Any) -> None:
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     except ImportError:
         return
-    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+    DagBundlesManager().sync_bundles_to_db()
     bag = DagBag(dag_folder=os.devnull, bundle_name="dags-folder")
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)

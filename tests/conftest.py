@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -49,6 +49,6 @@ def airflow_db() -> None:
 
 
 @pytest.fixture
-def run_dag(airflow_db: None) -> type[AirflowRun]:
+def run_dag(airflow_db: None) -> Callable[..., AirflowRun]:
     """Runs a Dag on real Airflow, with its real XCom and task state store: ``run_dag(dag)``."""
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,18 +20,19 @@ LEFT_FOR_THE_END = 60.0
 _NOTHING_TWICE = "A retry asks for them again and submits nothing twice."
 
 
-def waiting_ends_at(started: datetime, execution_timeout: timedelta | None) -> float | None:
+def waiting_ends_at(started: datetime | None, execution_timeout: timedelta | None) -> float | None:
     """Say until when a task may wait: somewhat before its time is over, so that it can still tell what it knows.
 
     Airflow's own end of a deferred task, where it has one (2.11), calls no method of the operator.
 
-    :param started: when this try began, before any wait.
+    :param started: when this try began, before any wait; None where Airflow doesn't say: now.
     :return: seconds since the epoch; None for no end.
     """
     if execution_timeout is None:
         return None
     seconds = execution_timeout.total_seconds()
-    return started.timestamp() + seconds - min(seconds / 10, LEFT_FOR_THE_END)
+    began = started.timestamp() if started else time.time()
+    return began + seconds - min(seconds / 10, LEFT_FOR_THE_END)
 
 
 def read_event(event: Any) -> dict[str, Any]:

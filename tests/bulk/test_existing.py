@@ -13,7 +13,7 @@ from airflow_provider_leen.api.errors import LeenNotFoundError, LeenServerError,
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import Progress
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import UUID, VENDOR, Store, run_try, until
+from tests.bulk.runs import UUID, VENDOR, Store, Try, run_try, until
 
 LOOK_UP = "/v1/itsm/tickets/by-identifier/"
 
@@ -22,11 +22,12 @@ def findings(count: int) -> list[dict[str, Any]]:
     return [{"name": f"finding {number}", "identifier": f"CVE/2026-{number}"} for number in range(count)]
 
 
-def create(sandbox: SandboxServer, given: list[dict[str, Any]], **options: Any) -> Any:
-    return run_try(sandbox, Store(), given, **{"defaults": UUID, "batch_size": 50} | options)
+def create(sandbox: SandboxServer, given: list[dict[str, Any]], **options: Any) -> Try:
+    usual: dict[str, Any] = {"defaults": UUID, "batch_size": 50}
+    return run_try(sandbox, Store(), given, **usual | options)
 
 
-def skip(sandbox: SandboxServer, given: list[dict[str, Any]], **options: Any) -> Any:
+def skip(sandbox: SandboxServer, given: list[dict[str, Any]], **options: Any) -> Try:
     return create(sandbox, given, skip_existing=True, **options)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import dag, task
+from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -13,8 +13,8 @@ TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": 
 
 
 def test_a_task_can_submit_jobs_and_read_findings(run_dag: Any, sandbox: SandboxServer) -> None:
-    @dag
-    def jobs_and_findings() -> None:
+    with DAG("jobs_and_findings", schedule=None) as dag:
+
         @task
         def work() -> dict[str, Any]:
             with LeenHook() as hook:
@@ -27,7 +27,7 @@ def test_a_task_can_submit_jobs_and_read_findings(run_dag: Any, sandbox: Sandbox
 
         work()
 
-    run = run_dag(jobs_and_findings())
+    run = run_dag(dag)
     assert run.states == {"work": "success"}
     assert run.xcom("work") == {"jobs": ["SUCCESS", "SUCCESS"], "grave": 75}
     assert sandbox.tickets()[0]["status"] == "CLOSED"
