@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -213,9 +212,7 @@ class LeenUpdateTicketsOperator(BaseOperator):
     def _free_the_worker(self, context: Context, submitted: Mapping[str, list[str]]) -> None:
         from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 
-        # Airflow 2.11 gives a task no beginning in dag.test().
-        started = getattr(context["ti"], "start_date", None) or datetime.now(UTC)
-        deadline = waiting_ends_at(started, self.execution_timeout)
+        deadline = waiting_ends_at(context["ti"].start_date, self.execution_timeout)
         self.log.info("Waiting for %d jobs, and freeing the worker meanwhile.", len(submitted))
         self.defer(
             trigger=LeenJobsTrigger(
