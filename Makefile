@@ -20,6 +20,7 @@ help:  ## list the chores
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
 
 env:  ## set up or update .venv, nothing else
+	@$(PYTHON) -c '' 2>/dev/null || { echo "$(PYTHON) is no Python that runs: install python3 (3.11 or newer), or say make PYTHON=…"; exit 1; }
 	@$(BOOTSTRAP)
 
 demo: env  ## scan a real package, file its findings in a local Leen, judge them (KEEP=1: leave Leen running)
@@ -27,7 +28,7 @@ demo: env  ## scan a real package, file its findings in a local Leen, judge them
 
 test: env  ## run the tests (ARGS="..." goes to pytest)
 	@echo "--- running the tests"
-	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 coverage: env  ## run the tests and fail below 95 % branch coverage
 	@$(MAKE) --no-print-directory test ARGS="--cov $(ARGS)"

@@ -178,8 +178,8 @@ def check(outcome: dict[str, Any], sandbox: SandboxServer) -> None:
         or summary["created"] != held
     ):
         raise DemoError(
-            f"The counts disagree: {outcome['findings']} findings, {len(summary['results'])} results, "
-            f"{summary['created']} tickets reported as created, {held} held by the local Leen."
+            f"The counts disagree: {len(outcome['returned']['scan'] or [])} findings, {len(summary['results'])} "
+            f"results, {summary['created']} tickets reported as created, {held} held by the local Leen."
         )
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -52,3 +53,18 @@ def airflow_db() -> None:
 def run_dag(airflow_db: None) -> Callable[..., AirflowRun]:
     """Runs a Dag on real Airflow, with its real XCom and task state store: ``run_dag(dag)``."""
     return run
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests that share Airflow under a scheduler go to one worker, which starts it once.
+
+    (``--dist loadgroup`` does nothing with pytest 9.2 and xdist 3.8.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneLab(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return "lab" if nodeid.startswith("tests/chaos/") else nodeid
+
+    return OneLab(config, log)

@@ -153,8 +153,11 @@ def error_from_reply(
 
 def is_unknown_to_leen(error: LeenNotFoundError) -> bool:
     """Tell Leen's own 404 (it knows no such ticket) from a missing route or a page of something in between."""
-    has_leen_fields = error.type is not None or error.code is not None
-    return has_leen_fields or (isinstance(error.detail, str) and error.detail != "Not Found")
+    names = f"{error.type or ''} {error.code or ''}".strip()
+    if names:
+        # Leen does not document its codes; one that speaks of the connection says nothing of a ticket.
+        return "connection" not in names.lower()
+    return isinstance(error.detail, str) and error.detail != "Not Found"
 
 
 def read_bulk_results(body: bytes, count: int) -> list[BulkResult | None]:

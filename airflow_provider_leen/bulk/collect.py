@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_leen.api import jobs
@@ -13,7 +13,7 @@ from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
 from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.retry import is_unknown_to_leen
 from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
-from airflow_provider_leen.bulk.sender import Outcome, outcome_of
+from airflow_provider_leen.bulk.sender import Outcome, outcome_of, still_unknown
 from airflow_provider_leen.bulk.settle import (
     FAILURES_BEFORE_GIVING_UP,
     LOOK_UPS_AT_ONCE,
@@ -33,9 +33,17 @@ class JobCollector:
     :param client: the API.
     :param journal: the ledger of this try.
     :param outcomes: by the index of a row, what became of it; what jobs tell is noted here.
+    :param doubted: the keys that were submitted although an earlier sending had no answer.
     """
 
-    def __init__(self, client: AsyncLeenClient, journal: Journal, outcomes: dict[int, Outcome]) -> None:
+    def __init__(
+        self,
+        client: AsyncLeenClient,
+        journal: Journal,
+        outcomes: dict[int, Outcome],
+        doubted: Collection[str] = frozenset(),
+    ) -> None:
+        self._doubted = doubted
         self._client = client
         self._journal = journal
         self._outcomes = outcomes
@@ -85,11 +93,14 @@ class JobCollector:
             if result is None:
                 untold.append(ticket)
                 continue
-            self._outcomes[ticket.row.index] = outcome_of(result)
+            outcome = outcome_of(result)
             if result.success:
                 created.append(ticket)
             else:
                 self._journal.learn({}, [str(ticket.row.key)])
+                if ticket.row.key in self._doubted:
+                    outcome = still_unknown(self._outcomes[ticket.row.index], outcome)
+            self._outcomes[ticket.row.index] = outcome
         # It may have created a ticket just before it ended, whenever that was: the vendor's search may not know it yet.
         ended_by = time.time() + absence_after(self._client.settings)
         reason = f"Job {job_id} ended with {jobs.describe(job)}, and doesn't say what became of this ticket."

@@ -1,10 +1,10 @@
 """What was sent and what came back, kept where a retry finds it.
 
 The ledger is a journal of numbered values, each of them written once. A value says which keys were about to leave and
-when (``sent``), and what has been learnt since the value before it: tickets that exist (``created``) and tickets that
-are known not to (``absent``: refused, or never sent after all), and the jobs in which tickets were submitted
-(``jobs``). Replayed in order, they tell a retry which tickets are done, which are new, and which went out without an
-answer.
+when (``sent``), and what has been learnt since the value before it: tickets that exist (``created``), sendings that did
+nothing (``absent``: refused, or not sent after all), tickets that surely don't exist (``gone``), and the jobs in which
+tickets were submitted (``jobs``). Replayed in order, they tell a retry which tickets are done, which are new, and which
+went out without an answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_KEYS_PER_ENTRY = 100
 
 Value = dict[str, Any]
 
-_NOTHING: Value = {"sent": [], "created": {}, "absent": [], "jobs": {}}
+_NOTHING: Value = {"sent": [], "created": {}, "absent": [], "gone": [], "jobs": {}}
 
 
 class Created(NamedTuple):
@@ -59,6 +59,7 @@ class History:
 
     :param created: by key, the tickets that exist.
     :param sent: by key, the tickets of which no answer is on record.
+    :param doubted: the keys among them that were sent once more although an earlier sending had no answer.
     :param jobs: by job id, the keys that it was submitted with.
     :param job_of: by key, the job that a ticket without an answer is in; none where even the job's id was lost.
     :param values: how many values there were.
@@ -66,6 +67,7 @@ class History:
 
     created: dict[str, Created] = field(default_factory=dict)
     sent: dict[str, Sent] = field(default_factory=dict)
+    doubted: set[str] = field(default_factory=set)
     jobs: dict[str, list[str]] = field(default_factory=dict)
     job_of: dict[str, str] = field(default_factory=dict)
     values: int = 0
@@ -78,10 +80,19 @@ class History:
         for key, ids in value["created"].items():
             self.created[key] = Created(*ids)
             self._answered(key)
+        for key in value["gone"]:
+            self._answered(key)
         for key in value["absent"]:
-            self._answered(key)
+            if key in self.doubted:
+                # The last sending did nothing; what became of the one before it is as open as it was.
+                self.doubted.discard(key)
+                self.job_of.pop(key, None)
+            else:
+                self._answered(key)
         for key in value["sent"]:
-            self._answered(key)
+            if key in self.sent:
+                self.doubted.add(key)
+            self.job_of.pop(key, None)
             self.sent[key] = Sent(float(value["at"]), _time_or_none(value["absence_from"]))
 
     def open_jobs(self) -> dict[str, list[str]]:
@@ -90,6 +101,7 @@ class History:
 
     def _answered(self, key: str) -> None:
         self.sent.pop(key, None)
+        self.doubted.discard(key)
         self.job_of.pop(key, None)
 
 
@@ -271,6 +283,7 @@ class Journal:
         self._sent: list[str] = []
         self._created: dict[str, Created] = {}
         self._absent: list[str] = []
+        self._gone: list[str] = []
         self._jobs: dict[str, list[str]] = {}
         self._recorded = 0
         self._written = 0
@@ -301,14 +314,26 @@ class Journal:
         return asked
 
     def learn(
-        self, created: Mapping[str, Created], absent: Iterable[str], jobs: Mapping[str, list[str]] | None = None
+        self,
+        created: Mapping[str, Created],
+        absent: Iterable[str],
+        *,
+        gone: Iterable[str] = (),
+        jobs: Mapping[str, list[str]] | None = None,
     ) -> None:
-        """Note what came back; it is written with the next value."""
-        absent = list(absent)
-        if created or absent or jobs:
+        """Note what came back; it is written with the next value.
+
+        :param created: tickets that exist.
+        :param absent: keys whose last sending did nothing; an earlier one without an answer stays open.
+        :param gone: keys of tickets that surely don't exist, whatever was sent.
+        :param jobs: jobs that were submitted, with their keys.
+        """
+        absent, gone = list(absent), list(gone)
+        if created or absent or gone or jobs:
             self._jobs.update(jobs or {})
             self._created.update(created)
             self._absent += absent
+            self._gone += gone
             self._recorded += 1
 
     async def flush(self) -> None:
@@ -327,15 +352,15 @@ class Journal:
         created = {key: list(ids) for key, ids in list(self._created.items())[:MAX_KEYS_PER_ENTRY]}
         for key in created:
             del self._created[key]
-        absent = _take(self._absent)
+        absent, gone = _take(self._absent), _take(self._gone)
         # A key that leaves again was first learnt to be absent: its new sending may not be read before that.
-        sent = [] if self._created or self._absent else _take(self._sent)
+        sent = [] if self._created or self._absent or self._gone else _take(self._sent)
         jobs = dict(list(self._jobs.items())[:MAX_JOBS_PER_VALUE])
         for job_id in jobs:
             del self._jobs[job_id]
-        entries = {"sent": sent, "created": created, "absent": absent, "jobs": jobs}
+        entries = {"sent": sent, "created": created, "absent": absent, "gone": gone, "jobs": jobs}
         value = {"v": VERSION, **self.sent_now()._asdict(), **entries}
-        whole = not (self._created or self._absent or self._sent or self._jobs)
+        whole = not (self._created or self._absent or self._gone or self._sent or self._jobs)
         await self._call("written", self._store.append, value)
         if whole:
             self._written = carried

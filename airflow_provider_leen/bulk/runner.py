@@ -22,7 +22,7 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.bulk.collect import JobCollector
 from airflow_provider_leen.bulk.existing import find_existing
 from airflow_provider_leen.bulk.ledger import Created, History, Journal
-from airflow_provider_leen.bulk.sender import BatchSender, Outcome
+from airflow_provider_leen.bulk.sender import BatchSender, Outcome, still_unknown
 from airflow_provider_leen.bulk.settle import Settler, Unsettled
 from airflow_provider_leen.bulk.summary import Progress, TicketResult
 from airflow_provider_leen.bulk.tickets import TicketRow
@@ -53,6 +53,7 @@ class BulkRun:
     :param resumed_from: the results of this try before it waited for its jobs: nothing is sent but what surely does not
         exist, and what jobs tell is added.
     :param may_send_again: whether tickets may be sent again whose outcome is unknown, as ``on_unknown`` says.
+    :param refusal: why nothing is sent at all; what earlier tries have left is told all the same.
     :param on_progress: is told after batches, at most once a second, how far the run is; it must not block.
     :param earlier_try_since: where an earlier try may have sent tickets that the ledger does not remember: since when,
         in seconds since the epoch.
@@ -72,6 +73,7 @@ class BulkRun:
         as_jobs: bool = False,
         resumed_from: Sequence[TicketResult] | None = None,
         may_send_again: bool = True,
+        refusal: LeenError | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         earlier_try_since: float | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class BulkRun:
         self._skip_existing = skip_existing
         self._resumed_from = resumed_from
         self._may_send_again = may_send_again
+        self._refusal = refusal
         self.sent_again = False
         """Whether tickets whose outcome was unknown have been sent again."""
         self._unended: dict[str, str] = {}
@@ -120,11 +123,6 @@ class BulkRun:
         """The identifiers of the tickets whose outcome isn't known."""
         return [str(result["identifier"]) for result in self.results() if result["status"] == "unknown"]
 
-    def refuse(self, error: LeenError) -> None:
-        """Refuse the whole list instead of running it: every valid row stays unsent for this reason."""
-        self._sender.halted = error
-        self._history_is_read = True
-
     async def run(self) -> None:
         """Do it all. Expected trouble is not raised but found in :attr:`error`, so that what is known can be told."""
         self._loop = asyncio.get_running_loop()
@@ -133,12 +131,14 @@ class BulkRun:
                 await self._sender.stop(self._stop_reason)
             history = await self._journal.open()
             left = self._sort(history)
+            if self._refusal is not None:
+                raise self._refusal
             if self._forgotten_since is not None:
                 # Where the store was emptied, the next try finds it no longer empty and believes it.
                 await self._journal.intend([ticket.row.key for ticket in self._unsettled() if ticket.row.key])
             if self._resumed_from is not None:
                 self._take_over_results(self._resumed_from)
-            await self._collect(history.open_jobs())
+            await self._collect(history)
             self._tell_progress()
             if self._resumed_from is None:
                 await self._sender.send(await self._without_existing(left) if self._skip_existing else left)
@@ -174,10 +174,10 @@ class BulkRun:
                 outcomes[row.index] = Outcome("created", *created)
                 taken_over += 1
             elif row.key in history.sent:
-                reason = "An earlier try sent it and ended before Leen's answer was on record."
+                reason = "An earlier try sent it, and no answer is on record."
                 outcomes[row.index] = Outcome("unknown", error=reason, sent=history.sent[row.key])
             elif self._forgotten_since is not None:
-                reason = "An earlier try may have sent it; nothing remembers. Set ledger_path, so that retries know."
+                reason = "An earlier try may have sent it; nothing remembers. Set ledger_path for the next runs."
                 outcomes[row.index] = Outcome("unknown", error=reason, sent=self._journal.sent_now())
             else:
                 left.append(row)
@@ -185,18 +185,18 @@ class BulkRun:
             log.info("%d of %d tickets were created by an earlier try and are taken over.", taken_over, len(self._rows))
         return left
 
-    async def _collect(self, open_jobs: dict[str, list[str]]) -> None:
+    async def _collect(self, history: History) -> None:
         """Ask what became of the jobs that were submitted before."""
         unsettled = {str(ticket.row.key): ticket for ticket in self._unsettled()}
         # A job of which no ticket is in the list any more may belong to another Leen connection.
         submitted = {
             job_id: [unsettled.get(key) for key in keys]
-            for job_id, keys in open_jobs.items()
+            for job_id, keys in history.open_jobs().items()
             if not unsettled.keys().isdisjoint(keys)
         }
         if not submitted:
             return
-        collector = JobCollector(self._client, self._journal, self._sender.outcomes)
+        collector = JobCollector(self._client, self._journal, self._sender.outcomes, history.doubted)
         self._unended = await self._ask(collector.collect(submitted))
         for job_id, status in self._unended.items():
             for ticket in submitted[job_id]:
@@ -253,6 +253,7 @@ class BulkRun:
         if self._on_unknown == "lookup":
             found, absent = await self._ask(self._settler.confirm_absence(unsettled))
             self._note_found(found, unsettled)
+            self._journal.learn({}, [], gone=[str(ticket.row.key) for ticket in absent])
         if absent:
             await self._send_again([ticket.row for ticket in absent])
 
@@ -261,12 +262,13 @@ class BulkRun:
         self.sent_again = True
         outcomes = self._sender.outcomes
         before = {row.index: outcomes.pop(row.index) for row in rows}
-        self._journal.learn({}, [str(row.key) for row in rows])
         await self._sender.send(rows)
         if self._on_unknown == "resend":
-            # Nothing has shown that these don't exist: what was not sent again after all is as unknown as before.
+            # Nothing has shown that these don't exist: what did not get through this time is as unknown as before.
             for index, outcome in before.items():
-                outcomes.setdefault(index, outcome)
+                after = outcomes.get(index)
+                if after is None or after.status == "rejected":
+                    outcomes[index] = still_unknown(outcome, after)
         unsettled = self._to_settle()
         if unsettled and not isinstance(self.error, _NO_USE_ASKING):
             self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)

@@ -143,7 +143,7 @@ class BatchSender:
                 await self._send_parts(parts)
                 self._conclude(batch.isolation)
         except ThrottleClosed:
-            self._journal.learn({}, [key for part in parts for key in part.keys])
+            self._journal.learn({}, [key for part in parts if part.intended is not None for key in part.keys])
         except LeenError as error:
             await self.halt(error)
 
@@ -200,6 +200,9 @@ class BatchSender:
     async def _send_part(self, part: Part, admitted_at: float) -> list[Part]:
         """Send one call and note what came of it; return what has to be sent again, the last one first."""
         if part.intended is None or time.time() - part.intended.at > self._client.settings.timeout:
+            if part.intended is not None:
+                # On record too long ago: the same sending, not one more.
+                self._journal.learn({}, part.keys)
             await self._on_record(asyncio.create_task(self._put_on_record(part)))
         if self.halted is not None:
             # Halted while its keys were being recorded: it does not start.
@@ -290,7 +293,7 @@ class BatchSender:
         self._note_unknown(part, f"It was submitted in job {job_id}, which has not ended.")
         self.submitted[job_id] = part.rows
         part.isolation.submitted += len(part.rows)
-        self._journal.learn({}, [], {job_id: part.keys})
+        self._journal.learn({}, [], jobs={job_id: part.keys})
         self._unanswered = 0
 
     async def _note_unanswered(self, part: Part, error: LeenError) -> None:
@@ -324,6 +327,12 @@ class BatchSender:
         said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         seconds = time.monotonic() - isolation.started_at
         log.info("Batch %d of %d: %s (%.1f s)", self._done, self._batches, said or "nothing sent", seconds)
+
+
+def still_unknown(before: Outcome, after: Outcome | None) -> Outcome:
+    """Return the outcome of a ticket in doubt whose second sending did nothing: the first one is as open as it was."""
+    again = f" Sent again, and refused: {after.error}" if after is not None else ""
+    return Outcome("unknown", error=f"{before.error or ''}{again}".strip(), sent=before.sent)
 
 
 def outcome_of(result: BulkResult) -> Outcome:

@@ -43,11 +43,14 @@ def final_error(
     if isinstance(halted, LeenLedgerError | LeenStoppedError) and not summary["unsent"] and not summary["unknown"]:
         # Every ticket's fate is known and told: failing now would only make a retry doubt it.
         halted = None
+    unknown = [result for result in summary["results"] if result["status"] == "unknown"]
     if isinstance(halted, _FIRST):
+        if unknown:
+            halted.args = (f"{halted}\nBesides, {_named(unknown)}",)
         return halted
-    if summary["unknown"]:
-        unknown = [result for result in summary["results"] if result["status"] == "unknown"]
-        return _unknown_outcomes(unknown, can_be_settled)
+    if unknown:
+        identifiers = [str(result["identifier"]) for result in unknown]
+        return LeenOutcomeUnknownError(_named(unknown), identifiers=identifiers, can_be_settled=can_be_settled)
     if halted is not None and summary["unsent"]:
         return halted
     passed = over_threshold(summary["failed"], summary["total"], max_failures, max_failure_rate)
@@ -57,16 +60,20 @@ def final_error(
     return None
 
 
-def _unknown_outcomes(results: list[TicketResult], can_be_settled: bool) -> LeenOutcomeUnknownError:
-    identifiers = [str(result["identifier"]) for result in results]
+def _named(unknown: list[TicketResult]) -> str:
+    """Name the tickets whose outcome nobody knows, with what was found out about the first of them."""
     lines = [
-        f"{len(results)} tickets were sent and nobody can say whether they exist. Look for them in the tracker before "
-        "anything sends them again:"
+        "1 ticket was sent and nobody can say whether it exists. Look for it in the tracker before anything sends it "
+        "again:"
+        if len(unknown) == 1
+        else f"{len(unknown)} tickets were sent and nobody can say whether they exist. Look for them in the tracker "
+        "before anything sends them again:"
     ]
     lines += [
         f"#{result['request_index']} {result['name']!r:.80} (identifier {result['identifier']}): {result['error']}"
-        for result in results[:_MAX_NAMED]
+        for result in unknown[:_MAX_NAMED]
     ]
-    if len(results) > _MAX_NAMED:
-        lines.append(f"… and these identifiers: {', '.join(identifiers[_MAX_NAMED:])}")
-    return LeenOutcomeUnknownError("\n  ".join(lines), identifiers=identifiers, can_be_settled=can_be_settled)
+    if len(unknown) > _MAX_NAMED:
+        rest = ", ".join(str(result["identifier"]) for result in unknown[_MAX_NAMED:])
+        lines.append(f"… and these identifiers: {rest}")
+    return "\n  ".join(lines)

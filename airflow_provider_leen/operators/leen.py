@@ -138,6 +138,9 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
 
             check_thresholds(max_failures, max_failure_rate)
         _check_seconds("poll_interval", poll_interval)
+        for name, value in (("embed_identifier", embed_identifier), ("durable", durable), ("deferrable", deferrable)):
+            if not isinstance(value, bool):
+                raise LeenConfigError(f"`{name}` is {value!r}: write True or False.")
         self.tickets = tickets
         self.tickets_path = tickets_path
         self.ticket_defaults = ticket_defaults
@@ -195,12 +198,14 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
                 return tickets.read_lines(iter(file.readline, ""))
         except FileNotFoundError:
             problem = "there is no such file"
-        except IsADirectoryError:
-            problem = "it is a folder"
+        except (IsADirectoryError, NotADirectoryError):
+            problem = "it is a folder, or lies below a file"
         except PermissionError:
             problem = "the worker may not read it"
         except UnicodeDecodeError:
             problem = "the file is not in UTF-8"
+        except (ValueError, ImportError) as error:
+            problem = f"no file system is there for it ({error}); an object store needs its Airflow provider installed"
         raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
 
     def _create(
@@ -223,7 +228,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
                     may_send_again=may_send_again and not timed_out,
                 )
                 interruption = None
-                if not self._refuse(run, rows) and any(row.error is None for row in rows):
+                if any(row.error is None for row in rows):
                     interruption = self._drive(client, run)
                 jobs = run.jobs_under_way
                 if interruption is None and run.error is None and jobs:
@@ -253,7 +258,8 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         from airflow_provider_leen.operators.task_instance import earlier_try_since, key_scope, ledger_store
 
         given = supervisor.call(self._read_rows)
-        if self.on_unknown not in ("lookup", "fail", "resend"):
+        on_unknown = str(self.on_unknown).strip()
+        if on_unknown not in ("lookup", "fail", "resend"):
             raise LeenConfigError(f"`on_unknown` is {self.on_unknown!r}: write 'lookup', 'fail' or 'resend'.")
         defaults = read_defaults(self.ticket_defaults)
         rows = prepare(given, defaults, key_scope(context, client.settings))
@@ -271,9 +277,10 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
             lambda row: payload(row, defaults, embed_key=self.embed_identifier),
             batch_size=self.batch_size,
             max_concurrent_batches=self.max_concurrent_batches,
-            on_unknown=self.on_unknown,
+            on_unknown=on_unknown,
             skip_existing=self.if_exists == "skip",
             as_jobs=self.deferrable,
+            refusal=self._refusal(rows),
             resumed_from=supervisor.call(results_before_waiting, context) if resumed else None,
             may_send_again=may_send_again,
             on_progress=lambda progress: supervisor.begin(context["ti"].xcom_push, key="progress", value=progress),
@@ -298,19 +305,16 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         )
         raise AssertionError("defer() raises")
 
-    def _refuse(self, run: BulkRun, rows: list[TicketRow]) -> bool:
-        """Refuse the list when a row of it is invalid and the Dag's author wants all or nothing."""
+    def _refusal(self, rows: list[TicketRow]) -> LeenConfigError | None:
+        """Say why the whole list is refused: a row of it is invalid, and the Dag's author wants all or nothing."""
         invalid = [row for row in rows if row.error is not None]
         if self.on_invalid != "fail" or not invalid:
-            return False
+            return None
         first = invalid[0]
-        run.refuse(
-            LeenConfigError(
-                f"{len(invalid)} of {len(rows)} rows are invalid and on_invalid='fail', so nothing was sent. The first "
-                f"is #{first.index}: {first.error}."
-            )
+        return LeenConfigError(
+            f"{len(invalid)} of {len(rows)} rows are invalid and on_invalid='fail', so nothing was sent. The first is "
+            f"#{first.index}: {first.error}."
         )
-        return True
 
     def _drive(self, client: LeenClient, run: BulkRun) -> BaseException | None:
         """Let the run go on in the client's thread; return what interrupted the wait for it, if anything did."""
@@ -355,21 +359,25 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
             self.max_failure_rate,
             can_be_settled=self._retry_can_settle(),
         )
-        supervisor.call(context["ti"].xcom_push, key="failed_tickets", value=failed)
         self.ticket_link = ticket_link(settings, summary["results"])
-        if self.ticket_link:
-            supervisor.call(context["ti"].xcom_push, key=LeenTicketsLink.xcom_key, value=self.ticket_link)
-        if error is None:
-            if summary["failed"] and self.max_failures is None and self.max_failure_rate is None:
-                self.log.warning(
-                    "%d tickets failed and this task has no threshold of its own: let a LeenTicketFailureSensor "
-                    "decide, or set max_failures.",
-                    summary["failed"],
-                )
-            return summary
-        # Airflow publishes what a task returns, but not when it fails.
-        supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
-        raise error
+        push = context["ti"].xcom_push
+        try:
+            supervisor.call(push, key="failed_tickets", value=failed)
+            if self.ticket_link:
+                supervisor.call(push, key=LeenTicketsLink.xcom_key, value=self.ticket_link)
+            if error is not None:
+                raise error
+        except BaseException:
+            # Airflow publishes what a task returns, but not when it fails, or when its time is over just now.
+            supervisor.call(push, key="return_value", value=summary)
+            raise
+        if summary["failed"] and self.max_failures is None and self.max_failure_rate is None:
+            self.log.warning(
+                "%d tickets failed and this task has no threshold of its own: let a LeenTicketFailureSensor decide, or "
+                "set max_failures.",
+                summary["failed"],
+            )
+        return summary
 
     def _retry_can_settle(self) -> bool:
         """Say whether a retry can find out what became of tickets with an unknown outcome, or may send them again."""

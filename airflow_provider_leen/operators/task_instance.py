@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.ledger import FolderLedger, LedgerStore, MemoryLedger, TaskStateLedger
 from airflow_provider_leen.bulk.tickets import KeyScope
 
@@ -23,7 +24,9 @@ def key_scope(context: Context, settings: LeenSettings) -> KeyScope:
     """Return what the keys of this task instance's tickets are unique within."""
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
-    return KeyScope(ti.dag_id, ti.run_id, ti.task_id, map_index, settings.base_url, settings.connection_id)
+    # A UUID in capitals is the same connection.
+    connection_id = settings.connection_id.lower()
+    return KeyScope(ti.dag_id, ti.run_id, ti.task_id, map_index, settings.base_url, connection_id)
 
 
 def ledger_store(context: Context, *, durable: bool, ledger_path: str | None) -> LedgerStore:
@@ -31,14 +34,12 @@ def ledger_store(context: Context, *, durable: bool, ledger_path: str | None) ->
     if not durable:
         return MemoryLedger()
     if ledger_path and ledger_path.strip():
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        return FolderLedger(ObjectStoragePath(ledger_path.strip()) / _folder_name(context), context["ti"].try_number)
+        return FolderLedger(_folder(ledger_path.strip(), context), context["ti"].try_number)
     state = context.get("task_state_store")
     if state is None:
         log.info(
             "Nothing remembers what this try sends: this Airflow has no task state store. A retry will take every "
-            "ticket for sent without an answer; set ledger_path, so that it knows."
+            "ticket for sent without an answer. Set ledger_path for the next runs, so that theirs know."
         )
         return MemoryLedger()
     from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in Airflow's stub
@@ -60,7 +61,22 @@ def earlier_try_since(context: Context, store: LedgerStore) -> float | None:
     return started.timestamp() if started else 0.0
 
 
-def _folder_name(context: Context) -> str:
+def _folder(ledger_path: str, context: Context) -> Any:
+    """Return the folder of this task instance's ledger."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if "://" not in ledger_path and not ledger_path.startswith("/"):
+        # Relative to a worker's own folder, which the next try's worker may not have; "None" of an empty template, too.
+        raise LeenConfigError(
+            f"`ledger_path` is {ledger_path!r}: write an object-storage URL or the absolute path of a folder that all "
+            "workers reach."
+        )
     ti = context["ti"]
     names = json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index])
-    return hashlib.sha256(names.encode()).hexdigest()[:32]
+    try:
+        return ObjectStoragePath(ledger_path) / hashlib.sha256(names.encode()).hexdigest()[:32]
+    except (ValueError, ImportError) as error:
+        problem = str(error)
+    raise LeenConfigError(
+        f"`ledger_path` {ledger_path!r} can't be used: {problem}; an object store needs its Airflow provider installed."
+    )

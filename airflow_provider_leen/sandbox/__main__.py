@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 from airflow_provider_leen.sandbox.flags import FLAGS
 
-MISSING_EXTRA = "The sandbox needs FastAPI and uvicorn: pip install 'airflow-provider-leen[sandbox]'"
+MISSING_EXTRA = (
+    "The sandbox needs FastAPI and uvicorn: pip install 'airflow-provider-leen[sandbox]', or '.[sandbox]' in a checkout"
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_leen.api.errors import LeenLedgerError
@@ -39,7 +39,7 @@ AIRFLOWS_LIMIT = 64 * 1024
 
 
 def value(at: Any = 1.0, **entries: Any) -> Value:
-    nothing: Value = {"sent": [], "created": {}, "absent": [], "jobs": {}}
+    nothing: Value = {"sent": [], "created": {}, "absent": [], "gone": [], "jobs": {}}
     return {"v": 1, "at": at, "absence_from": None, **nothing} | entries
 
 
@@ -61,7 +61,8 @@ def threads() -> Iterator[Executor]:
         pytest.param([value(sent=[A]), value(absent=[A])], {}, {}, id="refused"),
         pytest.param([value(sent=[A]), value(absent=[A]), value(9.0, sent=[A])], {}, {A: 9.0}, id="sent again"),
         pytest.param([value(sent=[A]), value(9.0, absent=[A], sent=[A])], {}, {A: 9.0}, id="absent, then sent again"),
-        pytest.param([value(2.0, sent=[A]), value(5.0, sent=[A])], {}, {A: 5.0}, id="the later sending counts"),
+        pytest.param([value(sent=[A]), value(gone=[A])], {}, {}, id="surely not there"),
+        pytest.param([value(sent=[A]), value(9.0, gone=[A], sent=[A])], {}, {A: 9.0}, id="gone, then sent again"),
         pytest.param(
             [value(created={A: [None, "SEC-1"]}), value(created={A: ["t", "SEC-1"]})],
             {A: ("t", "SEC-1")},
@@ -244,24 +245,45 @@ steps = st.lists(
 )
 
 
+@pytest.mark.parametrize(
+    ("then", "sent", "doubted"),
+    [
+        pytest.param([], {A: Sent(5.0, None)}, {A}, id="open"),
+        pytest.param([value(absent=[A])], {A: Sent(5.0, None)}, set(), id="a refusal leaves the first sending open"),
+        pytest.param([value(absent=[A]), value(8.0, sent=[A])], {A: Sent(8.0, None)}, {A}, id="and once more"),
+        pytest.param([value(created={A: ["t", None]})], {}, set(), id="created settles it"),
+        pytest.param([value(gone=[A])], {}, set(), id="proven absence settles it"),
+    ],
+)
+def test_a_ticket_that_was_sent_once_more_in_doubt_stays_in_doubt_until_it_is_known(
+    then: list[Value], sent: dict[str, Sent], doubted: set[str]
+) -> None:
+    history = replay([value(2.0, sent=[A]), value(5.0, sent=[A]), *then])
+    assert (history.sent, history.doubted) == (sent, doubted)
+
+
 @given(steps)
+@settings(deadline=None)
 def test_what_was_recorded_is_what_is_read_whatever_the_order(course: list[tuple[str, list[int]]]) -> None:
     store = Store()
     created: dict[str, Created] = {}
     sent: set[str] = set()
+    doubted: set[str] = set()
 
     async def act(journal: Journal) -> None:
         for number, (step, chosen) in enumerate(course):
             keys = [str(key) for key in chosen]
             if step == "intend":
                 await journal.intend(keys)
+                doubted.update(sent.intersection(keys))
                 sent.update(keys)
                 continue
             # What comes back is about what was sent before.
             results = {key: Created(None, str(number)) for key in keys} if step == "created" else {}
             journal.learn(results, [] if results else keys)
             created.update(results)
-            sent.difference_update(keys)
+            sent.difference_update(keys if results else set(keys) - doubted)
+            doubted.difference_update(keys)
         await journal.flush()
 
     with ThreadPoolExecutor(max_workers=1) as executor:
@@ -269,6 +291,7 @@ def test_what_was_recorded_is_what_is_read_whatever_the_order(course: list[tuple
     history = replay(store.values)
     assert history.created == created
     assert set(history.sent) == sent
+    assert history.doubted == doubted
 
 
 def test_all_calls_to_the_store_come_from_one_thread_that_is_not_the_main_one(threads: Executor) -> None:

@@ -13,7 +13,6 @@ from tests.chaos.report import line
 RUNS = 8
 
 
-@pytest.mark.xdist_group("scheduler")
 @pytest.mark.timeout(300)
 def test_random_faults_and_kills_lose_no_ticket_and_double_none(lab: Lab) -> None:
     seed = random.randrange(10**6)

@@ -19,7 +19,7 @@ from tests.chaos.lab import Lab
 from tests.chaos.scheduler import Look
 from tests.chaos.slot import Slot
 
-pytestmark = [pytest.mark.xdist_group("scheduler"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 BATCH = 10
 

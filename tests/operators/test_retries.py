@@ -214,10 +214,10 @@ def test_once_someone_has_looked_a_variable_can_say_resend(
 
 
 def test_on_unknown_that_is_none_of_the_three_is_refused_in_a_sentence(sandbox: SandboxServer, run_dag: Any) -> None:
-    run = run_dag(bulk_dag(tickets(1), on_unknown="{{ 'look' + 'up ' }}"))
+    run = run_dag(bulk_dag(tickets(1), on_unknown="{{ 'look' + 'down' }}"))
     (error,) = run.exceptions
     assert isinstance(error.__cause__, LeenConfigError)
-    assert str(error) == "`on_unknown` is 'lookup ': write 'lookup', 'fail' or 'resend'."
+    assert str(error) == "`on_unknown` is 'lookdown': write 'lookup', 'fail' or 'resend'."
     assert sandbox.count() == 0
 
 

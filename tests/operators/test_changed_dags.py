@@ -1,0 +1,90 @@
+"""A Dag that is changed between its tries doubles nothing and loses sight of nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AirflowRun
+from tests.operators.dags import Connect, bulk_dag, counts, tickets
+from tests.operators.test_retries import clear
+
+__all__ = ["clear"]
+
+BULK = "/v1/itsm/tickets/bulk/sync"
+
+Clear = Callable[[AirflowRun, DAG], AirflowRun]
+
+
+@pytest.fixture(autouse=True)
+def _without_long_waits(connect: Connect) -> None:
+    connect(extra={"timeout": 30.0, "settle_time": 0.2, "max_retries": 0})
+
+
+@pytest.mark.parametrize("status", [401, 409, 422])
+def test_a_resend_that_is_refused_does_not_make_the_first_sending_forgotten(
+    sandbox: SandboxServer, run_dag: Any, clear: Clear, status: int
+) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    first = run_dag(bulk_dag(tickets(1), on_unknown="fail"))
+    assert counts(first.summary()) == {"unknown": 1}
+
+    sandbox.inject("status", status=status, path=BULK)
+    second = clear(first, bulk_dag(tickets(1), on_unknown="resend"))
+    assert counts(second.summary()) == {"unknown": 1}
+    assert second.xcom("create", "failed_tickets") == []
+
+    sandbox.end_faults()
+    third = clear(second, bulk_dag(tickets(1), on_unknown="fail"))
+    assert counts(third.summary()) == {"unknown": 1}
+    assert len(sandbox.tickets()) == 1
+
+
+def test_what_is_unknown_is_named_also_where_the_key_is_refused(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("lost", nth=1, commit=True)
+    sandbox.inject("status", status=401, nth=2)
+    run = run_dag(bulk_dag(tickets(4), batch_size=2))
+    (error,) = run.exceptions
+    assert isinstance(error, AirflowFailException)
+    assert all(str(result["identifier"]) in str(error) for result in run.summary()["results"][:2])
+
+
+def test_a_list_that_is_refused_whole_does_not_call_unsent_what_exists(
+    sandbox: SandboxServer, run_dag: Any, clear: Clear
+) -> None:
+    first = run_dag(bulk_dag(tickets(3), on_invalid="fail"))
+    again = clear(first, bulk_dag([*tickets(3), {"nam": "a typo"}, {"name": "new"}], on_invalid="fail"))
+    assert counts(again.summary()) == {"created": 3, "invalid": 1, "unsent": 1}
+    assert again.xcom("create", "failed_tickets") == [{"nam": "a typo"}, {"name": "new"}]
+
+
+@pytest.mark.parametrize(
+    "path", ["{{ var.value.get('not_there') }}", "{{ none }}", "ledger", "~/ledger", "nosuch://x/y"]
+)
+def test_a_ledger_path_that_other_workers_may_not_reach_is_refused(
+    sandbox: SandboxServer, run_dag: Any, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = run_dag(bulk_dag(tickets(3), ledger_path=path, retries=1))
+    (error,) = run.exceptions
+    assert isinstance(error, AirflowFailException)
+    assert isinstance(error.__cause__, LeenConfigError)
+    assert "`ledger_path`" in str(error)
+    assert sandbox.count("POST") == 0
+
+
+def test_a_connection_id_in_capitals_is_the_same_connection(sandbox: SandboxServer, run_dag: Any, clear: Clear) -> None:
+    connection_id = "1ee00000-0000-4000-8000-00000000000a"
+    first = run_dag(bulk_dag(tickets(2), connection_id=connection_id))
+    clear(first, bulk_dag(tickets(2), connection_id=connection_id.upper()))
+    assert sandbox.count("POST") == 1
+
+
+def test_what_a_template_left_around_on_unknown_does_not_matter(sandbox: SandboxServer, run_dag: Any) -> None:
+    assert run_dag(bulk_dag(tickets(1), on_unknown=" resend\n")).states == {"create": "success"}
