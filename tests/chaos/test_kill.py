@@ -85,7 +85,10 @@ class Task:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def names(first: int, last: int) -> list[str]:

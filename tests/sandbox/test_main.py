@@ -68,7 +68,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     )
     done = run(command=[sys.executable, "-c", code])
     assert done.returncode == 1
-    assert done.stderr == ("The sandbox needs FastAPI and uvicorn: pip install 'airflow-provider-leen[sandbox]'\n")
+    assert done.stderr.startswith("The sandbox needs FastAPI and uvicorn: pip install 'airflow-provider-leen[sandbox]'")
 
 
 def test_the_sandbox_imports_nothing_from_airflow() -> None:
