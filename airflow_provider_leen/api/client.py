@@ -1,6 +1,6 @@
-"""HTTP clients of the Leen API: :class:`AsyncLeenClient` works, :class:`LeenClient` lends it to synchronous code.
+"""The HTTP client of the Leen API; :mod:`airflow_provider_leen.api.sync_client` lends it to synchronous code.
 
-The only module that imports httpx. Writes are sent again only when it is sure that nothing was done; what each reply
+The only module that uses httpx. Writes are sent again only when it is sure that nothing was done; what each reply
 means is decided in :mod:`airflow_provider_leen.api.retry`.
 """
 
@@ -10,20 +10,30 @@ import asyncio
 import json
 import random
 import ssl
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
-from datetime import UTC, date, datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, ValidationError
 
 from airflow_provider_leen import __version__
 from airflow_provider_leen.api import retry
+from airflow_provider_leen.api.content import (
+    Model,
+    address,
+    encode,
+    finding_filters,
+    names_of,
+    path_segment,
+    query_value,
+    read,
+    read_job_id,
+    read_page,
+    ticket_bodies,
+    ticket_body,
+)
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
     LeenConnectError,
@@ -31,10 +41,8 @@ from airflow_provider_leen.api.errors import (
     LeenNotFoundError,
     LeenOutcomeUnknownError,
     LeenResponseError,
-    LeenStoppedError,
 )
 from airflow_provider_leen.api.models import (
-    MAX_FINDING_IDS,
     MAX_TICKETS_PER_CALL,
     BulkReply,
     BulkResult,
@@ -56,18 +64,6 @@ KEEPALIVE_SECONDS = 2.0
 
 _FINDINGS = "/v2/vulnerability_findings"
 
-_FINDING_FILTERS = (
-    "severity",
-    "state",
-    "has_fix",
-    "first_seen_since",
-    "last_seen_since",
-    "state_updated_since",
-    "resourceId",
-    "ids",
-    "limit",
-)
-
 _NOTHING_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -77,9 +73,6 @@ _NOTHING_SENT = (
     httpx.LocalProtocolError,
     httpx.InvalidURL,
 )
-
-Model = TypeVar("Model", bound=BaseModel)
-Result = TypeVar("Result")
 
 
 class AsyncLeenClient:
@@ -121,7 +114,7 @@ class AsyncLeenClient:
         :return: one entry a ticket, in order; None where the reply doesn't say what became of it.
         :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` says what it did.
         """
-        reply = await self._send("POST", "/itsm/tickets/bulk/sync", content=_encode({"tickets": tickets}))
+        reply = await self._send("POST", "/itsm/tickets/bulk/sync", content=encode({"tickets": tickets}))
         if reply.status_code != 200:
             return [None] * len(tickets)
         return retry.read_bulk_results(reply.content, len(tickets))
@@ -137,12 +130,12 @@ class AsyncLeenClient:
         :raises LeenOutcomeUnknownError: the reply was lost or doesn't account for every ticket.
         :raises LeenError: the call failed.
         """
-        bodies = _ticket_bodies(tickets)
+        bodies = ticket_bodies(tickets)
 
         async def send() -> list[BulkResult | None]:
             return await self.send_bulk_create(bodies)
 
-        names = _names(bodies)
+        names = names_of(bodies)
         try:
             results = await self._repeat(send, read_only=False)
         except LeenOutcomeUnknownError as error:
@@ -161,7 +154,7 @@ class AsyncLeenClient:
 
     async def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
         """Create one ticket, ``POST /itsm/tickets``; Leen stores it and returns the full record."""
-        body = _ticket_body(ticket, "ticket")
+        body = ticket_body(ticket, "ticket")
         names = [body.get("identifier") or body["name"]]
         try:
             answer = await self._call("POST", "/itsm/tickets", body=body)
@@ -169,7 +162,7 @@ class AsyncLeenClient:
             error.identifiers = names
             raise
         try:
-            return _read(Ticket, answer)
+            return read(Ticket, answer)
         except LeenResponseError as error:
             failure = f"POST /itsm/tickets was sent, but what became of {names[0]!r} isn't known: {error}"
         raise LeenOutcomeUnknownError(failure, identifiers=names)
@@ -182,15 +175,15 @@ class AsyncLeenClient:
             body, its demo app sends these.
         :return: the ticket where Leen answers with one (not documented), else None.
         """
-        answer = await self._call("PATCH", f"/itsm/tickets/{_segment(ticket_id)}", body=fields)
+        answer = await self._call("PATCH", f"/itsm/tickets/{path_segment(ticket_id)}", body=fields)
         try:
-            return _read(Ticket, answer)
+            return read(Ticket, answer)
         except LeenResponseError:
             return None
 
     async def get_ticket(self, ticket_id: str) -> Ticket:
         """Fetch one ticket by its Leen UUID, ``GET /itsm/tickets/{ticket_id}``."""
-        return _read(Ticket, await self._call("GET", f"/itsm/tickets/{_segment(ticket_id)}"))
+        return read(Ticket, await self._call("GET", f"/itsm/tickets/{path_segment(ticket_id)}"))
 
     async def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
         """Fetch one ticket by its identifier, ``GET /itsm/tickets/by-identifier/{identifier}``.
@@ -202,12 +195,12 @@ class AsyncLeenClient:
         :raises LeenNotFoundError: a 404 that is not Leen's own, so that nothing was found out.
         """
         try:
-            answer = await self._call("GET", f"/itsm/tickets/by-identifier/{_segment(identifier)}")
+            answer = await self._call("GET", f"/itsm/tickets/by-identifier/{path_segment(identifier)}")
         except LeenNotFoundError as error:
             if retry.is_unknown_to_leen(error):
                 return None
             raise
-        return _read(Ticket, answer)
+        return read(Ticket, answer)
 
     def iter_tickets(self, **filters: Any) -> AsyncIterator[Ticket]:
         """Iterate over ``GET /itsm/tickets``, page by page; the filters go into the query by Leen's names."""
@@ -231,8 +224,8 @@ class AsyncLeenClient:
         :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
         :raises LeenError: the call failed.
         """
-        reply = await self._send("POST", "/itsm/tickets/bulk", content=_encode({"tickets": tickets}))
-        return _job_id("/itsm/tickets/bulk", reply.content)
+        reply = await self._send("POST", "/itsm/tickets/bulk", content=encode({"tickets": tickets}))
+        return read_job_id("/itsm/tickets/bulk", reply.content)
 
     async def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
         """Submit a job that creates 1 to 50 tickets, ``POST /itsm/tickets/bulk``.
@@ -245,7 +238,7 @@ class AsyncLeenClient:
         :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
         :raises LeenError: the call failed.
         """
-        bodies = _ticket_bodies(tickets)
+        bodies = ticket_bodies(tickets)
 
         async def send() -> str:
             return await self.send_bulk_job(bodies)
@@ -253,7 +246,7 @@ class AsyncLeenClient:
         try:
             job_id: str = await self._repeat(send, read_only=False)
         except LeenOutcomeUnknownError as error:
-            error.identifiers = _names(bodies)
+            error.identifiers = names_of(bodies)
             raise
         return job_id
 
@@ -277,10 +270,10 @@ class AsyncLeenClient:
                 "or use LeenUpdateTicketsOperator, which does."
             )
         path = "/itsm/tickets/bulk/update"
-        content = _encode({"ticket_ids": list(ticket_ids), "updates": dict(updates)})
+        content = encode({"ticket_ids": list(ticket_ids), "updates": dict(updates)})
 
         async def send() -> str:
-            return _job_id(path, (await self._send("POST", path, content=content)).content)
+            return read_job_id(path, (await self._send("POST", path, content=content)).content)
 
         try:
             job_id: str = await self._repeat(send, read_only=False)
@@ -291,7 +284,7 @@ class AsyncLeenClient:
 
     async def get_job(self, job_id: str) -> Job:
         """Fetch the state of a job, ``GET /jobs/{job_id}``; :mod:`airflow_provider_leen.api.jobs` reads it."""
-        return _read(Job, await self._call("GET", f"/jobs/{_segment(job_id)}"))
+        return read(Job, await self._call("GET", f"/jobs/{path_segment(job_id)}"))
 
     # Findings
 
@@ -303,7 +296,7 @@ class AsyncLeenClient:
             most 100 UUIDs), and ``limit``, the size of a page.
         :raises LeenConfigError: there is no such filter, or its value can't be used.
         """
-        return self._iter(Finding, _FINDINGS, _finding_filters(filters))
+        return self._iter(Finding, _FINDINGS, finding_filters(filters))
 
     # Projects and users
 
@@ -320,7 +313,7 @@ class AsyncLeenClient:
 
     async def check(self) -> str:
         """Ask for one project, ``GET /itsm/projects?limit=1``, and say in a sentence what that showed."""
-        items, _cursor = _read_page(await self._call("GET", "/itsm/projects", params={"limit": 1}))
+        items, _cursor = read_page(await self._call("GET", "/itsm/projects", params={"limit": 1}))
         if items and isinstance(items[0], dict) and items[0].get("name"):
             return f"Leen accepts the key and the connection; it sees projects such as {items[0]['name']!r}."
         return "Leen accepts the key and the connection; it sees no project yet (the connection may not have synced)."
@@ -329,13 +322,13 @@ class AsyncLeenClient:
 
     async def _iter(self, model: type[Model], path: str, filters: Mapping[str, Any]) -> AsyncIterator[Model]:
         async for item in self._iter_raw(path, filters):
-            yield _read(model, item)
+            yield read(model, item)
 
     async def _iter_raw(self, path: str, filters: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        params = {name: _query_value(value) for name, value in filters.items() if value is not None}
+        params = {name: query_value(value) for name, value in filters.items() if value is not None}
         seen: set[str] = set()
         while True:
-            items, cursor = _read_page(await self._call("GET", path, params=params))
+            items, cursor = read_page(await self._call("GET", path, params=params))
             for item in items:
                 yield item
             if cursor is None or cursor in seen:
@@ -347,7 +340,7 @@ class AsyncLeenClient:
     async def _call(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
     ) -> Any:
-        content = None if body is None else _encode(body)
+        content = None if body is None else encode(body)
 
         async def send() -> Any:
             reply = await self._send(method, path, content=content, params=params)
@@ -390,7 +383,7 @@ class AsyncLeenClient:
             async with departure.deadline:
                 reply = await self._client().request(
                     method,
-                    _address(settings.base_url, path),
+                    address(settings.base_url, path),
                     content=content,
                     params=params,
                     extensions={"trace": departure.trace},
@@ -468,235 +461,6 @@ class _Departure:
             self.is_at_proxy = info["request"].method == b"CONNECT"
             seconds = CONNECT_TIMEOUT if self.is_at_proxy else self._timeout
             self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
-
-
-class LeenClient:
-    """The Leen API for synchronous code: the same calls, run by an :class:`AsyncLeenClient` in a thread of its own.
-
-    The thread keeps Airflow's signals (a task's timeout, SIGTERM) out of the middle of a call: they reach only the
-    main thread, which waits.
-
-    :param settings: where Leen is and how patient to be.
-    :param transport: replaces the network in tests.
-    """
-
-    def __init__(self, settings: LeenSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self.settings = settings
-        self.aio = AsyncLeenClient(settings, transport=transport)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Cancel what is under way, close the connections and end the thread; the client can be used again."""
-        with self._lock:
-            if self._loop is None or self._thread is None:
-                return
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-            self._loop = self._thread = None
-
-    async def _end(self) -> None:
-        calls = asyncio.all_tasks() - {asyncio.current_task()}
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
-        await self.aio.aclose()
-
-    def start(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
-        """Start a coroutine on the client's event loop and return at once."""
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="leen-client", daemon=True)
-                self._thread.start()
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine on the client's event loop and wait for what it returns."""
-        future = self.start(work)
-        try:
-            return future.result()
-        except CancelledError:
-            raise LeenStoppedError("The client was closed before Leen answered.") from None
-        finally:
-            future.cancel()
-
-    def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
-        """See :meth:`AsyncLeenClient.bulk_create_tickets`."""
-        return self.run(self.aio.bulk_create_tickets(tickets))
-
-    def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
-        """See :meth:`AsyncLeenClient.create_ticket`."""
-        return self.run(self.aio.create_ticket(ticket))
-
-    def update_ticket(self, ticket_id: str, **fields: Any) -> Ticket | None:
-        """See :meth:`AsyncLeenClient.update_ticket`."""
-        return self.run(self.aio.update_ticket(ticket_id, **fields))
-
-    def get_ticket(self, ticket_id: str) -> Ticket:
-        """See :meth:`AsyncLeenClient.get_ticket`."""
-        return self.run(self.aio.get_ticket(ticket_id))
-
-    def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
-        """See :meth:`AsyncLeenClient.get_ticket_by_identifier`."""
-        return self.run(self.aio.get_ticket_by_identifier(identifier))
-
-    def iter_tickets(self, **filters: Any) -> Iterator[Ticket]:
-        """See :meth:`AsyncLeenClient.iter_tickets`."""
-        return self._iterate(self.aio.iter_tickets(**filters))
-
-    def search_tickets(self, jql: str) -> list[dict[str, Any]]:
-        """See :meth:`AsyncLeenClient.search_tickets`."""
-        return self.run(self.aio.search_tickets(jql))
-
-    def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
-        """See :meth:`AsyncLeenClient.submit_bulk_create`."""
-        return self.run(self.aio.submit_bulk_create(tickets))
-
-    def submit_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
-        """See :meth:`AsyncLeenClient.submit_bulk_update`."""
-        return self.run(self.aio.submit_bulk_update(ticket_ids, updates))
-
-    def get_job(self, job_id: str) -> Job:
-        """See :meth:`AsyncLeenClient.get_job`."""
-        return self.run(self.aio.get_job(job_id))
-
-    def iter_vulnerability_findings(self, **filters: Any) -> Iterator[Finding]:
-        """See :meth:`AsyncLeenClient.iter_vulnerability_findings`."""
-        return self._iterate(self.aio.iter_vulnerability_findings(**filters))
-
-    def iter_projects(self, **filters: Any) -> Iterator[Project]:
-        """See :meth:`AsyncLeenClient.iter_projects`."""
-        return self._iterate(self.aio.iter_projects(**filters))
-
-    def iter_users(self, **filters: Any) -> Iterator[User]:
-        """See :meth:`AsyncLeenClient.iter_users`."""
-        return self._iterate(self.aio.iter_users(**filters))
-
-    def check(self) -> str:
-        """See :meth:`AsyncLeenClient.check`."""
-        return self.run(self.aio.check())
-
-    def _iterate(self, items: AsyncIterator[Result]) -> Iterator[Result]:
-        end = object()
-
-        async def following() -> Any:
-            return await anext(items, end)
-
-        while (item := self.run(following())) is not end:
-            yield item
-
-
-def _encode(body: Mapping[str, Any]) -> bytes:
-    # Escaped to ASCII: a lone surrogate in a scanner's output can't be encoded otherwise.
-    return json.dumps(body, separators=(",", ":")).encode()
-
-
-def _ticket_body(ticket: TicketCreate | Mapping[str, Any], which: str) -> dict[str, Any]:
-    try:
-        fields = dict(ticket) if isinstance(ticket, Mapping) else ticket
-        return TicketCreate.model_validate(fields).model_dump(exclude_none=True)
-    except ValidationError as error:
-        raise LeenConfigError(f"The {which} can't be sent: {_problem(error)}.") from None
-
-
-def _ticket_bodies(tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> list[dict[str, Any]]:
-    if not 1 <= len(tickets) <= MAX_TICKETS_PER_CALL:
-        raise LeenConfigError(
-            f"One bulk call takes 1 to {MAX_TICKETS_PER_CALL} tickets, not {len(tickets)}: split the list, or use "
-            "LeenBulkCreateTicketsOperator, which does."
-        )
-    return [_ticket_body(ticket, f"ticket {position}") for position, ticket in enumerate(tickets)]
-
-
-def _names(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [body.get("identifier") or body["name"] for body in bodies]
-
-
-def _job_id(path: str, body: bytes) -> str:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        content = None
-    job_id = content.get("job_id") if isinstance(content, dict) else None
-    if isinstance(job_id, str) and job_id:
-        return job_id
-    raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; it may run all the same.")
-
-
-def _address(base_url: str, path: str) -> str:
-    if not path.startswith("/v2/"):
-        return base_url + path
-    # V2 lives beside V1: read_settings has seen to it that one of the segments is v1.
-    segments = base_url.split("/")
-    last = len(segments) - 1 - segments[::-1].index("v1")
-    return "/".join(segments[:last]) + path
-
-
-def _finding_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
-    # A filter that is dropped without a word would turn every finding into a ticket.
-    unknown = sorted(filters.keys() - set(_FINDING_FILTERS))
-    if unknown:
-        raise LeenConfigError(
-            f"Findings can't be filtered by {', '.join(unknown)}: Leen knows {', '.join(_FINDING_FILTERS)}."
-        )
-    lists = {name: list(value) for name, value in filters.items() if isinstance(value, list | tuple | set | frozenset)}
-    for name, values in lists.items():
-        if not values:
-            raise LeenConfigError(f"The filter {name} is an empty list: leave it out to get every finding.")
-    if len(lists.get("ids", ())) > MAX_FINDING_IDS:
-        raise LeenConfigError(f"Findings can be asked for by at most {MAX_FINDING_IDS} ids, not {len(lists['ids'])}.")
-    return {**filters, **{name: ",".join(map(str, values)) for name, values in lists.items()}}
-
-
-def _read(model: type[Model], content: Any) -> Model:
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        message = f"Leen's reply is no {model.__name__.lower()}: {_problem(error)}."
-    raise LeenResponseError(message, status=200)
-
-
-def _problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"]
-
-
-def _read_page(content: Any) -> tuple[list[Any], str | None]:
-    """Read a page of a list: items and the next cursor. The search's shape is not documented, so look for its list."""
-    if isinstance(content, list):
-        return content, None
-    if isinstance(content, dict):
-        for name in ("items", "issues", "tickets", "results"):
-            if isinstance(content.get(name), list):
-                cursor = content.get("next_cursor") or content.get("nextPageToken") or None
-                if cursor is None or isinstance(cursor, str):
-                    return content[name], cursor
-                raise LeenResponseError(f"Leen's reply has a cursor that is no text: {cursor!r:.40}.", status=200)
-    raise LeenResponseError("Leen's reply holds no list where a page of a list was asked for.", status=200)
-
-
-def _segment(text: str) -> str:
-    # A URL is normalised on its way: the empty text, . and .. would lead to another endpoint.
-    if text in ("", ".", "..") or not text.isprintable():
-        raise LeenConfigError(f"Leen can't be asked for a ticket by {text!r}: give the id that the ticket has.")
-    return quote(text, safe="")
-
-
-def _query_value(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, date) else value
 
 
 def _tls(verify: bool | str) -> ssl.SSLContext | bool:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_leen.api.client import LeenClient
 from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.bulk.ledger import Journal, MemoryLedger
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.sender import STOP_GRACE

@@ -17,9 +17,10 @@ from airflow_provider_leen.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVI
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_leen.api.client import AsyncLeenClient, LeenClient
+    from airflow_provider_leen.api.client import AsyncLeenClient
     from airflow_provider_leen.api.models import BulkReply, Finding, Job, Project, Ticket, TicketCreate, User
     from airflow_provider_leen.api.settings import LeenSettings
+    from airflow_provider_leen.api.sync_client import LeenClient
 
 
 class LeenHook(BaseHook):
@@ -94,7 +95,7 @@ class LeenHook(BaseHook):
 
     def get_conn(self) -> LeenClient:
         """Return the client for this connection; it connects at its first call."""
-        from airflow_provider_leen.api.client import LeenClient
+        from airflow_provider_leen.api.sync_client import LeenClient
 
         if self._client is None:
             self._client = LeenClient(self.settings)

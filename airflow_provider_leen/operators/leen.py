@@ -22,8 +22,8 @@ from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_leen.api.client import LeenClient
     from airflow_provider_leen.api.settings import LeenSettings
+    from airflow_provider_leen.api.sync_client import LeenClient
     from airflow_provider_leen.bulk.runner import BulkRun
     from airflow_provider_leen.bulk.summary import Summary
     from airflow_provider_leen.bulk.tickets import TicketRow

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from airflow_provider_leen.api.client import AsyncLeenClient, LeenClient
+from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
     LeenConnectError,
@@ -27,6 +27,7 @@ from airflow_provider_leen.api.errors import (
 )
 from airflow_provider_leen.api.models import TicketCreate
 from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.sandbox.server import SandboxServer
 
 TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task"}

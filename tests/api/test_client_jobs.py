@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from airflow_provider_leen.api.client import AsyncLeenClient, LeenClient
+from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
     LeenNotFoundError,
@@ -21,6 +21,7 @@ from airflow_provider_leen.api.errors import (
 )
 from airflow_provider_leen.api.jobs import results_of_create
 from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.sandbox.findings import findings
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.api.test_client import TICKET, settings_of

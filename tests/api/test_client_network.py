@@ -16,7 +16,6 @@ import httpx
 import pytest
 
 from airflow_provider_leen.api import client as client_module
-from airflow_provider_leen.api.client import LeenClient
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
     LeenConnectError,
@@ -25,6 +24,7 @@ from airflow_provider_leen.api.errors import (
     LeenServerError,
 )
 from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.api.wire import OK, RawServer, answering, make_certificate, reply, tunnel
 

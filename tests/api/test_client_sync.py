@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.api.client import LeenClient
 from airflow_provider_leen.api.errors import LeenOutcomeUnknownError, LeenStoppedError
 from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.api.wire import RawServer
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_leen.api.client import LeenClient
+from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger

@@ -1,0 +1,158 @@
+"""What goes into a request of the Leen API, and what is read out of a reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, ValidationError
+
+from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknownError, LeenResponseError
+from airflow_provider_leen.api.models import MAX_FINDING_IDS, MAX_TICKETS_PER_CALL, TicketCreate
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_FINDING_FILTERS = (
+    "severity",
+    "state",
+    "has_fix",
+    "first_seen_since",
+    "last_seen_since",
+    "state_updated_since",
+    "resourceId",
+    "ids",
+    "limit",
+)
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Return a request's body."""
+    # Escaped to ASCII: a lone surrogate in a scanner's output can't be encoded otherwise.
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def ticket_body(ticket: TicketCreate | Mapping[str, Any], which: str) -> dict[str, Any]:
+    """Return the request body of a ticket.
+
+    :param which: what the ticket is called in the message.
+    :raises LeenConfigError: it has a field that Leen does not know, or one of the wrong type.
+    """
+    try:
+        fields = dict(ticket) if isinstance(ticket, Mapping) else ticket
+        return TicketCreate.model_validate(fields).model_dump(exclude_none=True)
+    except ValidationError as error:
+        raise LeenConfigError(f"The {which} can't be sent: {_problem(error)}.") from None
+
+
+def ticket_bodies(tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the request bodies of the tickets of one bulk call.
+
+    :raises LeenConfigError: there is none, or more than 50, or one of them can't be sent.
+    """
+    if not 1 <= len(tickets) <= MAX_TICKETS_PER_CALL:
+        raise LeenConfigError(
+            f"One bulk call takes 1 to {MAX_TICKETS_PER_CALL} tickets, not {len(tickets)}: split the list, or use "
+            "LeenBulkCreateTicketsOperator, which does."
+        )
+    return [ticket_body(ticket, f"ticket {position}") for position, ticket in enumerate(tickets)]
+
+
+def names_of(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what tickets are called when it is not known what became of them."""
+    return [body.get("identifier") or body["name"] for body in bodies]
+
+
+def read_job_id(path: str, body: bytes) -> str:
+    """Return the id in the reply to a job that was submitted.
+
+    :raises LeenOutcomeUnknownError: it names none.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    job_id = content.get("job_id") if isinstance(content, dict) else None
+    if isinstance(job_id, str) and job_id:
+        return job_id
+    raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; it may run all the same.")
+
+
+def address(base_url: str, path: str) -> str:
+    """Return where a path is: ``/v2/…`` lives beside the base URL, which includes ``/v1``."""
+    if not path.startswith("/v2/"):
+        return base_url + path
+    # V2 lives beside V1: read_settings has seen to it that one of the segments is v1.
+    segments = base_url.split("/")
+    last = len(segments) - 1 - segments[::-1].index("v1")
+    return "/".join(segments[:last]) + path
+
+
+def finding_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the query of a list of findings.
+
+    :raises LeenConfigError: there is no such filter, or its value can't be used.
+    """
+    # A filter that is dropped without a word would turn every finding into a ticket.
+    unknown = sorted(filters.keys() - set(_FINDING_FILTERS))
+    if unknown:
+        raise LeenConfigError(
+            f"Findings can't be filtered by {', '.join(unknown)}: Leen knows {', '.join(_FINDING_FILTERS)}."
+        )
+    lists = {name: list(value) for name, value in filters.items() if isinstance(value, list | tuple | set | frozenset)}
+    for name, values in lists.items():
+        if not values:
+            raise LeenConfigError(f"The filter {name} is an empty list: leave it out to get every finding.")
+    if len(lists.get("ids", ())) > MAX_FINDING_IDS:
+        raise LeenConfigError(f"Findings can be asked for by at most {MAX_FINDING_IDS} ids, not {len(lists['ids'])}.")
+    return {**filters, **{name: ",".join(map(str, values)) for name, values in lists.items()}}
+
+
+def read(model: type[Model], content: Any) -> Model:
+    """Return a reply as a model.
+
+    :raises LeenResponseError: it is none.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        message = f"Leen's reply is no {model.__name__.lower()}: {_problem(error)}."
+    raise LeenResponseError(message, status=200)
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
+
+
+def read_page(content: Any) -> tuple[list[Any], str | None]:
+    """Read a page of a list: items and the next cursor. The search's shape is not documented, so look for its list."""
+    if isinstance(content, list):
+        return content, None
+    if isinstance(content, dict):
+        for name in ("items", "issues", "tickets", "results"):
+            if isinstance(content.get(name), list):
+                cursor = content.get("next_cursor") or content.get("nextPageToken") or None
+                if cursor is None or isinstance(cursor, str):
+                    return content[name], cursor
+                raise LeenResponseError(f"Leen's reply has a cursor that is no text: {cursor!r:.40}.", status=200)
+    raise LeenResponseError("Leen's reply holds no list where a page of a list was asked for.", status=200)
+
+
+def path_segment(text: str) -> str:
+    """Return a text as one segment of a path, whatever it holds.
+
+    :raises LeenConfigError: it can't be one.
+    """
+    # A URL is normalised on its way: the empty text, . and .. would lead to another endpoint.
+    if text in ("", ".", "..") or not text.isprintable():
+        raise LeenConfigError(f"Leen can't be asked for a ticket by {text!r}: give the id that the ticket has.")
+    return quote(text, safe="")
+
+
+def query_value(value: Any) -> Any:
+    """Return a filter's value as it goes into the query."""
+    return value.isoformat() if isinstance(value, date) else value
