@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-TASK_ID = "create"
+CREATE = "create"
+"""The task that almost every question is about."""
 
 
 def trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
@@ -34,13 +35,13 @@ def trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
     return True
 
 
-def look(dag_id: str, run_id: str) -> dict[str, Any]:
-    """Tell how a run and its task instance are."""
+def look(dag_id: str, run_id: str, task_id: str = CREATE) -> dict[str, Any]:
+    """Tell how a run and one of its task instances are."""
     from airflow.models import DagRun
 
     with _session() as session:
         run = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
-        instance = _instance(session, dag_id, run_id)
+        instance = _instance(session, dag_id, run_id, task_id)
         return {
             "run": run.state,
             "task": instance and instance.state,
@@ -53,19 +54,19 @@ def look(dag_id: str, run_id: str) -> dict[str, Any]:
 def set_failed(dag_id: str, run_id: str) -> None:
     """Mark the task instance as failed, as a person would in the UI."""
     with _session() as session:
-        _instance(session, dag_id, run_id).set_state("failed", session=session)
+        _instance(session, dag_id, run_id, CREATE).set_state("failed", session=session)
         session.commit()
 
 
-def pushed(dag_id: str, run_id: str, key: str) -> Any:
-    """Read what the task has pushed; None where there is nothing."""
+def pushed(dag_id: str, run_id: str, key: str, task_id: str = CREATE) -> Any:
+    """Read what a task has pushed; None where there is nothing."""
     from airflow.models import xcom
 
     # Airflow 2 has another name for it, and decodes the value as it loads it.
     new = hasattr(xcom, "XComModel")
     model: Any = xcom.XComModel if new else xcom.XCom
     with _session() as session:
-        row = session.query(model).filter_by(dag_id=dag_id, run_id=run_id, task_id=TASK_ID, key=key).first()
+        row = session.query(model).filter_by(dag_id=dag_id, run_id=run_id, task_id=task_id, key=key).first()
         if row is None:
             return None
         return model.deserialize_value(row) if new else row.value
@@ -76,7 +77,7 @@ def ledger(dag_id: str, run_id: str) -> list[Any]:
     from airflow.models.task_state_store import TaskStateStoreModel
 
     with _session() as session:
-        rows = session.query(TaskStateStoreModel).filter_by(dag_id=dag_id, run_id=run_id, task_id=TASK_ID)
+        rows = session.query(TaskStateStoreModel).filter_by(dag_id=dag_id, run_id=run_id, task_id=CREATE)
         return [json.loads(row.value) for row in sorted(rows, key=lambda row: row.key)]
 
 
@@ -91,10 +92,10 @@ def _session() -> Iterator[Any]:
         session.close()
 
 
-def _instance(session: Any, dag_id: str, run_id: str) -> Any:
+def _instance(session: Any, dag_id: str, run_id: str, task_id: str) -> Any:
     from airflow.models import TaskInstance
 
-    return session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, task_id=TASK_ID).first()
+    return session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, task_id=task_id).first()
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ from typing import Any, Self
 
 import psutil
 
+from tests.chaos.bridge import CREATE
+
 HERE = Path(__file__).resolve().parent
 
 QUICK_DETECTION = {
@@ -46,7 +48,7 @@ QUICK_DETECTION_2 = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a Dag run and its only task instance are at one moment."""
+    """How a Dag run and one of its task instances are at one moment."""
 
     run: str
     task: str | None
@@ -99,25 +101,25 @@ class SchedulerAirflow:
                 raise RuntimeError(f"Airflow does not know the Dag {dag_id}; its logs are in {self.home}.")
             time.sleep(0.5)
 
-    def look(self, dag_id: str, run_id: str) -> Look:
+    def look(self, dag_id: str, run_id: str, task_id: str = CREATE) -> Look:
         """See how a run is."""
-        seen = self._ask("look", dag_id, run_id)
+        seen = self._ask("look", dag_id, run_id, task_id)
         return Look(seen["run"], seen["task"], seen["try"], seen["pid"], seen["seconds"])
 
     def set_failed(self, dag_id: str, run_id: str) -> None:
-        """Mark the task of a run as failed from outside."""
+        """Mark the creating task of a run as failed from outside."""
         self._ask("set_failed", dag_id, run_id)
 
     def start_triggerer(self) -> psutil.Process:
         """Start a triggerer, which ends with the harness if not before."""
         return psutil.Process(self._begin("triggerer", "--skip-serve-logs").pid)
 
-    def xcom(self, dag_id: str, run_id: str, key: str) -> Any:
-        """Read what the task of a run has pushed."""
-        return self._ask("pushed", dag_id, run_id, key)
+    def xcom(self, dag_id: str, run_id: str, key: str, task_id: str = CREATE) -> Any:
+        """Read what a task of a run has pushed."""
+        return self._ask("pushed", dag_id, run_id, key, task_id)
 
     def ledger(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Read what the task of a run has remembered, in order: in the task state store, or below 3.3 in its folder."""
+        """Read what a run has remembered, in order: in the task state store, or below 3.3 in its folder."""
         if not self.has_state_store:
             return [json.loads(file.read_text()) for file in sorted(self.ledger_folder(run_id).glob("*/*.json"))]
         values: list[dict[str, Any]] = self._ask("ledger", dag_id, run_id)

@@ -97,6 +97,10 @@ class Slot:
         self._inject()
         self._server.__enter__()
 
+    def sync(self) -> None:
+        """Let Leen know all tickets, as the connector's sync does."""
+        self._server.sync()
+
     @property
     def requests(self) -> list[RecordedRequest]:
         """All requests of the run, in order of arrival."""

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from airflow_provider_leen.sandbox.faults import FaultRule
+from tests.chaos.bridge import CREATE
 from tests.chaos.lab import Lab
 from tests.chaos.scheduler import Look
 from tests.chaos.slot import Slot
@@ -50,8 +51,8 @@ class Task:
         }
         airflow.trigger(self.dag_id, self.run_id, conf)
 
-    def look(self) -> Look:
-        return self.lab.airflow.look(self.dag_id, self.run_id)
+    def look(self, task_id: str = CREATE) -> Look:
+        return self.lab.airflow.look(self.dag_id, self.run_id, task_id)
 
     def runner(self) -> psutil.Process:
         pid = self.look().pid
@@ -77,8 +78,8 @@ class Task:
     def held(self) -> list[str]:
         return [ticket["name"] for ticket in self.slot.tickets(self.run_id)]
 
-    def xcom(self, key: str = "return_value") -> Any:
-        return self.lab.airflow.xcom(self.dag_id, self.run_id, key)
+    def xcom(self, key: str = "return_value", task_id: str = CREATE) -> Any:
+        return self.lab.airflow.xcom(self.dag_id, self.run_id, key, task_id)
 
     def statuses(self) -> list[str]:
         return [result["status"] for result in self.xcom()["results"]]
