@@ -328,3 +328,15 @@ def test_the_module_of_the_commands_imports_little() -> None:
         "airflow_provider_leen.sandbox",
         "airflow_provider_leen.sandbox.flags",
     ]
+
+
+def test_the_results_never_overwrite_the_tickets(
+    leen: Callable[..., Said], sandbox: SandboxServer, findings: Callable[[int], str]
+) -> None:
+    file = findings(2)
+    before = Path(file).read_text()
+    said = leen("create", file, *TO_SEC, "--output", file)
+    assert said.code == 1
+    assert "name another file for --output" in said.err
+    assert Path(file).read_text() == before
+    assert sandbox.requests == []

@@ -39,7 +39,7 @@ def create(options: Namespace) -> int:
         defaults = read_defaults(dict(options.default))
         if options.dry_run:
             return _check(prepare(given, defaults, _scope("", "")))
-        output = _output_path(options.output)
+        output = _output_path(options.output, options.file)
         with open_hook(options.conn_id, options.connection_id) as hook:
             client = hook.get_conn()
             rows = prepare(given, defaults, _scope(client.settings.base_url, client.settings.connection_id))
@@ -74,11 +74,13 @@ def _create(client: LeenClient, rows: Sequence[TicketRow], defaults: dict[str, s
         )
         stopped = _drive(client, run)
     summary = summarise(run.results())
-    _print(summary)
     if output is not None:
+        # Before anything is printed: nothing remembers these results, and a terminal may be gone.
         output.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    _print(summary)
     if stopped:
-        complain(f"Stopped. {summary['created']} tickets were created, {summary['unsent']} were not sent.")
+        unknown = f", nobody knows of {summary['unknown']}" if summary["unknown"] else ""
+        complain(f"Stopped. {summary['created']} tickets were created, {summary['unsent']} were not sent{unknown}.")
         return STOPPED
     error = final_error(summary, run.error, None, None)
     if error is not None:
@@ -137,11 +139,13 @@ def _in_terms_of_the_command(text: str) -> str:
     )
 
 
-def _output_path(text: str | None) -> Path | None:
+def _output_path(text: str | None, given: str) -> Path | None:
     """Make sure, before anything is sent, that the results can be written."""
     if text is None:
         return None
     path = Path(text)
+    if path.resolve() == Path(given).resolve():
+        raise LeenConfigError(f"The results would overwrite the tickets in {path}: name another file for --output.")
     try:
         path.touch()
     except OSError as error:

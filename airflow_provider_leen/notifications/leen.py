@@ -204,4 +204,8 @@ async def _look_up(leen: _Tickets, identifier: str) -> tuple[str, Ticket | None]
 
 
 def _failure(occasion: Occasion, error: LeenError) -> LeenError:
+    from airflow_provider_leen.api.retry import Effect, effect_of_write
+
+    if effect_of_write(error) is Effect.UNKNOWN:
+        return LeenError(f"Nobody can say whether a ticket was created for this: {occasion}. {error}")
     return LeenError(f"No ticket was created for this: {occasion}. {error}")

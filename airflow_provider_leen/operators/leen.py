@@ -16,6 +16,7 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.links.leen import LeenTicketsLink, ticket_link
+from airflow_provider_leen.operators.arguments import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_leen.operators.supervisor import SupervisorThread
 from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, results_before_waiting, waiting_ends_at
 
@@ -127,20 +128,18 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         super().__init__(**kwargs)
         if (tickets is None) == (tickets_path is None):
             raise LeenConfigError("Write either `tickets` or `tickets_path`, one of the two.")
-        _check_whole_number("batch_size", batch_size, 1, 50)
-        _check_whole_number("max_concurrent_batches", max_concurrent_batches, 1)
-        if on_invalid not in ("report", "fail"):
-            raise LeenConfigError(f"`on_invalid` is {on_invalid!r}: write 'report' or 'fail'.")
-        if if_exists not in ("create", "skip"):
-            raise LeenConfigError(f"`if_exists` is {if_exists!r}: write 'create' or 'skip'.")
+        check_whole_number("batch_size", batch_size, 1, 50)
+        check_whole_number("max_concurrent_batches", max_concurrent_batches, 1)
+        check_choice("on_invalid", on_invalid, ("report", "fail"))
+        check_choice("if_exists", if_exists, ("create", "skip"))
         if max_failures is not None or max_failure_rate is not None:
             from airflow_provider_leen.bulk.summary import check_thresholds
 
             check_thresholds(max_failures, max_failure_rate)
-        _check_seconds("poll_interval", poll_interval)
-        for name, value in (("embed_identifier", embed_identifier), ("durable", durable), ("deferrable", deferrable)):
-            if not isinstance(value, bool):
-                raise LeenConfigError(f"`{name}` is {value!r}: write True or False.")
+        check_seconds("poll_interval", poll_interval)
+        check_flag("embed_identifier", embed_identifier)
+        check_flag("durable", durable)
+        check_flag("deferrable", deferrable)
         self.tickets = tickets
         self.tickets_path = tickets_path
         self.ticket_defaults = ticket_defaults
@@ -387,15 +386,3 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
             # A job may go on, and Leen knows its tickets as soon as they exist.
             return self.embed_identifier or self.deferrable
         return self.on_unknown == "resend"
-
-
-def _check_whole_number(name: str, value: Any, least: int, most: int | None = None) -> None:
-    in_range = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    if not in_range or (most is not None and value > most):
-        bound = f"from {least} to {most}" if most is not None else f"of {least} or more"
-        raise LeenConfigError(f"`{name}` is {value!r}: write a whole number {bound}.")
-
-
-def _check_seconds(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise LeenConfigError(f"`{name}` is {value!r}: write a number of seconds above 0.")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, TaskDeferred
 
 from airflow_provider_leen.api.errors import (
-    LeenConfigError,
     LeenConnectError,
     LeenError,
     LeenOutcomeUnknownError,
@@ -18,6 +17,7 @@ from airflow_provider_leen.api.errors import (
     LeenServerError,
     LeenStoppedError,
 )
+from airflow_provider_leen.operators.arguments import check_flag, check_seconds, check_whole_number
 from airflow_provider_leen.operators.leen import BEYOND_RETRY
 from airflow_provider_leen.operators.supervisor import SupervisorThread
 from airflow_provider_leen.operators.waiting import waiting_ends_at
@@ -90,8 +90,9 @@ class LeenUpdateTicketsOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if type(batch_size) is not int or not 1 <= batch_size <= 50:
-            raise LeenConfigError(f"`batch_size` is {batch_size!r}: write a whole number from 1 to 50.")
+        check_whole_number("batch_size", batch_size, 1, 50)
+        check_seconds("poll_interval", poll_interval)
+        check_flag("deferrable", deferrable)
         if max_failures is not None or max_failure_rate is not None:
             from airflow_provider_leen.bulk.summary import check_thresholds
 

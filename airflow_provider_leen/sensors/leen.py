@@ -69,7 +69,12 @@ class LeenTicketFailureSensor(BaseSensorOperator):
         if (results is None) == (task_ids is None):
             raise LeenConfigError("Write either `results` or `task_ids`, one of the two.")
         self.results = results
-        self.task_ids = [task_ids] if isinstance(task_ids, str) else task_ids
+        # Each task once, in order: named twice, its tickets would count twice.
+        self.task_ids = (
+            None if task_ids is None else list(dict.fromkeys([task_ids] if isinstance(task_ids, str) else task_ids))
+        )
+        if self.task_ids == []:
+            raise LeenConfigError("`task_ids` is empty: name the bulk operators to watch.")
         self.max_failures = max_failures
         self.max_failure_rate = max_failure_rate
 

@@ -77,3 +77,17 @@ def test_a_task_that_is_not_there_fails_the_gate(sandbox: SandboxServer, run_dag
 def test_results_or_task_ids_one_of_the_two(arguments: dict[str, Any]) -> None:
     with pytest.raises(LeenConfigError, match="either `results` or `task_ids`"):
         LeenTicketFailureSensor(task_id="gate", **arguments)
+
+
+def test_no_task_to_watch_is_refused() -> None:
+    with pytest.raises(LeenConfigError, match="`task_ids` is empty"):
+        LeenTicketFailureSensor(task_id="gate", task_ids=[])
+
+
+def test_a_task_that_is_named_twice_counts_once(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        LeenTicketFailureSensor(task_ids=["create", "create"], max_failures=1, **WATCH)
+        create(with_bad_ones(2, 1))
+    run = run_dag(dag)
+    assert run.states["gate"] == "success"
+    assert run.xcom("gate")["total"] == 2
