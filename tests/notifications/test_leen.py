@@ -186,6 +186,13 @@ def test_the_error_says_for_which_failure_there_is_no_ticket_and_why(
     assert sandbox.tickets() == []
 
 
+def test_where_the_reply_is_lost_the_error_does_not_claim_that_there_is_no_ticket(sandbox: SandboxServer) -> None:
+    sandbox.inject("lost", commit=True, path="/v1/itsm/tickets")
+    with pytest.raises(LeenError, match=r"^Nobody can say whether a ticket was created for this: Dag nightly failed"):
+        notify()
+    assert len(sandbox.tickets()) == 1
+
+
 def test_in_an_event_loop_the_error_is_the_same(sandbox: SandboxServer) -> None:
     async def run() -> None:
         await LeenNotifier(**TO_SEC | {"project_vendor_id": "NOPE"}, context=DEADLINE).async_notify(DEADLINE)  # type: ignore[arg-type]
