@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
 from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.retry import is_unknown_to_leen
+from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
 from airflow_provider_leen.bulk.sender import Outcome, outcome_of, still_unknown
 from airflow_provider_leen.bulk.settle import (
     FAILURES_BEFORE_GIVING_UP,
-    LOOK_UPS_AT_ONCE,
     Unsettled,
     absence_after,
     is_this_ticket,
@@ -69,8 +67,8 @@ class JobCollector:
             else:
                 under_way[job_id] = job.status
 
-        await _at_once(ask, submitted)
-        await _at_once(self._fetch_ids, created)
+        await ask_all(ask, submitted)
+        await ask_all(self._fetch_ids, created)
         self._journal.learn({str(ticket.row.key): self._ids(ticket) for ticket in created}, [])
         return under_way
 
@@ -132,22 +130,3 @@ class JobCollector:
     def _ids(self, ticket: Unsettled) -> Created:
         outcome = self._outcomes[ticket.row.index]
         return Created(outcome.ticket_id, outcome.vendor_ticket_id)
-
-
-async def _at_once(ask: Callable[[Any], Coroutine[Any, Any, None]], questions: Iterable[Any]) -> None:
-    """Ask several questions at a time; the first error ends them all."""
-    waiting = iter(list(questions))
-
-    async def go_on() -> None:
-        for question in waiting:
-            await ask(question)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(LOOK_UPS_AT_ONCE):
-                group.create_task(go_on())
-    except* LeenError as errors:
-        failure = errors.exceptions[0]
-    else:
-        return
-    raise failure

@@ -19,12 +19,11 @@ from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.ledger import Created, Sent
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
-
-LOOK_UPS_AT_ONCE = 8
 
 FAILURES_BEFORE_GIVING_UP = 8
 """So many failed look-ups in a row mean that asking for the others is no use either."""
@@ -149,16 +148,14 @@ class Settler:
         :return: the ones that exist, by the index of their row; of the others, ``findings`` says what was found out.
         """
         found: dict[int, Created] = {}
-        waiting = iter(tickets)
         self._failures = 0
 
-        async def ask() -> None:
-            for ticket in waiting:
-                ids = await self._by_identifier(ticket)
-                if ids is not None:
-                    found[ticket.row.index] = ids
+        async def ask(ticket: Unsettled) -> None:
+            ids = await self._by_identifier(ticket)
+            if ids is not None:
+                found[ticket.row.index] = ids
 
-        await asyncio.gather(*(ask() for _ in range(LOOK_UPS_AT_ONCE)))
+        await ask_all(ask, tickets)
         by_search, _absent = await self._by_search([t for t in tickets if t.row.index not in found])
         return found | by_search
 

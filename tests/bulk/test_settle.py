@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_leen.api.models import Ticket
+from airflow_provider_leen.bulk.asking import LOOK_UPS_AT_ONCE
 from airflow_provider_leen.bulk.ledger import Created, Sent
 from airflow_provider_leen.bulk.settle import (
     FAILED_SEARCHES_BEFORE_GIVING_UP,
     FAILURES_BEFORE_GIVING_UP,
-    LOOK_UPS_AT_ONCE,
     MAX_JQL,
     Settler,
     Unsettled,
