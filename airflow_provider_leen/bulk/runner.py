@@ -110,8 +110,8 @@ class BulkRun:
 
     @property
     def error(self) -> LeenError | None:
-        """What ended the run early, if anything did."""
-        return self._sender.halted
+        """What ended the run early, or kept it from being run, if anything did."""
+        return self._sender.halted or self._refusal
 
     @property
     def jobs_under_way(self) -> list[str]:

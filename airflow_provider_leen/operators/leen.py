@@ -257,8 +257,8 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         from airflow_provider_leen.operators.task_instance import earlier_try_since, key_scope, ledger_store
 
         given = supervisor.call(self._read_rows)
-        on_unknown = str(self.on_unknown).strip()
-        if on_unknown not in ("lookup", "fail", "resend"):
+        self.on_unknown = str(self.on_unknown).strip()
+        if self.on_unknown not in ("lookup", "fail", "resend"):
             raise LeenConfigError(f"`on_unknown` is {self.on_unknown!r}: write 'lookup', 'fail' or 'resend'.")
         defaults = read_defaults(self.ticket_defaults)
         rows = prepare(given, defaults, key_scope(context, client.settings))
@@ -276,7 +276,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
             lambda row: payload(row, defaults, embed_key=self.embed_identifier),
             batch_size=self.batch_size,
             max_concurrent_batches=self.max_concurrent_batches,
-            on_unknown=on_unknown,
+            on_unknown=self.on_unknown,
             skip_existing=self.if_exists == "skip",
             as_jobs=self.deferrable,
             refusal=self._refusal(rows),

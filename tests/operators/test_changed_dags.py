@@ -88,3 +88,12 @@ def test_a_connection_id_in_capitals_is_the_same_connection(sandbox: SandboxServ
 
 def test_what_a_template_left_around_on_unknown_does_not_matter(sandbox: SandboxServer, run_dag: Any) -> None:
     assert run_dag(bulk_dag(tickets(1), on_unknown=" resend\n")).states == {"create": "success"}
+
+
+def test_a_list_without_one_good_row_is_refused_whole_too(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(bulk_dag([{"nam": "a typo"}], on_invalid="fail", retries=1))
+    (error,) = run.exceptions
+    assert isinstance(error, AirflowFailException)
+    assert isinstance(error.__cause__, LeenConfigError)
+    assert counts(run.summary()) == {"invalid": 1}
+    assert sandbox.count() == 0
