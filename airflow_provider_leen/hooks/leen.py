@@ -23,16 +23,8 @@ if TYPE_CHECKING:
     from airflow_provider_leen.api.sync_client import LeenClient
 
 
-class LeenHook(BaseHook):
-    """Leen's endpoints with the credentials of an Airflow connection.
-
-    Nothing is looked up or connected before the first use. A context manager: leaving it closes the connections.
-
-    :param leen_conn_id: the Airflow connection, default ``leen_default``.
-    :param connection_id: the Leen connection ID to use instead of the connection's login, default that login.
-    :param timeout: seconds in which a whole reply must have come, default the connection's extra (120).
-    :param max_retries: tries after the first for one HTTP call, default the connection's extra (3).
-    """
+class _ConnectedHook(BaseHook):
+    """What both hooks are given, and how Airflow knows them."""
 
     conn_name_attr = "leen_conn_id"
     default_conn_name = "leen_default"
@@ -52,7 +44,20 @@ class LeenHook(BaseHook):
         self.connection_id = connection_id
         self.timeout = timeout
         self.max_retries = max_retries
-        self._client: LeenClient | None = None
+
+
+class LeenHook(_ConnectedHook):
+    """Leen's endpoints with the credentials of an Airflow connection.
+
+    Nothing is looked up or connected before the first use. A context manager: leaving it closes the connections.
+
+    :param leen_conn_id: the Airflow connection, default ``leen_default``.
+    :param connection_id: the Leen connection ID to use instead of the connection's login, default that login.
+    :param timeout: seconds in which a whole reply must have come, default the connection's extra (120).
+    :param max_retries: tries after the first for one HTTP call, default the connection's extra (3).
+    """
+
+    _client: LeenClient | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -253,7 +258,7 @@ class LeenHook(BaseHook):
         return self.get_conn().iter_vulnerability_findings(**filters)
 
 
-class LeenAsyncHook(BaseHook):
+class LeenAsyncHook(_ConnectedHook):
     """Those of Leen's endpoints that triggers and notifiers need, for an event loop, which nothing here blocks.
 
     An asynchronous context manager: entering it reads the connection, leaving it closes what was opened.
@@ -264,25 +269,7 @@ class LeenAsyncHook(BaseHook):
     :param max_retries: tries after the first for one HTTP call, default the connection's extra (3).
     """
 
-    conn_name_attr = LeenHook.conn_name_attr
-    default_conn_name = LeenHook.default_conn_name
-    conn_type = LeenHook.conn_type
-    hook_name = LeenHook.hook_name
-
-    def __init__(
-        self,
-        leen_conn_id: str = LeenHook.default_conn_name,
-        *,
-        connection_id: str | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.leen_conn_id = leen_conn_id
-        self.connection_id = connection_id
-        self.timeout = timeout
-        self.max_retries = max_retries
-        self._client: AsyncLeenClient | None = None
+    _client: AsyncLeenClient | None = None
 
     async def __aenter__(self) -> Self:
         await self.get_async_conn()
