@@ -62,22 +62,19 @@ class Command:
 
     def __call__(self, options: argparse.Namespace) -> None:
         """Do it, and end the process with its exit code; an error is one sentence on stderr."""
-        raise SystemExit(self.run(options))
+        from airflow_provider_leen.commands.terminal import exit_code_of
+
+        raise SystemExit(exit_code_of(lambda: self.run(options)))
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do it, and return the exit code; an error is one sentence on stderr."""
-        from airflow_provider_leen.commands.terminal import complain, expected_errors
-
+        """Do it, and return the exit code."""
         module, _, name = self.does.partition(":")
-        function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
         # What a task would log is in the way of a table, and below Airflow 3 it goes to stdout.
         level = logging.root.manager.disable
         logging.disable(logging.INFO)
         try:
+            function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
             return function(options)
-        except expected_errors() as error:
-            complain(str(error))
-            return 1
         finally:
             logging.disable(level)
 
@@ -103,6 +100,15 @@ COMMANDS = (
                 "type": field_and_value,
                 "metavar": "FIELD=VALUE",
                 "help": "a field laid under every ticket, such as project_vendor_id=SEC (repeatable)",
+            },
+            "--if-exists": {
+                "choices": ("create", "skip"),
+                "default": "create",
+                "help": "skip: don't create a ticket again whose own identifier Leen knows (default: %(default)s)",
+            },
+            "--embed-identifier": {
+                "action": "store_true",
+                "help": "end each description with the ticket's key, to search the vendor for it when a reply is lost",
             },
             "--dry-run": {"action": "store_true", "help": "check every row and send nothing; needs no connection"},
             "--output": {"metavar": "FILE", "help": "write the summary with all results there, as JSON"},
@@ -140,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :param arguments: the command line, default the process's own.
     """
+    from airflow_provider_leen.commands.terminal import exit_code_of
+
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_leen", description=f"{HELP}.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
@@ -147,6 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subparser.set_defaults(command=command)
         for name, details in command.flags.items():
             subparser.add_argument(name, **details)
-    options = parser.parse_args(arguments)
-    chosen: Command = options.command
-    return chosen.run(options)
+
+    def parse_and_run() -> int:
+        options = parser.parse_args(arguments)
+        chosen: Command = options.command
+        return chosen.run(options)
+
+    return exit_code_of(parse_and_run)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
+import pytest
+
 from airflow_provider_leen.bulk.summary import Summary
+
+AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
+"""The release that is installed, as (major, minor)."""
+
+needs_state_store = pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow below 3.3 has no task state store")
 
 
 @dataclass
@@ -24,19 +33,20 @@ class AirflowRun:
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """The value that a task pushed, or None."""
-        from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
+        from sqlalchemy import select
 
+        model = xcom_model()
+        wanted = {
+            "dag_id": self.dag_run.dag_id,
+            "run_id": self.dag_run.run_id,
+            "task_id": task_id,
+            "map_index": map_index,
+            "key": key,
+        }
         with create_session() as session:
-            query = XComModel.get_many(
-                run_id=self.dag_run.run_id,
-                key=key,
-                task_ids=task_id,
-                dag_ids=self.dag_run.dag_id,
-                map_indexes=map_index,
-            )
-            value = session.execute(query.with_only_columns(XComModel.value)).scalars().first()
-            return None if value is None else XComModel.deserialize_value(_Stored(value))
+            value = session.scalars(select(model.value).filter_by(**wanted)).first()
+            return None if value is None else model.deserialize_value(_Stored(value))
 
     def summary(self, task_id: str = "create", map_index: int = -1) -> Summary:
         summary: Summary = self.xcom(task_id, map_index=map_index)
@@ -48,17 +58,47 @@ class _Stored:
     value: Any
 
 
+def xcom_model() -> Any:
+    """The table of all XComs."""
+    from airflow.models import xcom
+
+    return xcom.BaseXCom if AIRFLOW < (3, 0) else xcom.XComModel
+
+
 def run(dag: Any, **conf: Any) -> AirflowRun:
     """Run a Dag to its end, retries included."""
     exceptions: list[BaseException] = []
     for task in dag.tasks:
         _listen(task, lambda context: exceptions.append(context["exception"]))
     _register(dag)
-    dag_run = dag.test(run_conf=conf)
+    with _time_outs_are_failures():
+        dag_run = dag.test(run_conf=conf)
     states: dict[str, str] = {}
     for instance in dag_run.get_task_instances():
         states[instance.task_id] = f"{states.get(instance.task_id, '')} {instance.state}".strip()
     return AirflowRun(dag_run, states, exceptions)
+
+
+@contextmanager
+def _time_outs_are_failures() -> Iterator[None]:
+    """On Airflow 2, keep a task's time-out, which is no ``Exception`` there, from ending ``dag.test()``."""
+    if AIRFLOW >= (3, 0):
+        yield
+        return
+    from airflow.exceptions import AirflowTaskTimeout
+    from airflow.models import dag as module
+
+    run_task = module._run_task
+
+    def run_one(**arguments: Any) -> Any:
+        try:
+            return run_task(**arguments)
+        except AirflowTaskTimeout as error:
+            raise RuntimeError("The task ran into its timeout.") from error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_run_task", run_one)
+        yield
 
 
 def _listen(task: Any, callback: Callable[[Any], None]) -> None:

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import signal
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,9 @@ import pytest
 
 from airflow_provider_leen.cli import COMMANDS, main
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.commands.processes import AIRFLOW, MODULE, environment, needs_airflow_commands
 
 TO_SEC = ["--default", "project_vendor_id=SEC", "--default", "type=Task"]
-MODULE = [sys.executable, "-m", "airflow_provider_leen"]
-AIRFLOW = [sys.executable, "-m", "airflow", "leen"]
 
 
 class Said:
@@ -172,9 +168,22 @@ def test_a_dry_run_checks_every_row_and_sends_nothing(
     monkeypatch.delenv("AIRFLOW_CONN_LEEN_DEFAULT")
     said = leen("create", mixed, "--default", "type=Task", "--dry-run")
     assert said.code == 1
-    assert [line.split(":")[0] for line in said.out.splitlines()[:-1]] == ["row 1", "row 2", "row 3"]
+    assert [line.split(":")[0] for line in said.out.splitlines()[:-1]] == ["line 2", "line 3", "line 4"]
     assert "the project is missing: give `project_vendor_id` or `project_id`, in the file or by --default" in said.out
     assert said.out.endswith("0 of 3 rows can be sent; nothing was sent.\n")
+    assert sandbox.requests == []
+
+
+def test_a_dry_run_writes_what_it_found_to_the_output(
+    leen: Callable[..., Said], sandbox: SandboxServer, mixed: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "results.json"
+    assert leen("create", mixed, *TO_SEC, "--dry-run", "--output", str(output)).code == 1
+    summary = json.loads(output.read_text())
+    assert (summary["total"], summary["invalid"], summary["unsent"]) == (3, 1, 2)
+    assert [result["status"] for result in summary["results"]] == ["unsent", "invalid", "unsent"]
+    assert [result["identifier"] for result in summary["results"]] == [None, None, None]
+    assert "did you mean `priority`?" in summary["results"][1]["error"]
     assert sandbox.requests == []
 
 
@@ -183,11 +192,75 @@ def test_a_dry_run_of_good_rows_ends_well(leen: Callable[..., Said], findings: C
     assert (said.code, said.out) == (0, "2 of 2 rows can be sent; nothing was sent.\n")
 
 
-def test_an_empty_file_is_a_success(
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]], ids=["sending", "dry run"])
+def test_an_empty_file_is_a_success_that_says_so(
+    leen: Callable[..., Said],
+    sandbox: SandboxServer,
+    findings: Callable[[int], str],
+    tmp_path: Path,
+    dry_run: list[str],
+) -> None:
+    output = tmp_path / "results.json"
+    said = leen("create", findings(0), *TO_SEC, *dry_run, "--output", str(output))
+    assert (said.code, said.out, said.err) == (0, "The file holds no tickets: there is nothing to do.\n", "")
+    assert json.loads(output.read_text())["total"] == 0
+    assert sandbox.requests == []
+
+
+def test_a_row_is_named_by_the_line_that_it_begins_at(
+    leen: Callable[..., Said], sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('name,identifier\n"first\nsecond",a\n\nthird,\n,b\nfourth,a\n')
+    said = leen("create", str(path), *TO_SEC, "--dry-run")
+    assert said.out.splitlines()[:-1] == [
+        "line 6: `name` is missing: write the ticket's title",
+        "line 7: `identifier` 'a' is that of line 2 too: make it unique, or leave it out",
+    ]
+    sandbox.inject("lost")
+    said = leen("create", str(path), *TO_SEC)
+    assert [line.split()[0] for line in said.out.splitlines() if " | unknown" in line] == ["2", "5"]
+    assert re.findall(r"^  (.*) \(identifier", said.err, re.MULTILINE) == [r"line 2 'first\nsecond'", "line 5 'third'"]
+
+
+def test_a_row_of_an_array_is_named_by_its_position_from_1(leen: Callable[..., Said], tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps([{"name": "a"}, {"nam": "b"}]))
+    assert leen("create", str(path), *TO_SEC, "--dry-run").out.startswith("row 2: `name` is missing")
+
+
+def test_a_line_that_is_no_json_is_named_once(leen: Callable[..., Said], tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('\n{"name"\n')
+    said = leen("create", str(path), *TO_SEC, "--dry-run")
+    assert said.out.startswith("line 2: it is no JSON (Expecting ':' delimiter at column 8)")
+
+
+def test_tickets_that_leen_knows_are_skipped_where_that_is_asked_for(
+    leen: Callable[..., Said], sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    # What is created with vendor ids alone is not known to Leen before a sync.
+    by_uuid = ["--default", "project_id=5ec00000-0000-4000-8000-000000000001", "--default", "type=Task"]
+    path = tmp_path / "t.csv"
+    path.write_text("name,identifier\nold,finding-1\n")
+    assert leen("create", str(path), *by_uuid).code == 0
+    path.write_text("name,identifier\nold,finding-1\nnew,finding-2\n")
+    said = leen("create", str(path), *by_uuid, "--if-exists", "skip")
+    assert said.code == 0
+    assert said.out.endswith("2 tickets: 1 created, 1 existing.\n")
+    assert "it sends every ticket again that has no identifier known to Leen" in said.err
+    assert [ticket["name"] for ticket in sandbox.tickets()] == ["old", "new"]
+
+
+def test_an_embedded_key_finds_a_ticket_whose_reply_was_lost(
     leen: Callable[..., Said], sandbox: SandboxServer, findings: Callable[[int], str]
 ) -> None:
-    said = leen("create", findings(0), *TO_SEC)
-    assert (said.code, said.out) == (0, "0 tickets: nothing to do.\n")
+    sandbox.inject("lost", commit=True)
+    said = leen("create", findings(2), *TO_SEC, "--embed-identifier")
+    assert said.code == 0
+    assert said.out.endswith("2 tickets: 2 created.\n")
+    assert "Should a reply be lost, the command waits 360 s" in said.err
+    assert all(re.fullmatch(r"airflow-[0-9a-f]{24}", ticket["description"]) for ticket in sandbox.tickets())
 
 
 @pytest.mark.parametrize(
@@ -220,7 +293,7 @@ def test_an_outcome_that_nobody_knows_is_named(
     said = leen("create", findings(1), *TO_SEC)
     assert said.code == 1
     assert "nobody can say whether it exists" in said.err
-    assert "1 tickets: 1 unknown." in said.out
+    assert "1 ticket: 1 unknown." in said.out
 
 
 @pytest.mark.parametrize("arguments", [[], ["create"], ["create", "x.csv", "--default", "no-equals-sign"], ["fly"]])
@@ -233,51 +306,11 @@ def test_wrong_usage_ends_with_2(leen: Callable[..., Said], arguments: list[str]
 # Processes
 
 
-def environment(sandbox: SandboxServer, **more: str) -> dict[str, str]:
-    return os.environ | {"AIRFLOW_CONN_LEEN_DEFAULT": sandbox.airflow_conn, "COLUMNS": "300"} | more
-
-
-def test_ctrl_c_stops_well_and_says_what_was_created(sandbox: SandboxServer, findings: Callable[[int], str]) -> None:
-    sandbox.inject("latency", seconds=1)
-    # A shell that starts a process in the background lets it ignore Ctrl-C: don't pass that on.
-    process = subprocess.Popen(
-        [*MODULE, "create", findings(2000), *TO_SEC],
-        env=environment(sandbox),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    deadline = time.monotonic() + 60
-    while sandbox.count("POST") < 5 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    created = len(sandbox.tickets())
-    assert 0 < created < 2000
-    assert f"Stopped. {created} tickets were created, {2000 - created} were not sent." in err
-    assert f"2000 tickets: {created} created, {2000 - created} unsent." in out
-    assert "Traceback" not in err
-
-
 def test_the_module_s_exit_code_is_the_command_s(sandbox: SandboxServer) -> None:
     done = subprocess.run(
         [*MODULE, "check", "leen_default"], env=environment(sandbox), capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-def has_airflow_commands() -> bool:
-    spec = importlib.util.find_spec("airflow")
-    assert spec is not None
-    folder = Path((spec.submodule_search_locations or [""])[0])
-    return '"cli"' in (folder / "provider_info.schema.json").read_text()
-
-
-needs_airflow_commands = pytest.mark.skipif(
-    not has_airflow_commands(), reason="Airflow below 3.2 takes no commands from providers"
-)
 
 
 @needs_airflow_commands

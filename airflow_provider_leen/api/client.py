@@ -53,6 +53,7 @@ from airflow_provider_leen.api.models import (
     TicketCreate,
     User,
 )
+from airflow_provider_leen.api.request_log import unlogged
 from airflow_provider_leen.api.settings import LeenSettings
 
 CONNECT_TIMEOUT = 10.0
@@ -381,13 +382,14 @@ class AsyncLeenClient:
         departure = _Departure(settings.timeout)
         try:
             async with departure.deadline:
-                reply = await self._client().request(
-                    method,
-                    address(settings.base_url, path),
-                    content=content,
-                    params=params,
-                    extensions={"trace": departure.trace},
-                )
+                with unlogged():
+                    reply = await self._client().request(
+                        method,
+                        address(settings.base_url, path),
+                        content=content,
+                        params=params,
+                        extensions={"trace": departure.trace},
+                    )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             reason = _reason(error).replace(settings.api_key, "***")
             if isinstance(error, _NOTHING_SENT) or departure.is_at_proxy:

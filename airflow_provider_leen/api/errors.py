@@ -127,3 +127,7 @@ class LeenRateLimitError(LeenResponseError):
 
 class LeenServerError(LeenResponseError):
     """Leen failed (5xx); what became of a write isn't known."""
+
+
+PASSING = (LeenConnectError, LeenRateLimitError, LeenServerError)
+"""What ends by itself: whoever asks again later may get an answer."""

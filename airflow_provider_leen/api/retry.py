@@ -184,33 +184,37 @@ def match_results(entries: Any, count: int) -> list[BulkResult | None]:
     return results + [None] * (count - len(results))
 
 
-def located_tickets(detail: Any, count: int) -> dict[int, str]:
+def located_tickets(detail: Any, count: int, field: str = "tickets") -> dict[int, str]:
     """Find which tickets of a refused bulk call an error's ``detail`` is about, as position -> what is wrong.
 
     FastAPI locates an error as ``{"loc": ["body", "tickets", 3, "name"], "msg": "…"}``. Empty when any entry can't be
     located, since the request as a whole may be wrong then.
+
+    :param detail: the error's.
+    :param count: how many tickets were sent.
+    :param field: the field of the request that held them.
     """
     if not isinstance(detail, list):
         return {}
     found: dict[int, str] = {}
     for entry in detail:
-        position, field = _place_in_tickets(entry)
+        position, place = _place_in(field, entry)
         if position is None or position >= count:
             return {}
         what = str(entry.get("msg") or "refused")
-        message = f"{field}: {what}" if field else what
+        message = f"{place}: {what}" if place else what
         found[position] = f"{found[position]}; {message}" if position in found else message
     return found
 
 
-def _place_in_tickets(entry: Any) -> tuple[int | None, str]:
+def _place_in(field: str, entry: Any) -> tuple[int | None, str]:
     place = entry.get("loc") if isinstance(entry, dict) else None
-    if not isinstance(place, list) or "tickets" not in place:
+    if not isinstance(place, list) or field not in place:
         return None, ""
-    position, *field = place[place.index("tickets") + 1 :] or [None]
+    position, *rest = place[place.index(field) + 1 :] or [None]
     if type(position) is not int or position < 0:
         return None, ""
-    return position, ".".join(str(part) for part in field)
+    return position, ".".join(str(part) for part in rest)
 
 
 def _bulk_result(entry: Any) -> BulkResult | None:

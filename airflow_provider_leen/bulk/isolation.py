@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from airflow_provider_leen.api.errors import LeenValidationError
 from airflow_provider_leen.api.retry import located_tickets
 from airflow_provider_leen.bulk.ledger import Sent
 from airflow_provider_leen.bulk.tickets import TicketRow
+
+Ticket = TypeVar("Ticket")
 
 SAME_REFUSALS = 4
 """So many tickets refused alone in a row, with one and the same message, mean that the request itself is wrong."""
@@ -18,7 +21,7 @@ SAME_REFUSALS = 4
 class Isolation:
     """What is known of a batch that is taken apart to find the tickets that spoil it.
 
-    :param batch: its rows.
+    :param batch: its tickets.
     :param started_at: when it was prepared, on the loop's clock.
     :param accepted: whether a call with some of its tickets was accepted.
     :param submitted: how many of its tickets were submitted in jobs.
@@ -26,7 +29,7 @@ class Isolation:
     :param refusals: why tickets were refused alone, in order.
     """
 
-    batch: list[TicketRow]
+    batch: Sequence[Any]
     started_at: float
     accepted: bool = False
     submitted: int = 0
@@ -42,8 +45,12 @@ class Isolation:
 
         :param refusals_before: those of the batches before this one.
         """
-        last = [*refusals_before, *self.refusals][-SAME_REFUSALS:]
-        return not self.accepted and len(last) == SAME_REFUSALS and len(set(last)) == 1
+        last = self.last_refusals(refusals_before)
+        return len(last) == SAME_REFUSALS and len(set(last)) == 1
+
+    def last_refusals(self, refusals_before: Sequence[str]) -> list[str]:
+        """Return why the last tickets were refused alone: of small batches, the row of refusals goes on in the next."""
+        return [] if self.accepted else [*refusals_before, *self.refusals][-SAME_REFUSALS:]
 
 
 @dataclass
@@ -65,22 +72,28 @@ class Part:
         return [row.key for row in self.rows if row.key is not None]
 
 
-def take_apart(part: Part, error: LeenValidationError) -> tuple[list[tuple[TicketRow, str]], list[Part]]:
+def take_apart(
+    tickets: Sequence[Ticket], isolation: Isolation, error: LeenValidationError, *, field: str = "tickets"
+) -> tuple[list[tuple[Ticket, str]], list[list[Ticket]]]:
     """Decide which tickets of a refused call are rejected, and what of it is sent again.
 
-    :return: the rejected rows, each with the reason, and the parts to be sent, the last one first.
+    :param tickets: what the call had of the batch.
+    :param isolation: what is known of the batch; the refusal is noted there.
+    :param error: the refusal.
+    :param field: the field of the request that holds the tickets.
+    :return: the rejected tickets, each with the reason, and the parts to be sent, the last one first.
     """
-    located = located_tickets(error.detail, len(part.rows))
+    located = located_tickets(error.detail, len(tickets), field)
     if located:
-        rejected = [(part.rows[position], message) for position, message in located.items()]
-        rest = [row for position, row in enumerate(part.rows) if position not in located]
-        return rejected, [part.of(rest)] if rest else []
-    if len(part.rows) > 1:
-        part.isolation.halved = True
-        middle = len(part.rows) // 2
-        return [], [part.of(part.rows[middle:]), part.of(part.rows[:middle])]
-    part.isolation.refusals.append(str(error))
-    return [(part.rows[0], str(error))], []
+        rejected = [(tickets[position], message) for position, message in located.items()]
+        rest = [ticket for position, ticket in enumerate(tickets) if position not in located]
+        return rejected, [rest] if rest else []
+    if len(tickets) > 1:
+        isolation.halved = True
+        middle = len(tickets) // 2
+        return [], [list(tickets[middle:]), list(tickets[:middle])]
+    isolation.refusals.append(str(error))
+    return [(tickets[0], str(error))], []
 
 
 def wrong_request(error: LeenValidationError) -> LeenValidationError:

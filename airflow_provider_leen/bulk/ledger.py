@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from airflow_provider_leen.api.errors import LeenLedgerError
+from airflow_provider_leen.bulk.whole_file import whole_file
 
 VERSION = 1
 """Written into each value; a value of another version is refused, never misread."""
@@ -240,16 +239,9 @@ class FolderLedger:
             return str(file.read())
 
     def _write(self, name: str, text: str) -> None:
-        path = self._folder / name
-        if getattr(path, "protocol", "") not in ("", "file", "local"):
-            with path.open("w") as file:
-                file.write(text)
-            return
-        # A file system, unlike an object store, would show half a file to the next try if this process died here.
-        local = Path(getattr(path, "path", path))
-        partial = local.with_suffix(".part")
-        partial.write_text(text)
-        os.replace(partial, local)
+        # The next try may read while this process dies.
+        with whole_file(self._folder / name) as file:
+            file.write(text)
 
 
 class Journal:

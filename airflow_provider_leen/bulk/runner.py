@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
@@ -107,11 +107,18 @@ class BulkRun:
         self._asking: asyncio.Task[Any] | None = None
         self._stop_reason: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._results: list[TicketResult] | None = None
+        """Once the run has ended; a very large list is not held as outcomes as well."""
 
     @property
     def error(self) -> LeenError | None:
         """What ended the run early, or kept it from being run, if anything did."""
         return self._sender.halted or self._refusal
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether another try knows what this one has sent."""
+        return self._journal.remembers
 
     @property
     def jobs_under_way(self) -> list[str]:
@@ -150,6 +157,7 @@ class BulkRun:
         finally:
             await self._close_ledger()
             self._loop = None
+            self._results = [self._result(row, self._sender.outcomes.pop) for row in self._rows]
 
     def stop(self, reason: str) -> Future[None] | None:
         """Ask the run to stop, from any thread or signal handler: in-flight batches get a short while to end."""
@@ -159,7 +167,9 @@ class BulkRun:
 
     def results(self) -> list[TicketResult]:
         """Return what became of every row, in the order of the input."""
-        return [self._result(row) for row in self._rows]
+        if self._results is not None:
+            return self._results
+        return [self._result(row, self._sender.outcomes.get) for row in self._rows]
 
     def _sort(self, history: History) -> list[TicketRow]:
         """Take over what earlier tries have left; return the rows that are still to be sent."""
@@ -326,21 +336,26 @@ class BulkRun:
             # All that was to be sent has been: failing now would only make a retry doubt what is known.
             log.warning("What came back last is not in the ledger: %s", error)
 
-    def _result(self, row: TicketRow) -> TicketResult:
-        outcome = self._sender.outcomes.get(row.index)
+    def _result(self, row: TicketRow, outcome_of: Callable[[int, None], Outcome | None]) -> TicketResult:
+        outcome = outcome_of(row.index, None)
         if row.error is not None:
             outcome = Outcome("invalid", error=row.error)
         elif outcome is None and not self._history_is_read:
             outcome = Outcome("unknown", error="Not sent in this try; what earlier tries sent could not be read.")
         elif outcome is None:
             outcome = Outcome("unsent", error=f"Not sent: {self.error}" if self.error else "Not sent.")
-        return {
-            "request_index": row.index,
-            "success": outcome.status in ("created", "existing"),
-            "status": outcome.status,
-            "name": row.name,
-            "identifier": row.identifier,
-            "ticket_id": outcome.ticket_id,
-            "vendor_ticket_id": outcome.vendor_ticket_id,
-            "error": outcome.error,
-        }
+        return cast(TicketResult, vars(_Result(row, outcome)))
+
+
+class _Result:
+    """Makes a result of its ``__dict__``: such dicts share one table of keys, which halves the size of a long list."""
+
+    def __init__(self, row: TicketRow, outcome: Outcome) -> None:
+        self.request_index = row.index
+        self.success = outcome.status in ("created", "existing")
+        self.status = outcome.status
+        self.name = row.name
+        self.identifier = row.identifier
+        self.ticket_id = outcome.ticket_id
+        self.vendor_ticket_id = outcome.vendor_ticket_id
+        self.error = outcome.error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import time
 from collections import Counter, deque
@@ -23,8 +22,9 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.api.models import BulkResult
-from airflow_provider_leen.bulk.isolation import SAME_REFUSALS, Isolation, Part, take_apart, wrong_request
+from airflow_provider_leen.bulk.isolation import Isolation, Part, take_apart, wrong_request
 from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
+from airflow_provider_leen.bulk.log_lines import batch_is_logged, folded, repetition_is_logged
 from airflow_provider_leen.bulk.summary import Status
 from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
 from airflow_provider_leen.bulk.tickets import TicketRow
@@ -36,9 +36,6 @@ STOP_GRACE = 3.0
 
 BROKEN_AFTER = 3
 """So many batches in a row without a usable answer mean that Leen is broken: nothing more is sent."""
-
-MAX_BATCH_LINES = 100
-"""About how many lines a task logs on its batches, at the most."""
 
 
 @dataclass(slots=True)
@@ -97,7 +94,7 @@ class BatchSender:
         self._unanswered = 0
         self._refusals: list[str] = []
         self._suspicion = asyncio.Lock()
-        self._batches = self._done = 0
+        self._batches = self._done = self._repeated = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def send(self, rows: Sequence[TicketRow]) -> None:
@@ -109,9 +106,10 @@ class BatchSender:
         self._chunks = deque(list(rows[start : start + size]) for start in range(0, len(rows), size))
         self._batches, self._done = len(self._chunks), 0
         count = min(self._workers, len(self._chunks))
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(count)]
-        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._withdraw_unsent()
+        with folded(log, self._batches, "Sending %d tickets in %d batches", len(rows), self._batches):
+            self._tasks = [asyncio.create_task(self._work()) for _ in range(count)]
+            ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._withdraw_unsent()
         for problem in ended:
             if isinstance(problem, Exception):
                 raise problem
@@ -219,6 +217,7 @@ class BatchSender:
                 return []
             return await self._after_refusal(part, error, admitted_at)
         part.isolation.accepted = True
+        self._throttle.accept()
         if isinstance(answer, str):
             self._note_job(part, answer)
         else:
@@ -243,9 +242,10 @@ class BatchSender:
             await self.halt(error)
             return [part]
         if isinstance(error, LeenRateLimitError):
-            self._throttle.halve(admitted_at)
-        self._throttle.pause(wait)
-        log.warning("%s Sending %d tickets again in %.1f s.", _sentence(error), len(part.rows), wait)
+            self._throttle.refuse(admitted_at, wait)
+        else:
+            self._throttle.pause(wait)
+        self._log_repetition(part, error, wait)
         return [part]
 
     def _wait_before_retry(self, error: LeenError, attempts: int) -> float | None:
@@ -260,12 +260,12 @@ class BatchSender:
         )
 
     async def _isolate(self, part: Part, error: LeenValidationError) -> list[Part]:
-        rejected, parts = take_apart(part, error)
+        rejected, rest = take_apart(part.rows, part.isolation, error)
         for row, reason in rejected:
             self.outcomes[row.index] = Outcome("rejected", error=reason)
         if part.isolation.request_is_wrong(self._refusals):
             await self.halt(wrong_request(error))
-        return parts
+        return [part.of(rows) for rows in rest]
 
     async def _note_results(self, part: Part, results: list[BulkResult | None]) -> None:
         created: dict[str, Created] = {}
@@ -303,21 +303,31 @@ class BatchSender:
     async def _count_unanswered(self, error: LeenError) -> None:
         self._unanswered += 1
         if self._unanswered >= BROKEN_AFTER:
-            await self.halt(_broken(error))
+            await self.halt(leen_is_broken(error))
 
     def _note_unknown(self, part: Part, reason: str) -> None:
         for row in part.rows:
             self.outcomes[row.index] = Outcome("unknown", error=reason, sent=part.intended)
 
     def _conclude(self, isolation: Isolation) -> None:
-        # Batches of fewer than four tickets: the row of refusals goes on in the next one.
-        self._refusals = [] if isolation.accepted else [*self._refusals, *isolation.refusals][-SAME_REFUSALS:]
+        self._refusals = isolation.last_refusals(self._refusals)
         self._log_batch(isolation)
         self._on_batch()
 
+    def _log_repetition(self, part: Part, error: LeenError, wait: float) -> None:
+        self._repeated += 1
+        if repetition_is_logged(self._repeated):
+            log.warning(
+                "%s Sending %d tickets again in %.1f s (repetition %d).",
+                _sentence(error),
+                len(part.rows),
+                wait,
+                self._repeated,
+            )
+
     def _log_batch(self, isolation: Isolation) -> None:
         self._done += 1
-        if self._done % math.ceil(self._batches / MAX_BATCH_LINES) and self._done < self._batches:
+        if not batch_is_logged(self._done, self._batches):
             return
         counts: Counter[str] = Counter(
             self.outcomes[row.index].status for row in isolation.batch if row.index in self.outcomes
@@ -342,7 +352,8 @@ def outcome_of(result: BulkResult) -> Outcome:
     return Outcome("rejected", error=result.error or "Leen gave no reason.")
 
 
-def _broken(error: LeenError) -> LeenServerError:
+def leen_is_broken(error: LeenError) -> LeenServerError:
+    """Return the error that says so; ``error`` ended the last call."""
     status = error.status if isinstance(error, LeenResponseError) else None
     return LeenServerError(
         f"{BROKEN_AFTER} calls in a row had no usable answer, so that nothing more is sent; the last one: {error}",

@@ -40,7 +40,8 @@ NEVER = 1e11
 MAX_JQL = 5000
 """The longest search that Leen takes, in characters."""
 
-_KEY_AS_LAST_LINE = re.compile(r"(?:\A|[\n>])[ \t]*(airflow-[0-9a-f]{24})(?:\s|</\w+>)*\Z")
+_KEY = "airflow-[0-9a-f]{24}"
+_KEY_AS_LAST_LINE = re.compile(rf"(?:\A|[\n>])[ \t]*({_KEY})(?:\s|</\w+>)*\Z")
 
 
 @dataclass(slots=True)
@@ -66,8 +67,16 @@ def is_this_ticket(ticket: Ticket, row: TicketRow, created_after: float) -> bool
     """
     if ticket.identifier != row.identifier:
         return False
-    if row.identifier == row.key:
-        return True
+    return row.identifier == row.key or was_created_after(ticket, created_after)
+
+
+def is_key(identifier: str) -> bool:
+    """Tell whether an identifier is one of this package's keys, which are unique to a run."""
+    return re.fullmatch(_KEY, identifier) is not None
+
+
+def was_created_after(ticket: Ticket, created_after: float) -> bool:
+    """Tell whether a ticket says that it was created after a time, in seconds since the epoch."""
     try:
         created_at = datetime.fromisoformat(ticket.ticket_created_at or "")
     except ValueError:

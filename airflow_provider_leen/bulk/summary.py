@@ -6,7 +6,7 @@ Everything here is pure, and everything that goes into XCom is of plain JSON typ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeGuard, cast, get_args
 
 from airflow_provider_leen.api.errors import LeenConfigError
@@ -14,8 +14,13 @@ from airflow_provider_leen.api.errors import LeenConfigError
 Status = Literal["created", "existing", "rejected", "invalid", "unknown", "unsent"]
 """What became of a ticket: ``created`` or ``existing`` (succeeded), or one of the four ways to fail."""
 
+UpdateStatus = Literal["updated", "rejected", "invalid", "unknown", "unsent"]
+"""What became of a ticket that was to be changed: ``updated`` (succeeded), or one of the four ways to fail."""
+
 STATUSES: tuple[Status, ...] = get_args(Status)
-SUCCEEDED: frozenset[Status] = frozenset({"created", "existing"})
+UPDATE_STATUSES: tuple[UpdateStatus, ...] = get_args(UpdateStatus)
+_ALL_STATUSES = ("created", "existing", *UPDATE_STATUSES)
+SUCCEEDED: frozenset[str] = frozenset({"created", "existing", "updated"})
 
 _MAX_ERRORS_SHOWN = 20
 _MAX_NAME_SHOWN = 80
@@ -55,6 +60,34 @@ class Summary(Counts):
     results: list[TicketResult]
 
 
+class UpdateResult(TypedDict):
+    """What became of one ticket that was to be changed; ``request_index`` is its position in the input, from 0."""
+
+    request_index: int
+    success: bool
+    status: UpdateStatus
+    ticket_id: str | None
+    error: str | None
+
+
+class UpdateSummary(TypedDict):
+    """How many tickets were changed, and exactly one result per id, in input order; the gate judges it as any other."""
+
+    total: int
+    succeeded: int
+    failed: int
+    updated: int
+    rejected: int
+    invalid: int
+    unknown: int
+    unsent: int
+    results: list[UpdateResult]
+
+
+AnySummary = Summary | UpdateSummary
+"""What a gate judges."""
+
+
 class Progress(TypedDict):
     """How far a running task is: ``done`` have an outcome, ``failed`` of them are rejected or invalid."""
 
@@ -68,20 +101,38 @@ def summarise(results: Sequence[TicketResult]) -> Summary:
 
     :param results: one result per ticket, in input order.
     """
-    return {**_counts(Counter(result["status"] for result in results)), "results": list(results)}
+    return cast(Summary, {**counts_of(results, STATUSES), "results": list(results)})
 
 
-def add_up(summaries: Iterable[Counts]) -> Counts:
-    """Return the counts of several summaries (of the mapped instances of one operator) as one."""
+def counts_of(results: Iterable[TicketResult | UpdateResult], statuses: Iterable[str]) -> dict[str, int]:
+    """Return the counts of a summary.
+
+    :param results: what became of each ticket.
+    :param statuses: all that a ticket of this summary can have.
+    """
+    by_status = Counter[str](result["status"] for result in results)
+    return _counts({status: by_status[status] for status in statuses})
+
+
+def add_up(summaries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the counts of several summaries (of the mapped instances of one operator, say) as one.
+
+    Tickets that were created and tickets that were changed may come together.
+    """
     by_status: Counter[str] = Counter()
     for summary in summaries:
         by_status.update(counts_by_status(summary))
-    return _counts(by_status)
+    return _counts(by_status or dict.fromkeys(STATUSES, 0))
 
 
-def counts_by_status(summary: Counts) -> dict[Status, int]:
-    """Return the six counts of a summary by status."""
-    return {status: summary[status] for status in STATUSES}
+def counts_by_status(summary: Mapping[str, Any]) -> dict[str, int]:
+    """Return the counts of a summary by status."""
+    return {status: summary[status] for status in _ALL_STATUSES if status in summary}
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many there are: ``1 ticket``, ``2 tickets``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def check_thresholds(max_failures: Any, max_failure_rate: Any) -> None:
@@ -116,11 +167,11 @@ def over_threshold(failed: int, total: int, max_failures: int | None, max_failur
     if not passed:
         return None
     rate = 100 * failed / total if total else 0.0
-    return f"{failed} of {total} tickets failed ({rate:.3g} %), more than {' and '.join(passed)} allows"
+    return f"{failed} of {counted(total, 'ticket')} failed ({rate:.3g} %), more than {' and '.join(passed)} allows"
 
 
-def check_summary(value: Any) -> Summary:
-    """Return what came out of XCom as a summary, if it is one.
+def check_summary(value: Any) -> AnySummary:
+    """Return what came out of XCom as a summary, of created or of changed tickets, if it is one.
 
     :param value: one summary, as the operator pushed it.
     :raises LeenConfigError: when counts are missing, no counts, or don't add up with each other or with the results.
@@ -130,24 +181,25 @@ def check_summary(value: Any) -> Summary:
             f"A summary is a mapping of counts and results, this is of type {type(value).__name__}: "
             "give the gate the operator's `.output`."
         )
-    for field in Counts.__annotations__:
+    statuses = UPDATE_STATUSES if "updated" in value else STATUSES
+    for field in ("total", "succeeded", "failed", *statuses):
         count = value.get(field)
         if not _is_whole(count) or count < 0:
             found = "missing" if count is None else f"{str(count)[:20]!r}, which is no count"
             raise LeenConfigError(
                 f"This is no summary of tickets, `{field}` is {found}: give the gate the operator's `.output`."
             )
-    expected = _counts({status: value[status] for status in STATUSES})
+    expected = _counts({status: value[status] for status in statuses})
     for field, count in expected.items():
         if value[field] != count:
             raise LeenConfigError(
                 f"This summary doesn't add up: `{field}` is {value[field]}, its statuses make {count}."
             )
-    _check_results(value)
-    return cast(Summary, value)
+    _check_results(value, statuses)
+    return cast(AnySummary, value)
 
 
-def read_summaries(value: Any) -> list[Summary]:
+def read_summaries(value: Any) -> list[AnySummary]:
     """Return the summaries in what the gate's ``results`` was rendered to.
 
     :param value: one summary; a sequence of them (a mapped operator's lazy sequence); or a text that holds one of
@@ -172,8 +224,10 @@ def read_summaries(value: Any) -> list[Summary]:
     return summaries
 
 
-def first_errors(results: Iterable[TicketResult], limit: int) -> list[str]:
+def first_errors(results: Iterable[TicketResult | UpdateResult], limit: int) -> list[str]:
     """Return the first failed tickets, one line each: ``#17 SQL built from strings: the priority is unknown``.
+
+    A ticket that was to be changed has no name here, and is named by its id.
 
     :param results: results in input order.
     :param limit: the most lines.
@@ -183,13 +237,13 @@ def first_errors(results: Iterable[TicketResult], limit: int) -> list[str]:
         if len(lines) == limit:
             break
         if result["status"] not in SUCCEEDED:
-            name = _one_line(result.get("name") or "(no name)", _MAX_NAME_SHOWN)
+            name = _one_line(str(result.get("name") or result.get("ticket_id") or "(no name)"), _MAX_NAME_SHOWN)
             error = _one_line(result.get("error") or result["status"], _MAX_ERROR_SHOWN)
             lines.append(f"#{result['request_index']} {name}: {error}")
     return lines
 
 
-def closing_table(summary: Summary) -> str:
+def closing_table(summary: AnySummary) -> str:
     """Return the counts as a small table, and at most 20 errors under it, for the log."""
     width = len(str(summary["total"]))
     lines = [f"{field:<10}{count:>{width}}" for field, count in counts_by_status(summary).items()]
@@ -201,7 +255,7 @@ def closing_table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _check_results(summary: Mapping[str, Any]) -> None:
+def _check_results(summary: Mapping[str, Any], statuses: Collection[str]) -> None:
     results = summary.get("results")
     if not isinstance(results, list):
         raise LeenConfigError(f"This is no summary of tickets, `results` is of type {type(results).__name__}, no list.")
@@ -210,32 +264,32 @@ def _check_results(summary: Mapping[str, Any]) -> None:
     if len(results) != summary["total"]:
         raise LeenConfigError(f"This summary has {len(results)} results for {summary['total']} tickets.")
     for position, result in enumerate(results):
-        if not _is_result(result):
+        if not is_result(result, statuses):
             raise LeenConfigError(
                 f"This summary is malformed: entry {position} of its `results` is no ticket's result."
             )
     by_status = Counter(result["status"] for result in results)
-    for status in STATUSES:
+    for status in statuses:
         if by_status[status] != summary[status]:
             raise LeenConfigError(
                 f"This summary doesn't add up: `{status}` is {summary[status]}, its results have {by_status[status]}."
             )
 
 
-def _is_result(value: Any) -> bool:
+def is_result(value: Any, statuses: Collection[str]) -> bool:
+    """Tell whether a value can be one ticket's result."""
     return (
         isinstance(value, Mapping)
         and _is_whole(value.get("request_index"))
-        and value.get("status") in STATUSES
+        and value.get("status") in statuses
         and value.get("success") is (value["status"] in SUCCEEDED)
     )
 
 
-def _counts(by_status: Mapping[str, int]) -> Counts:
-    counts = {status: by_status.get(status, 0) for status in STATUSES}
-    succeeded = sum(counts[status] for status in SUCCEEDED)
-    total = sum(counts.values())
-    return cast(Counts, {"total": total, "succeeded": succeeded, "failed": total - succeeded, **counts})
+def _counts(by_status: Mapping[str, int]) -> dict[str, int]:
+    succeeded = sum(by_status.get(status, 0) for status in SUCCEEDED)
+    total = sum(by_status.values())
+    return {"total": total, "succeeded": succeeded, "failed": total - succeeded, **by_status}
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:

@@ -1,16 +1,63 @@
-"""Which tickets of a summary Leen does not know before its connector's next sync, and whether it knows them by now."""
+"""Which tickets of a summary have no id of Leen's yet, and whether Leen knows them by now."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from datetime import datetime
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenConfigError, LeenValidationError
 from airflow_provider_leen.api.models import Ticket
-from airflow_provider_leen.bulk.settle import vendor_ticket_id
-from airflow_provider_leen.bulk.summary import Summary, read_summaries
+from airflow_provider_leen.bulk.asking import ask_all
+from airflow_provider_leen.bulk.ledger import Created
+from airflow_provider_leen.bulk.settle import is_key, vendor_ticket_id, was_created_after
+from airflow_provider_leen.bulk.summary import Summary, TicketResult, read_summaries
+
+SLACK = timedelta(hours=1)
+"""How far Leen's clock, or the tracker's, may be behind this machine's."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Tickets that Leen knows.
+
+    :param by_vendor_ticket_id: the vendor's id of a ticket -> Leen's.
+    :param by_identifier: the identifier of a ticket -> its ids.
+    """
+
+    by_vendor_ticket_id: dict[str, str] = field(default_factory=dict)
+    by_identifier: dict[str, Created] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """Tickets that exist and have no id of Leen's yet; its length is their number.
+
+    :param vendor_ticket_ids: of those that Leen knows by the vendor's id only, after a sync.
+    :param identifiers: of those whose vendor's id isn't known either, as after a job whose tickets could not be asked
+        for. Leen knows them by their identifiers.
+    """
+
+    vendor_ticket_ids: list[str]
+    identifiers: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """What the tickets are called, for a person."""
+        return [*self.vendor_ticket_ids, *self.identifiers]
+
+    def without(self, found: Found) -> Awaited:
+        """Return those that are not found yet."""
+        return Awaited(
+            [key for key in self.vendor_ticket_ids if key not in found.by_vendor_ticket_id],
+            [identifier for identifier in self.identifiers if identifier not in found.by_identifier],
+        )
 
 
 def read_one_summary(value: Any) -> Summary:
@@ -25,30 +72,37 @@ def read_one_summary(value: Any) -> Summary:
             "(`.expand(results=…)`)."
         )
     [summary] = summaries
+    if "updated" in summary:
+        raise LeenConfigError(
+            "This is the summary of changed tickets, which have ids of Leen's: give the sensor the `.output` of the "
+            "operator that created them."
+        )
     if summary["total"] and not summary["results"]:
         raise LeenConfigError("This summary's results are in a file (`results_path`): there is none to wait for here.")
     return summary
 
 
-def unsynced(summary: Summary) -> list[str]:
-    """Return the vendor's ids of the tickets that exist and have no id of Leen's yet."""
-    return [
-        result["vendor_ticket_id"]
-        for result in summary["results"]
-        if result["success"] and result["ticket_id"] is None and result["vendor_ticket_id"]
-    ]
+def unsynced(summary: Summary) -> Awaited:
+    """Return the tickets that exist and have no id of Leen's yet."""
+    results = [result for result in summary["results"] if result["success"] and result["ticket_id"] is None]
+    return Awaited(
+        [result["vendor_ticket_id"] for result in results if result["vendor_ticket_id"]],
+        [result["identifier"] for result in results if not result["vendor_ticket_id"] and result["identifier"]],
+    )
 
 
-def fill_in(summary: Summary, ticket_ids: Mapping[str, str]) -> Summary:
-    """Return the summary with Leen's ids.
+def fill_in(summary: Summary, found: Found) -> Summary:
+    """Return the summary with the ids that were found."""
+    return summary | {"results": [_filled_in(result, found) for result in summary["results"]]}
 
-    :param ticket_ids: the vendor's id of a ticket -> Leen's.
-    """
-    results = [
-        result | {"ticket_id": result["ticket_id"] or ticket_ids.get(result["vendor_ticket_id"] or "")}
-        for result in summary["results"]
-    ]
-    return summary | {"results": results}
+
+def _filled_in(result: TicketResult, found: Found) -> TicketResult:
+    if result["ticket_id"]:
+        return result
+    if result["vendor_ticket_id"]:
+        return result | {"ticket_id": found.by_vendor_ticket_id.get(result["vendor_ticket_id"])}
+    ids = found.by_identifier.get(result["identifier"] or "", Created(None, None))
+    return result | {"ticket_id": ids.ticket_id, "vendor_ticket_id": ids.vendor_ticket_id}
 
 
 def vendor_names(ticket: Mapping[str, Any]) -> set[str]:
@@ -63,22 +117,36 @@ def vendor_names(ticket: Mapping[str, Any]) -> set[str]:
     return {name for name in names if isinstance(name, str) and name}
 
 
-async def find_synced(client: AsyncLeenClient, keys: Collection[str], since: datetime) -> dict[str, str]:
-    """Look for tickets in Leen's list.
+async def find_synced(client: AsyncLeenClient, awaited: Awaited, since: datetime) -> Found:
+    """Look for tickets: in Leen's list by the vendor's ids, one by one by identifiers.
 
-    :param keys: the vendor's ids.
+    :param client: the API.
+    :param awaited: the tickets.
     :param since: none of them was created before.
-    :return: the vendor's id -> Leen's, of those that Leen knows.
-    :raises LeenError: the list can't be read.
+    :raises LeenError: Leen can't be asked.
     """
-    wanted = set(keys)
-    found: dict[str, str] = {}
-    async for ticket in _tickets(client, since):
-        found |= dict.fromkeys(wanted & vendor_names(ticket.model_dump()), ticket.id)
+    found = Found()
+
+    async def look_up(identifier: str) -> None:
+        ticket = await client.get_ticket_by_identifier(identifier)
+        if ticket is None or ticket.identifier != identifier:
+            return
+        # Yesterday's ticket may have the same identifier, where it is the user's own.
+        if is_key(identifier) or was_created_after(ticket, since.timestamp()):
+            found.by_identifier[identifier] = Created(ticket.id, vendor_ticket_id(ticket.model_dump()))
+
+    await ask_all(look_up, awaited.identifiers)
+    wanted = set(awaited.vendor_ticket_ids)
+    if wanted:
+        async with aclosing(_tickets(client, since - SLACK)) as tickets:
+            async for ticket in tickets:
+                found.by_vendor_ticket_id.update(dict.fromkeys(wanted & vendor_names(ticket.model_dump()), ticket.id))
+                if len(found.by_vendor_ticket_id) == len(wanted):
+                    break
     return found
 
 
-async def _tickets(client: AsyncLeenClient, since: datetime) -> AsyncIterator[Ticket]:
+async def _tickets(client: AsyncLeenClient, since: datetime) -> AsyncGenerator[Ticket, None]:
     try:
         async for ticket in client.iter_tickets(updatedSince=since):
             yield ticket

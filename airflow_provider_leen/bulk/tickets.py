@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -77,7 +77,7 @@ class TicketRow:
     """One row of the input.
 
     :param index: its position in the whole input, from 0.
-    :param given: the row as it came, before defaults, in plain JSON types.
+    :param source: the whole input, which may be in a file: what a row holds is not held twice, or not at all.
     :param name: the ticket's name, where it has one.
     :param identifier: the identifier to send: the given one, else the key.
     :param key: the key that is stable over the tries of one Dag run; None for an invalid row.
@@ -85,11 +85,21 @@ class TicketRow:
     """
 
     index: int
-    given: Any
+    source: Sequence[Any]
     name: str | None
     identifier: str | None
     key: str | None
     error: str | None
+
+    @property
+    def given(self) -> Any:
+        """The row as it came, before defaults, in plain JSON types."""
+        row = self.source[self.index]
+        ticket = _as_ticket(row)
+        if ticket is None or self.error is not None:
+            return _plain(row if ticket is None or isinstance(row, Mapping) else ticket)
+        is_plain = ticket is row or (type(row) is dict and all(type(value) in _PLAIN for value in row.values()))
+        return row if is_plain else ticket
 
 
 # Reading
@@ -144,23 +154,25 @@ def read_json(text: str) -> list[Any]:
     return read_tickets(value)
 
 
-def read_lines(lines: Iterable[str]) -> list[Any]:
-    """Return the rows of a JSON Lines file.
+def read_lines(lines: Iterable[str]) -> Iterator[Any]:
+    """Read the rows of a JSON Lines file, one at a time.
 
     :param lines: the lines; blank ones are skipped.
     :return: one row per line, in order; a line that does not parse becomes an :class:`UnreadableRow`.
     """
-    rows: list[Any] = []
-    for number, line in enumerate(lines, 1):
-        text = line.strip("\ufeff \t\r\n")
-        if not text:
-            continue
+    for number, text in numbered(lines):
         try:
-            rows.append(json.loads(text))
+            row = json.loads(text)
         except (ValueError, RecursionError) as error:
             reason = f"line {number} is no JSON ({_json_reason(error)}): {excerpt(text)}"
-            rows.append(UnreadableRow(excerpt(text), reason))
-    return rows
+            row = UnreadableRow(excerpt(text), reason)
+        yield row
+
+
+def numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Return the lines that are not blank, without the blanks around them, each with its number from 1."""
+    stripped = (line.strip("\ufeff \t\r\n") for line in lines)
+    return ((number, text) for number, text in enumerate(stripped, 1) if text)
 
 
 def parse_text(text: str, argument: str) -> Any:
@@ -243,10 +255,9 @@ def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope) -> list[TicketR
             f"`ticket_defaults` holds an `identifier`, which all {len(rows)} tickets would share: "
             "give each ticket its own, or leave it out."
         )
-    keys = _Keys(scope)
-    first_with: dict[str, int] = {}
-    prepared = [_prepare_row(index, row, defaults, keys, first_with) for index, row in enumerate(rows)]
-    if "type_id" in defaults or any("type_id" in row.given for row in prepared if row.error is None):
+    preparation = _Preparation(rows, defaults, scope)
+    prepared = [preparation.row(index, row) for index, row in enumerate(rows)]
+    if preparation.has_type_id:
         log.warning("Leen has deprecated `type_id`; it is sent as `type_vendor_id`. Write `type_vendor_id` instead.")
     return prepared
 
@@ -267,26 +278,33 @@ def payload(row: TicketRow, defaults: Mapping[str, str] | None, *, embed_key: bo
     return body
 
 
-def _prepare_row(
-    index: int, row: Any, defaults: Mapping[str, str], keys: _Keys, first_with: dict[str, int]
-) -> TicketRow:
-    ticket = _as_ticket(row)
-    if ticket is None:
-        return TicketRow(index, _plain(row), None, None, None, _not_a_ticket(row))
-    body = _merge(ticket, defaults)
-    problems = [*field_problems(body), *missing_fields(body)]
-    name, identifier = body.get("name"), body.get("identifier")
-    if isinstance(identifier, str) and (first := first_with.setdefault(identifier, index)) != index:
-        problems.append(
-            f"`identifier` {excerpt(identifier)} is that of ticket #{first} too: make it unique, or leave it out"
-        )
-    if problems:
-        given = _plain(row if isinstance(row, Mapping) else ticket)
-        return TicketRow(index, given, _text(name), _text(identifier), None, "; ".join(problems))
-    # A row that is plain already is kept itself, so that a very large list is not held twice.
-    is_plain = ticket is row or (type(row) is dict and all(type(value) in _PLAIN for value in row.values()))
-    key = keys.make(ticket, body)
-    return TicketRow(index, row if is_plain else ticket, name, identifier or key, key, None)
+class _Preparation:
+    """What is known of the rows before the one that is prepared."""
+
+    def __init__(self, source: Sequence[Any], defaults: Mapping[str, str], scope: KeyScope) -> None:
+        self.has_type_id = "type_id" in defaults
+        self._source = source
+        self._defaults = defaults
+        self._keys = _Keys(scope)
+        self._first_with: dict[str, int] = {}
+
+    def row(self, index: int, row: Any) -> TicketRow:
+        """Validate a row, and give it its key and its identifier."""
+        ticket = _as_ticket(row)
+        if ticket is None:
+            return TicketRow(index, self._source, None, None, None, _not_a_ticket(row))
+        body = _merge(ticket, self._defaults)
+        problems = [*field_problems(body), *missing_fields(body)]
+        name, identifier = body.get("name"), body.get("identifier")
+        if isinstance(identifier, str) and (first := self._first_with.setdefault(identifier, index)) != index:
+            problems.append(
+                f"`identifier` {excerpt(identifier)} is that of ticket #{first} too: make it unique, or leave it out"
+            )
+        if problems:
+            return TicketRow(index, self._source, _text(name), _text(identifier), None, "; ".join(problems))
+        self.has_type_id = self.has_type_id or "type_id" in ticket
+        key = self._keys.make(ticket, body)
+        return TicketRow(index, self._source, name, identifier or key, key, None)
 
 
 class _Keys:

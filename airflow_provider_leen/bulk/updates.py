@@ -6,62 +6,34 @@ no harm, so that nothing has to be remembered over retries.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypedDict, cast, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from airflow_provider_leen.api import jobs
-from airflow_provider_leen.api.errors import (
-    LeenAuthError,
-    LeenConfigError,
-    LeenError,
-    LeenNotFoundError,
-    LeenOutcomeUnknownError,
-    LeenStoppedError,
-    LeenThresholdError,
-    LeenValidationError,
-)
+from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.api.models import Job
-from airflow_provider_leen.bulk.summary import over_threshold
+from airflow_provider_leen.bulk.summary import (
+    SUCCEEDED,
+    UPDATE_STATUSES,
+    Progress,
+    UpdateResult,
+    UpdateStatus,
+    UpdateSummary,
+    counted,
+    counts_of,
+    first_errors,
+)
 from airflow_provider_leen.bulk.tickets import parse_text
 from airflow_provider_leen.bulk.validation import excerpt
-
-UpdateStatus = Literal["updated", "rejected", "invalid", "unknown", "unsent"]
-"""What became of a ticket: ``updated`` (succeeded), or one of the four ways to fail."""
-
-STATUSES: tuple[UpdateStatus, ...] = get_args(UpdateStatus)
+from airflow_provider_leen.bulk.verdict import choose_error
 
 UPDATABLE = ("status", "priority", "assigned_user_id", "name", "description")
 """The fields that Leen's bulk update documents."""
 
-_MAX_SHOWN = 20
-_FIRST = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenValidationError, LeenStoppedError)
-"""What comes before everything else: it, and not the tickets, is why the task did not do its work."""
+SAME_VALUES_AGAIN = "A retry sets the same values again, which does no harm."
 
-
-class UpdateResult(TypedDict):
-    """What became of one ticket; ``request_index`` is its position in the whole input, from 0."""
-
-    request_index: int
-    success: bool
-    status: UpdateStatus
-    ticket_id: str | None
-    error: str | None
-
-
-class UpdateSummary(TypedDict):
-    """The counts, and exactly one result per id, in input order; ``succeeded + failed == total``, always."""
-
-    total: int
-    succeeded: int
-    failed: int
-    updated: int
-    rejected: int
-    invalid: int
-    unknown: int
-    unsent: int
-    results: list[UpdateResult]
+_MAX_NAMED = 20
 
 
 class Outcome(NamedTuple):
@@ -156,13 +128,25 @@ def summarise(ids: Sequence[Any], outcomes: Mapping[str, Outcome]) -> UpdateSumm
     :param outcomes: by id, in lower case.
     """
     results = [_result(index, ticket_id, outcomes) for index, ticket_id in enumerate(ids)]
-    by_status = Counter(result["status"] for result in results)
-    counts = {status: by_status[status] for status in STATUSES}
-    total, succeeded = len(results), counts["updated"]
-    return cast(
-        UpdateSummary,
-        {"total": total, "succeeded": succeeded, "failed": total - succeeded, **counts, "results": results},
-    )
+    return cast(UpdateSummary, {**counts_of(results, UPDATE_STATUSES), "results": results})
+
+
+def outcomes_in(results: Iterable[UpdateResult]) -> dict[str, Outcome]:
+    """Return by id, in lower case, what a summary's results say; the reverse of :func:`summarise`."""
+    return {
+        str(result["ticket_id"]).lower(): Outcome(result["status"], result["error"])
+        for result in results
+        if result["status"] != "invalid"
+    }
+
+
+def progress_of(summary: UpdateSummary) -> Progress:
+    """Return how far a task is, for the gate that watches it."""
+    return {
+        "total": summary["total"],
+        "done": summary["total"] - summary["unknown"] - summary["unsent"],
+        "failed": summary["rejected"] + summary["invalid"],
+    }
 
 
 def _result(index: int, ticket_id: Any, outcomes: Mapping[str, Outcome]) -> UpdateResult:
@@ -174,7 +158,7 @@ def _result(index: int, ticket_id: Any, outcomes: Mapping[str, Outcome]) -> Upda
         outcome = Outcome("invalid", f"{excerpt(ticket_id)} is no UUID: write Leen's id of the ticket")
     return {
         "request_index": index,
-        "success": outcome.status == "updated",
+        "success": outcome.status in SUCCEEDED,
         "status": outcome.status,
         "ticket_id": shown,
         "error": outcome.error,
@@ -187,52 +171,23 @@ def _result(index: int, ticket_id: Any, outcomes: Mapping[str, Outcome]) -> Upda
 def final_error(
     summary: UpdateSummary, halted: LeenError | None, max_failures: int | None, max_failure_rate: float | None
 ) -> LeenError | None:
-    """Choose the error that a task ends with.
-
-    In this order: the request, the key or the connection refused, a stop from outside; an outcome that nobody knows;
-    Leen unreachable with tickets left; a threshold passed. Without a threshold, any failure is one too many.
-
-    :param summary: what became of all tickets.
-    :param halted: what ended the sending early, if anything did.
-    :param max_failures: the most failures allowed; None for no such limit.
-    :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
-    """
-    if isinstance(halted, _FIRST):
-        return halted
-    if summary["unknown"]:
-        unknown = [result for result in summary["results"] if result["status"] == "unknown"]
-        lines = [
-            f"{len(unknown)} tickets were to be changed and nobody can say whether they were. Setting the same values "
-            "again does no harm: a retry does.",
-            *errors_of(unknown),
-        ]
+    """Choose the error that a task ends with that changes tickets; see :func:`~.verdict.choose_error`."""
+    unknown = [result for result in summary["results"] if result["status"] == "unknown"]
+    doubt = None
+    if unknown:
         identifiers = [str(result["ticket_id"]) for result in unknown]
-        return LeenOutcomeUnknownError("\n  ".join(lines), identifiers=identifiers, can_be_settled=True)
-    if halted is not None:
-        return halted
-    if max_failures is None and max_failure_rate is None:
-        max_failures = 0
-    passed = over_threshold(summary["failed"], summary["total"], max_failures, max_failure_rate)
-    if passed is None:
-        return None
-    counts = {name: value for name, value in summary.items() if name != "results"}
-    return LeenThresholdError("\n  ".join([f"{passed}.", *errors_of(summary["results"])]), summary=counts)
+        doubt = LeenOutcomeUnknownError(_named(unknown), identifiers=identifiers, can_be_settled=True)
+    return choose_error(summary, halted, doubt, max_failures, max_failure_rate)
 
 
-def errors_of(results: Iterable[UpdateResult]) -> Iterator[str]:
-    """Return the first failed tickets, one line each."""
-    failed = [result for result in results if not result["success"]]
-    for result in failed[:_MAX_SHOWN]:
-        yield f"#{result['request_index']} {result['ticket_id'] or '(no id)'}: {result['error']}"
-    if len(failed) > _MAX_SHOWN:
-        yield f"… and {len(failed) - _MAX_SHOWN} more"
-
-
-def closing_table(summary: UpdateSummary) -> str:
-    """Return the counts as a small table, and the first errors under it, for the log."""
-    counts: dict[str, int] = {status: summary[status] for status in STATUSES}
-    counts["total"] = summary["total"]
-    width = len(str(summary["total"]))
-    return "\n".join(
-        [*(f"{name:<10}{count:>{width}}" for name, count in counts.items()), *errors_of(summary["results"])]
-    )
+def _named(unknown: Sequence[UpdateResult]) -> str:
+    """Name the tickets of which nobody knows whether they were changed."""
+    were, they = ("was", "it was") if len(unknown) == 1 else ("were", "they were")
+    lines = [
+        f"{counted(len(unknown), 'ticket')} {were} to be changed and nobody can say whether {they}. "
+        f"{SAME_VALUES_AGAIN}",
+        *first_errors(unknown, _MAX_NAMED),
+    ]
+    if len(unknown) > _MAX_NAMED:
+        lines.append(f"… and {len(unknown) - _MAX_NAMED} more")
+    return "\n  ".join(lines)

@@ -12,7 +12,14 @@ from airflow_provider_leen.api.errors import (
     LeenStoppedError,
     LeenThresholdError,
 )
-from airflow_provider_leen.bulk.summary import Summary, TicketResult, first_errors, over_threshold
+from airflow_provider_leen.bulk.summary import (
+    AnySummary,
+    Summary,
+    TicketResult,
+    counted,
+    first_errors,
+    over_threshold,
+)
 
 _FIRST = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
 """What comes before everything else: it, and not the tickets, is why the task did not do its work."""
@@ -28,29 +35,46 @@ def final_error(
     *,
     can_be_settled: bool = False,
 ) -> LeenError | None:
+    """Choose the error that a task ends with that creates tickets; see :func:`choose_error`.
+
+    :param can_be_settled: whether a retry can find out what became of tickets with an unknown outcome.
+    """
+    unknown = [result for result in summary["results"] if result["status"] == "unknown"]
+    doubt = None
+    if unknown:
+        identifiers = [str(result["identifier"]) for result in unknown]
+        doubt = LeenOutcomeUnknownError(_named(unknown), identifiers=identifiers, can_be_settled=can_be_settled)
+    return choose_error(summary, halted, doubt, max_failures, max_failure_rate)
+
+
+def choose_error(
+    summary: AnySummary,
+    halted: LeenError | None,
+    doubt: LeenOutcomeUnknownError | None,
+    max_failures: int | None,
+    max_failure_rate: float | None,
+) -> LeenError | None:
     """Choose the error that a task ends with.
 
     In this order: key, connection or configuration refused, the ledger, a stop from outside; an outcome that nobody
-    knows; Leen unreachable or broken with tickets left; a threshold passed, which is judged only when every ticket's
-    fate is known.
+    knows; Leen unreachable or broken, or the request refused, with tickets left; a threshold passed, which is judged
+    only when every ticket's fate is known. Without a threshold, failed tickets are the gate's business.
 
     :param summary: what became of all tickets.
     :param halted: what ended the sending early, if anything did.
+    :param doubt: names the tickets with an unknown outcome, if there are any.
     :param max_failures: the most failures allowed; None for no such limit.
     :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
-    :param can_be_settled: whether a retry can find out what became of tickets with an unknown outcome.
     """
     if isinstance(halted, LeenLedgerError | LeenStoppedError) and not summary["unsent"] and not summary["unknown"]:
         # Every ticket's fate is known and told: failing now would only make a retry doubt it.
         halted = None
-    unknown = [result for result in summary["results"] if result["status"] == "unknown"]
     if isinstance(halted, _FIRST):
-        if unknown:
-            halted.args = (f"{halted}\nBesides, {_named(unknown)}",)
+        if doubt:
+            halted.args = (f"{halted}\nBesides, {doubt}",)
         return halted
-    if unknown:
-        identifiers = [str(result["identifier"]) for result in unknown]
-        return LeenOutcomeUnknownError(_named(unknown), identifiers=identifiers, can_be_settled=can_be_settled)
+    if doubt:
+        return doubt
     if halted is not None and summary["unsent"]:
         return halted
     passed = over_threshold(summary["failed"], summary["total"], max_failures, max_failure_rate)
@@ -58,6 +82,16 @@ def final_error(
         counts = {name: value for name, value in summary.items() if name != "results"}
         return LeenThresholdError("\n  ".join([f"{passed}.", *first_errors(summary["results"], 5)]), summary=counts)
     return None
+
+
+def left_to_the_gate(summary: AnySummary, max_failures: int | None, max_failure_rate: float | None) -> str | None:
+    """Warn of tickets that failed where the task has no threshold; None where there is nothing to warn of."""
+    if not summary["failed"] or max_failures is not None or max_failure_rate is not None:
+        return None
+    return (
+        f"{counted(summary['failed'], 'ticket')} failed and this task has no threshold of its own: let a "
+        "LeenTicketFailureSensor decide, or set max_failures."
+    )
 
 
 def _named(unknown: list[TicketResult]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_provider_leen.bulk.summary import Progress, Summary, add_up, over_threshold
+from airflow_provider_leen.bulk.summary import AnySummary, Progress, add_up, over_threshold
 
 ENDED = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
 """Airflow's states of a task instance that will do no more; one that waits for its retry is not among them."""
@@ -24,7 +24,7 @@ class WatchedTask:
     name: str
     state: str | None
     progress: Progress | None = None
-    summary: Summary | None = None
+    summary: AnySummary | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -33,8 +33,15 @@ class WatchedTask:
 
 
 def without_summary(tasks: Sequence[WatchedTask]) -> str | None:
-    """Say which tasks have ended without a summary, so that nobody knows what became of their tickets."""
-    silent = [f"{task.name} ({task.state})" for task in tasks if task.has_ended and task.summary is None]
+    """Say which tasks have ended without a summary, so that nobody knows what became of their tickets.
+
+    Not those that were skipped: they had nothing to do (an operator that is mapped over an empty list, say).
+    """
+    silent = [
+        f"{task.name} ({task.state})"
+        for task in tasks
+        if task.has_ended and task.state != "skipped" and task.summary is None
+    ]
     return f"These tasks ended without a summary of their tickets: {', '.join(silent)}." if silent else None
 
 
@@ -49,5 +56,5 @@ def over_threshold_already(
     running = [task.progress for task in tasks if task.summary is None and task.progress is not None]
     failed = ended["failed"] + sum(progress["failed"] for progress in running)
     total = ended["total"] + sum(progress["total"] for progress in running)
-    all_are_known = all(task.summary is not None or task.progress is not None for task in tasks)
+    all_are_known = all(task.has_ended or task.progress is not None for task in tasks)
     return over_threshold(failed, total, max_failures, max_failure_rate if all_are_known else None)

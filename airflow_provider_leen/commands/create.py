@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import uuid
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,75 +18,116 @@ from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.bulk.ledger import Journal, MemoryLedger
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.sender import STOP_GRACE
-from airflow_provider_leen.bulk.summary import STATUSES, Summary, TicketResult, summarise
+from airflow_provider_leen.bulk.settle import absence_after
+from airflow_provider_leen.bulk.summary import STATUSES, Summary, TicketResult, counted, summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare, read_defaults
 from airflow_provider_leen.bulk.verdict import final_error
-from airflow_provider_leen.commands.files import read_file
-from airflow_provider_leen.commands.terminal import complain, open_hook, print_rows, say
+from airflow_provider_leen.commands.files import TicketFile, read_file
+from airflow_provider_leen.commands.terminal import STOPPED, OutputError, complain, open_hook, print_rows, say
 
 BATCH_SIZE = 50
 BATCHES_IN_FLIGHT = 4
 MAX_SHOWN = 50
 """So many tickets are shown; the file of ``--output`` has all."""
 
-STOPPED = 130
-"""The exit code of a process that was stopped by Ctrl-C."""
+_POSITION = re.compile(r"(?:ticket |(?<=\n  ))#(\d+)(?= too: | ['\"])")
+"""How messages name a row that is not their own: by its position in the list, from 0."""
 
 
 def create(options: Namespace) -> int:
     """Create the tickets, print what became of them, and return 0 when all of them exist."""
-    given = read_file(Path(options.file))
+    file = read_file(Path(options.file))
     try:
         defaults = read_defaults(dict(options.default))
-        if options.dry_run:
-            return _check(prepare(given, defaults, _scope("", "")))
         output = _output_path(options.output, options.file)
+        if options.dry_run or not file.rows:
+            return _check(file, prepare(file.rows, defaults, _scope("", "")), output)
         with open_hook(options.conn_id, options.connection_id) as hook:
             client = hook.get_conn()
-            rows = prepare(given, defaults, _scope(client.settings.base_url, client.settings.connection_id))
-            complain(
-                "Nothing remembers what this command sends: when it is run again, it sends every ticket again. For "
-                "long or regular lists, use LeenBulkCreateTicketsOperator."
-            )
-            return _create(client, rows, defaults, output)
+            rows = prepare(file.rows, defaults, _scope(client.settings.base_url, client.settings.connection_id))
+            return _create(client, file, rows, defaults, output, options)
     except LeenConfigError as error:
-        failure = LeenConfigError(_in_terms_of_the_command(str(error)))
+        failure = LeenConfigError(_in_terms_of_the_command(str(error), file))
     raise failure
 
 
-def _check(rows: Sequence[TicketRow]) -> int:
-    invalid = [row for row in rows if row.error is not None]
-    for row in invalid:
-        say(f"row {row.index + 1}: {_in_terms_of_the_command(str(row.error))}")
-    say(f"{len(rows) - len(invalid)} of {len(rows)} rows can be sent; nothing was sent.")
-    return 1 if invalid else 0
+def _check(file: TicketFile, rows: Sequence[TicketRow], output: Path | None) -> int:
+    summary = summarise([_not_sent(row) for row in rows])
+    written = output is None or _write(output, summary)
+    for row in rows:
+        if row.error is not None:
+            say(f"{file.place(row.index)}: {_in_terms_of_the_command(row.error, file)}")
+    if rows:
+        say(f"{summary['unsent']} of {counted(len(rows), 'row')} can be sent; nothing was sent.")
+    else:
+        say("The file holds no tickets: there is nothing to do.")
+    return 0 if written and not summary["invalid"] else 1
 
 
-def _create(client: LeenClient, rows: Sequence[TicketRow], defaults: dict[str, str], output: Path | None) -> int:
+def _not_sent(row: TicketRow) -> TicketResult:
+    return {
+        "request_index": row.index,
+        "success": False,
+        "status": "unsent" if row.error is None else "invalid",
+        "name": row.name,
+        # A key that is never sent is of no use to anybody.
+        "identifier": None if row.identifier == row.key else row.identifier,
+        "ticket_id": None,
+        "vendor_ticket_id": None,
+        "error": row.error,
+    }
+
+
+def _create(
+    client: LeenClient,
+    file: TicketFile,
+    rows: Sequence[TicketRow],
+    defaults: dict[str, str],
+    output: Path | None,
+    options: Namespace,
+) -> int:
+    after = absence_after(client.settings) if options.embed_identifier else None
+    _warn(skip_existing=options.if_exists == "skip", absence_after=after)
     with ThreadPoolExecutor(max_workers=1) as threads, _progress(len(rows)) as advance:
         run = BulkRun(
             client.aio,
-            Journal(MemoryLedger(), threads),
+            Journal(MemoryLedger(), threads, absence_after=after),
             rows,
-            lambda row: payload(row, defaults),
+            lambda row: payload(row, defaults, embed_key=options.embed_identifier),
             batch_size=BATCH_SIZE,
             max_concurrent_batches=BATCHES_IN_FLIGHT,
+            skip_existing=options.if_exists == "skip",
             on_progress=lambda progress: advance(progress["done"]),
         )
         stopped = _drive(client, run)
     summary = summarise(run.results())
-    if output is not None:
-        # Before anything is printed: nothing remembers these results, and a terminal may be gone.
-        output.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    _print(summary)
-    if stopped:
-        unknown = f", nobody knows of {summary['unknown']}" if summary["unknown"] else ""
-        complain(f"Stopped. {summary['created']} tickets were created, {summary['unsent']} were not sent{unknown}.")
-        return STOPPED
     error = final_error(summary, run.error, None, None)
-    if error is not None:
-        complain(str(error))
-    return 1 if summary["failed"] or error is not None else 0
+    # Before anything is printed: nothing remembers these results, and a terminal may be gone.
+    written = output is None or _write(output, summary)
+    try:
+        _print(summary, file, most=MAX_SHOWN if written else len(rows))
+    finally:
+        if stopped:
+            complain(_stopped(summary))
+        elif error is not None:
+            complain(_in_terms_of_the_command(str(error), file))
+    if stopped:
+        return STOPPED
+    return 0 if written and error is None and not summary["failed"] else 1
+
+
+def _warn(*, skip_existing: bool, absence_after: float | None) -> None:
+    """Say what the command can't do, before it does anything."""
+    again = "every ticket again that has no identifier known to Leen" if skip_existing else "every ticket again"
+    complain(
+        f"Nothing remembers what this command sends: when it is run again, it sends {again}. For long or regular "
+        "lists, use LeenBulkCreateTicketsOperator."
+    )
+    if absence_after is not None:
+        complain(
+            f"Should a reply be lost, the command waits {absence_after:.0f} s, until the vendor's search surely finds "
+            "what was created. Ctrl-C ends the wait."
+        )
 
 
 def _drive(client: LeenClient, run: BulkRun) -> bool:
@@ -94,37 +136,63 @@ def _drive(client: LeenClient, run: BulkRun) -> bool:
     try:
         wait([work])
     except KeyboardInterrupt:
-        complain("Stopping: batches in flight get three seconds to end.")
-        run.stop("Stopped by Ctrl-C before all tickets were sent.")
-        wait([work], timeout=STOP_GRACE + 1)
+        # Who presses it again does not want to wait, but to know.
+        with suppress(KeyboardInterrupt):
+            complain("Stopping: batches in flight get three seconds to end.")
+            run.stop("Stopped by Ctrl-C before all tickets were sent.")
+            wait([work], timeout=STOP_GRACE + 1)
         return True
     work.result()
     return False
 
 
-def _print(summary: Summary) -> None:
-    shown = _most_telling(summary["results"])
-    if shown:
-        print_rows([_line(result) for result in shown])
-    if len(shown) < summary["total"]:
-        say(f"… and {summary['total'] - len(shown)} more tickets; --output FILE writes all of them.")
+def _stopped(summary: Summary) -> str:
+    told = [f"{counted(summary['created'], 'ticket')} created", f"{summary['unsent']} not sent"]
+    if summary["existing"]:
+        told.append(f"{summary['existing']} existed already")
+    if summary["unknown"]:
+        told.append(f"{summary['unknown']} sent without an answer, so that nobody knows whether they exist")
+    return f"Stopped: {', '.join(told)}."
+
+
+def _write(output: Path, summary: Summary) -> bool:
+    """Write the results to the file of ``--output``, and return whether that went well."""
+    try:
+        output.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        complain(f"The results can't be written to {output}: {error.strerror}. What is printed is all there is.")
+        return False
+    return True
+
+
+def _print(summary: Summary, file: TicketFile, most: int) -> None:
     counts = [f"{summary[status]} {status}" for status in STATUSES if summary[status]]
-    say(f"{summary['total']} tickets: {', '.join(counts) or 'nothing to do'}.")
+    closing = f"{counted(summary['total'], 'ticket')}: {', '.join(counts)}."
+    shown = _most_telling(summary["results"], most)
+    try:
+        print_rows([_line(result, file) for result in shown])
+        if len(shown) < summary["total"]:
+            more = counted(summary["total"] - len(shown), "more ticket")
+            say(f"… and {more}; --output FILE writes all of them.")
+        say(closing)
+    except OutputError:
+        complain(closing)
+        raise
 
 
-def _most_telling(results: Sequence[TicketResult]) -> list[TicketResult]:
+def _most_telling(results: Sequence[TicketResult], most: int) -> list[TicketResult]:
     """Choose what is shown of a long list: failures before tickets that exist, in the order of the file."""
-    chosen = sorted(results, key=lambda result: result["success"])[:MAX_SHOWN]
+    chosen = sorted(results, key=lambda result: result["success"])[:most]
     return sorted(chosen, key=lambda result: result["request_index"])
 
 
-def _line(result: TicketResult) -> dict[str, Any]:
+def _line(result: TicketResult, file: TicketFile) -> dict[str, Any]:
     return {
-        "row": result["request_index"] + 1,
+        file.unit: file.numbers[result["request_index"]],
         "status": result["status"],
         "ticket": result["vendor_ticket_id"] or result["ticket_id"] or "",
         "name": result["name"] or "",
-        "error": _in_terms_of_the_command(result["error"] or ""),
+        "error": _in_terms_of_the_command(result["error"] or "", file),
     }
 
 
@@ -133,10 +201,17 @@ def _scope(base_url: str, connection_id: str) -> KeyScope:
     return KeyScope("", str(uuid.uuid4()), "", -1, base_url, connection_id)
 
 
-def _in_terms_of_the_command(text: str) -> str:
-    return text.replace("here or in `ticket_defaults`", "in the file or by --default").replace(
-        "`ticket_defaults`", "--default"
-    )
+def _in_terms_of_the_command(text: str, file: TicketFile) -> str:
+    """Put the operator's words into the command's, and name rows as a person finds them in the file."""
+    text = text.replace("here or in `ticket_defaults`", "in the file or by --default")
+    text = re.sub(r"^line \d+ is no JSON", "it is no JSON", text.replace("`ticket_defaults`", "--default"))
+    return _POSITION.sub(lambda found: _place(found, file), text)
+
+
+def _place(found: re.Match[str], file: TicketFile) -> str:
+    position = int(found[1])
+    # A row's own text may look like such a name.
+    return file.place(position) if position < len(file.rows) else found[0]
 
 
 def _output_path(text: str | None, given: str) -> Path | None:
@@ -161,6 +236,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
     console = Console(file=sys.stderr)
     columns = ("Tickets", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    # FORCE_COLOR makes rich take a log file for a terminal.
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -1,14 +1,49 @@
-"""How the commands speak: what they print, and which errors they put into a sentence."""
+"""How the commands speak and end: what they print, which errors they put into a sentence, their exit codes."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from airflow_provider_leen.hooks.leen import LeenHook
+
+STOPPED = 130
+"""The exit code of a process that was stopped by Ctrl-C: 128 and the number of SIGINT."""
+
+READER_GONE = 141
+"""The exit code of a process whose output nobody reads any more: 128 and the number of SIGPIPE."""
+
+
+class OutputError(Exception):
+    """What was to be printed can't be."""
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Run a command to its end, and return its exit code; what ends it early is at most a sentence on stderr.
+
+    :param command: what to run; it returns the exit code.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that lacks a letter of some ticket's name must not cost the results of all of them.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return command()
+        finally:
+            with _printing():
+                pass
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:
+        return READER_GONE
+    except expected_errors() as error:
+        complain(_sentence(error))
+        return 1
 
 
 def open_hook(conn_id: str, connection_id: str | None) -> LeenHook:
@@ -25,25 +60,74 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
     from airflow_provider_leen.api.errors import LeenError
 
-    return LeenError, AirflowNotFoundException
+    return LeenError, AirflowNotFoundException, OutputError
 
 
 def say(text: str) -> None:
-    """Print what was asked for."""
-    print(text, flush=True)
+    """Print what was asked for.
+
+    :raises OutputError: it can't be written.
+    :raises BrokenPipeError: nobody reads it any more.
+    """
+    with _printing():
+        print(text)
 
 
 def complain(text: str) -> None:
-    """Print what is not part of the result: errors and notes."""
-    print(text, file=sys.stderr, flush=True)
+    """Print what is not part of the result: errors and notes. Where even that fails, nobody can be told."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _silence(sys.stderr)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], form: str = "table") -> None:
-    """Print a list in one of the forms that Airflow's commands offer: table, json, yaml or plain."""
+    """Print a list in one of the forms that Airflow's commands offer: table, json, yaml or plain.
+
+    :raises OutputError: it can't be written.
+    :raises BrokenPipeError: nobody reads it any more.
+    """
     from airflow.cli.simple_table import AirflowConsole
     from rich.markup import escape
 
     if form == "table":
         # A ticket's name is no markup.
         rows = [{name: escape(str(value)) for name, value in row.items()} for row in rows]
-    AirflowConsole().print_as(data=list(rows), output=form)
+    console = AirflowConsole()
+    with _printing():
+        # Rich ends the process by itself when nobody reads what it writes, so it doesn't write.
+        with console.capture() as written:
+            console.print_as(data=list(rows), output=form)
+        print(written.get(), end="")
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Let what is printed arrive, or say that it does not."""
+    try:
+        yield
+        print(end="", flush=True)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        raise
+    except OSError as error:
+        _silence(sys.stdout)
+        reason = error.strerror or type(error).__name__
+    else:
+        return
+    raise OutputError(f"The output can't be written: {reason}.")
+
+
+def _silence(stream: TextIO) -> None:
+    """Drop what is left in a stream's buffer, and what follows: Python would try again to write it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _sentence(error: Exception) -> str:
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    if isinstance(error, AirflowNotFoundException):
+        return f"{error}: add it to Airflow's connections, or set its environment variable AIRFLOW_CONN_…."
+    return str(error)

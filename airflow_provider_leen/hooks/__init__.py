@@ -1,1 +1,3 @@
 """Airflow hooks for Leen."""
+
+from airflow_provider_leen import supported as supported

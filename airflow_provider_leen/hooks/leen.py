@@ -290,7 +290,12 @@ class LeenAsyncHook(_ConnectedHook):
 
             connection = await get_async_connection(self.leen_conn_id, hook=self)
             # Imports and certificates are read from the disk: too slow for the event loop.
-            self._client = await asyncio.to_thread(_open_client, self, connection)
+            client = await asyncio.to_thread(_open_client, self, connection)
+            if self._client is None:
+                self._client = client
+            else:
+                # Another first call was quicker.
+                await client.aclose()
         return self._client
 
     async def aclose(self) -> None:

@@ -1,1 +1,3 @@
 """Links from a task to its tickets."""
+
+from airflow_provider_leen import supported as supported

@@ -55,17 +55,18 @@ def ticket_link(settings: LeenSettings, results: Iterable[TicketResult]) -> str 
     if not created:
         return None
     if len(created) == 1 and settings.ticket_url:
-        return _filled(settings.ticket_url, "{vendor_ticket_id}", created[0])
+        return filled(settings.ticket_url, "{vendor_ticket_id}", created[0])
     if not settings.search_url:
         return None
     link = None
     for count in range(1, len(created) + 1):
-        longer = _filled(settings.search_url, "{vendor_ticket_ids}", ",".join(created[:count]))
+        longer = filled(settings.search_url, "{vendor_ticket_ids}", ",".join(created[:count]))
         if link and len(longer) > MAX_LENGTH:
             break
         link = longer
     return link
 
 
-def _filled(template: str, placeholder: str, value: str) -> str:
+def filled(template: str, placeholder: str, value: str) -> str:
+    """Put a value into a connection's setting, with everything in it escaped that has a meaning in a URL."""
     return quote(value, safe="").join(quote(part, safe=_KEPT) for part in template.split(placeholder))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import wait
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
@@ -22,12 +22,15 @@ from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, 
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_leen.api.errors import LeenError
     from airflow_provider_leen.api.settings import LeenSettings
     from airflow_provider_leen.api.sync_client import LeenClient
     from airflow_provider_leen.bulk.runner import BulkRun
     from airflow_provider_leen.bulk.summary import Summary
     from airflow_provider_leen.bulk.tickets import TicketRow
+    from airflow_provider_leen.operators.files import ResultsFiles
 
 BEYOND_RETRY = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenValidationError, LeenThresholdError)
 """What a retry of the task can't mend: raised as ``AirflowFailException`` from the typed exception."""
@@ -66,6 +69,11 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         searched for it, default False. Only with it can every unknown outcome be settled.
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides.
     :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides.
+    :param results_path: an absolute path or an object-storage URL of a file that the results go to, as JSON Lines,
+        instead of into XCom, for very large lists (templated). ``results`` is then empty, ``results_path`` says where
+        they are, the failed rows go to ``<results_path>.failed.jsonl``, and the XCom ``failed_tickets`` is that path,
+        ready to be another operator's ``tickets_path``. Another try overwrites both. Where the operator is mapped,
+        write ``{{ ti.map_index }}`` into it.
     :param durable: remember across retries what was sent and what came back, default True. Without it a retry sends
         everything again.
     :param ledger_path: an object-storage URL or a folder, reached by all workers, in which to remember (templated).
@@ -97,6 +105,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         "leen_conn_id",
         "connection_id",
         "on_unknown",
+        "results_path",
         "ledger_path",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"tickets": "json", "ticket_defaults": "json"}
@@ -119,6 +128,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         embed_identifier: bool = False,
         max_failures: int | None = None,
         max_failure_rate: float | None = None,
+        results_path: str | None = None,
         durable: bool = True,
         ledger_path: str | None = None,
         deferrable: bool = False,
@@ -153,11 +163,14 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         self.embed_identifier = embed_identifier
         self.max_failures = max_failures
         self.max_failure_rate = max_failure_rate
+        self.results_path = results_path
         self.durable = durable
         self.ledger_path = ledger_path
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.ticket_link: str | None = None
+        self._counts: dict[str, int] | None = None
+        self._files: ResultsFiles | None = None
         self._run: BulkRun | None = None
         self._stop_reason: str | None = None
 
@@ -179,33 +192,34 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         if self._run is not None:
             self._run.stop(self._stop_reason)
 
-    def _read_rows(self) -> list[Any]:
-        from airflow_provider_leen.bulk import tickets
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage how many tickets ended how, after a failure, too.
 
-        if self.tickets_path is None:
-            return tickets.read_tickets(self.tickets)
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
+        :param task_instance: the one that has ended.
+        :return: the run facet ``leen_tickets``, with the counts of the summary.
+        """
+        from airflow_provider_leen.operators.counts import lineage_of
 
-        path = str(self.tickets_path).strip()
-        if not path.endswith((".json", ".jsonl")):
-            raise LeenConfigError(f"`tickets_path` is {path!r}: write the path of a file that ends in .json or .jsonl.")
-        try:
-            with ObjectStoragePath(path).open("r", encoding="utf-8") as file:
-                if path.endswith(".json"):
-                    return tickets.read_json(file.read())
-                # Airflow 2 wraps the file so that it can't be iterated over.
-                return tickets.read_lines(iter(file.readline, ""))
-        except FileNotFoundError:
-            problem = "there is no such file"
-        except (IsADirectoryError, NotADirectoryError):
-            problem = "it is a folder, or lies below a file"
-        except PermissionError:
-            problem = "the worker may not read it"
-        except UnicodeDecodeError:
-            problem = "the file is not in UTF-8"
-        except (ValueError, ImportError) as error:
-            problem = f"no file system is there for it ({error}); an object store needs its Airflow provider installed"
-        raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
+        return lineage_of(self._counts)
+
+    def _read_rows(self) -> Sequence[Any]:
+        from airflow_provider_leen.bulk.tickets import read_tickets
+        from airflow_provider_leen.operators.files import rows_at
+
+        return read_tickets(self.tickets) if self.tickets_path is None else rows_at(str(self.tickets_path))
+
+    def _results_files(self, context: Context, *, resumed: bool) -> ResultsFiles | None:
+        """Return where the results go, ready to be written; None where they go into XCom."""
+        from airflow_provider_leen.operators.files import ResultsFiles, check_differs
+
+        if self.results_path is None or not str(self.results_path).strip():
+            return None
+        files = ResultsFiles(str(self.results_path), self.tickets_path)
+        if not resumed:
+            if (context["ti"].map_index or 0) >= 0:
+                check_differs(context, self.task_id)
+            files.begin()
+        return files
 
     def _create(
         self, context: Context, *, resumed_by: dict[str, Any] | None = None, may_send_again: bool = True
@@ -226,6 +240,7 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
                     resumed=resumed_by is not None,
                     may_send_again=may_send_again and not timed_out,
                 )
+                self._files = supervisor.call(self._results_files, context, resumed=resumed_by is not None)
                 interruption = None
                 if any(row.error is None for row in rows):
                     interruption = self._drive(client, run)
@@ -234,7 +249,9 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
                     if resumed_by is not None:
                         interruption = end_of_waiting(resumed_by, jobs, run.unknown, self.execution_timeout)
                     if interruption is None:
-                        self._wait_for_jobs(context, supervisor, run, jobs, again=run.sent_again or not may_send_again)
+                        # Returns only when what is known can't be kept meanwhile.
+                        again = run.sent_again or not may_send_again
+                        interruption = self._wait_for_jobs(context, supervisor, run, jobs, again=again)
                 return self._publish(context, supervisor, client.settings, run, rows, interruption)
         except BEYOND_RETRY as error:
             failure = AirflowFailException(str(error))
@@ -250,13 +267,16 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         resumed: bool,
         may_send_again: bool,
     ) -> tuple[list[TicketRow], BulkRun]:
+        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
         from airflow_provider_leen.bulk.ledger import Journal
         from airflow_provider_leen.bulk.runner import BulkRun
         from airflow_provider_leen.bulk.settle import absence_after
         from airflow_provider_leen.bulk.tickets import payload, prepare, read_defaults
         from airflow_provider_leen.operators.task_instance import earlier_try_since, key_scope, ledger_store
 
-        given = supervisor.call(self._read_rows)
+        # Airflow 2 has no supervisor, and what a mapped upstream gave can be read there in this very thread only.
+        given = supervisor.call(self._read_rows) if AIRFLOW_V_3_0_PLUS else self._read_rows()
         self.on_unknown = str(self.on_unknown).strip()
         if self.on_unknown not in ("lookup", "fail", "resend"):
             raise LeenConfigError(f"`on_unknown` is {self.on_unknown!r}: write 'lookup', 'fail' or 'resend'.")
@@ -289,14 +309,24 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
 
     def _wait_for_jobs(
         self, context: Context, supervisor: SupervisorThread, run: BulkRun, jobs: list[str], *, again: bool
-    ) -> NoReturn:
-        """Free the worker until the jobs have ended; what is known by now is kept in XCom meanwhile."""
-        from airflow_provider_leen.bulk.summary import summarise
+    ) -> LeenError:
+        """Free the worker until the jobs have ended; what is known by now is kept meanwhile.
+
+        :return: why it can't be kept.
+        """
+        from airflow_provider_leen.bulk.summary import counted, summarise
         from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 
-        supervisor.call(context["ti"].xcom_push, key="return_value", value=summarise(run.results()))
+        summary = summarise(run.results())
+        if self._files is not None:
+            if unwritten := supervisor.call(self._files.write, summary["results"], [], remembered=True):
+                return unwritten
+            summary = self._files.without_results(summary)
+        supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
         deadline = waiting_ends_at(context["ti"].start_date, self.execution_timeout)
-        self.log.info("Waiting for %d jobs, and freeing the worker meanwhile: %s", len(jobs), ", ".join(jobs[:20]))
+        self.log.info(
+            "Waiting for %s, and freeing the worker meanwhile: %s", counted(len(jobs), "job"), ", ".join(jobs[:20])
+        )
         self.defer(
             trigger=LeenJobsTrigger(self.leen_conn_id, self.connection_id, jobs, self.poll_interval, deadline),
             # Not told by an argument: dag.test() drops what a deferral hands over beside the event.
@@ -309,10 +339,12 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         invalid = [row for row in rows if row.error is not None]
         if self.on_invalid != "fail" or not invalid:
             return None
+        from airflow_provider_leen.bulk.summary import counted
+
         first = invalid[0]
         return LeenConfigError(
-            f"{len(invalid)} of {len(rows)} rows are invalid and on_invalid='fail', so nothing was sent. The first is "
-            f"#{first.index}: {first.error}."
+            f"{len(invalid)} of {counted(len(rows), 'row')} can't be sent and on_invalid='fail', so nothing was sent. "
+            f"The first is #{first.index}: {first.error}."
         )
 
     def _drive(self, client: LeenClient, run: BulkRun) -> BaseException | None:
@@ -341,16 +373,23 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         rows: list[TicketRow],
         interruption: BaseException | None,
     ) -> Summary:
-        from airflow_provider_leen.bulk.summary import closing_table, summarise
-        from airflow_provider_leen.bulk.verdict import final_error
+        from airflow_provider_leen.bulk.summary import closing_table, counted, summarise
+        from airflow_provider_leen.bulk.verdict import final_error, left_to_the_gate
+        from airflow_provider_leen.operators.counts import NAME, counts_in
 
-        summary = summarise(run.results())
-        failed = [
+        summary = published = summarise(run.results())
+        failed: Iterable[Any] = (
             row.given
             for row, result in zip(rows, summary["results"], strict=True)
             if result["status"] in KNOWN_NOT_TO_EXIST
-        ]
-        self.log.info("What became of %d tickets:\n%s", summary["total"], closing_table(summary))
+        )
+        self._counts = counts_in(summary)
+        self.log.info(
+            "What became of %s:\n%s",
+            counted(summary["total"], "ticket"),
+            closing_table(summary),
+            extra={NAME: self._counts},
+        )
         error = interruption or final_error(
             summary,
             run.error,
@@ -360,23 +399,32 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         )
         self.ticket_link = ticket_link(settings, summary["results"])
         push = context["ti"].xcom_push
+        if self._files is not None:
+            published = self._files.without_results(summary)
         try:
-            supervisor.call(push, key="failed_tickets", value=failed)
+            if self._files is None:
+                supervisor.call(push, key="failed_tickets", value=list(failed))
+            elif unwritten := supervisor.call(
+                self._files.write, summary["results"], failed, remembered=run.is_remembered
+            ):
+                self.log.error("%s", unwritten)
+                error = error or unwritten
+            else:
+                supervisor.call(push, key="failed_tickets", value=self._files.failed_path)
             if self.ticket_link:
                 supervisor.call(push, key=LeenTicketsLink.xcom_key, value=self.ticket_link)
+            if settings.ticket_url:
+                # For the tab in the UI: Airflow's API server must not need the connection.
+                supervisor.call(push, key="ticket_url", value=settings.ticket_url)
             if error is not None:
                 raise error
         except BaseException:
             # Airflow publishes what a task returns, but not when it fails, or when its time is over just now.
-            supervisor.call(push, key="return_value", value=summary)
+            supervisor.call(push, key="return_value", value=published)
             raise
-        if summary["failed"] and self.max_failures is None and self.max_failure_rate is None:
-            self.log.warning(
-                "%d tickets failed and this task has no threshold of its own: let a LeenTicketFailureSensor decide, or "
-                "set max_failures.",
-                summary["failed"],
-            )
-        return summary
+        if warning := left_to_the_gate(summary, self.max_failures, self.max_failure_rate):
+            self.log.warning(warning)
+        return published
 
     def _retry_can_settle(self) -> bool:
         """Say whether a retry can find out what became of tickets with an unknown outcome, or may send them again."""

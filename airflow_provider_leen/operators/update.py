@@ -5,43 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, BaseOperator, TaskDeferred
 
-from airflow_provider_leen.api.errors import (
-    LeenConnectError,
-    LeenError,
-    LeenOutcomeUnknownError,
-    LeenRateLimitError,
-    LeenServerError,
-    LeenStoppedError,
-)
+from airflow_provider_leen.api.errors import LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.operators.arguments import check_flag, check_seconds, check_whole_number
 from airflow_provider_leen.operators.leen import BEYOND_RETRY
 from airflow_provider_leen.operators.supervisor import SupervisorThread
-from airflow_provider_leen.operators.waiting import waiting_ends_at
+from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, results_before_waiting, waiting_ends_at
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_leen.bulk.updates import Outcome, UpdateSummary
-    from airflow_provider_leen.hooks.leen import LeenHook
+    from airflow_provider_leen.bulk.summary import UpdateSummary
+    from airflow_provider_leen.bulk.update_run import UpdateRun
 
-    Work = Callable[[SupervisorThread, LeenHook, list[Any], dict[str, Outcome]], None]
+    Work = Callable[[SupervisorThread, UpdateRun, list[Any]], BaseException | None]
 
 _JOBS = "jobs"
 """The XCom that says, while the worker is free, which jobs change which tickets."""
-
-_PASSING = (LeenConnectError, LeenRateLimitError, LeenServerError)
-"""What ends by itself: a job is asked for again."""
 
 
 class LeenUpdateTicketsOperator(BaseOperator):
     """Change many tickets alike, through Leen's jobs (``POST /itsm/tickets/bulk/update``).
 
-    Every id has a result, and what is known is published before the task fails. A retry sends everything again: setting
-    the same values twice does no harm, but it undoes what a person changed in between.
+    Every id has a result, whatever happens: a bad one is reported and does not sink its batch, and what is known is
+    published before the task fails. :class:`LeenTicketFailureSensor` judges the summary. A retry sends everything
+    again: setting the same values twice does no harm, but it undoes what a person changed in between.
 
     Leen changes the status first, and the other fields only where that worked. Give the task an ``execution_timeout``:
     a job that never ends is waited for until then.
@@ -54,21 +46,22 @@ class LeenUpdateTicketsOperator(BaseOperator):
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
     :param batch_size: tickets a job, 1 to 50, default 50.
-    :param max_failures: fail when more tickets than this failed; default: with no limit at all, any failure fails.
-    :param max_failure_rate: the same as a share of the total, 0 to 1; default: no such limit.
+    :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides.
+    :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides.
     :param poll_interval: seconds between two rounds of asking for the jobs, default 10.
     :param deferrable: free the worker while the jobs run, default False.
     :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status, and ``results``, one for each
         id in the order of the input, each with ``request_index``, ``success``, ``status``, ``ticket_id`` and ``error``.
-        The statuses: ``updated``; ``rejected`` (Leen or the vendor refused), ``invalid`` (no UUID, never sent),
-        ``unknown`` (sent, and nobody can say), ``unsent``.
+        The statuses: ``updated``; ``rejected`` (Leen or the vendor refused this ticket), ``invalid`` (no UUID, never
+        sent), ``unknown`` (sent, and nobody can say), ``unsent`` (surely not changed: the task stopped before it).
     :raises AirflowFailException: from :class:`LeenAuthError`, :class:`LeenConfigError`, :class:`LeenNotFoundError`,
         :class:`LeenValidationError` or :class:`LeenThresholdError`, which a retry can't mend.
     :raises LeenOutcomeUnknownError: tickets were to be changed and nobody can say whether they were; it names them.
     :raises LeenConnectError: Leen can't be reached; what is left was not sent.
     :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows.
+    :raises LeenServerError: Leen fails again and again; what is left was not sent.
     :raises LeenStoppedError: the task was stopped from outside before it knew of every ticket.
-    :raises AirflowTaskTimeout: the ``execution_timeout`` was over before all jobs had ended.
+    :raises AirflowTaskTimeout: the ``execution_timeout`` was over before all jobs had ended; it names those that go on.
     """
 
     template_fields: Sequence[str] = ("ticket_ids", "updates", "leen_conn_id", "connection_id")
@@ -106,6 +99,7 @@ class LeenUpdateTicketsOperator(BaseOperator):
         self.max_failure_rate = max_failure_rate
         self.poll_interval = poll_interval
         self.deferrable = deferrable
+        self._counts: dict[str, int] | None = None
         self._stop: Event | None = None
 
     def execute(self, context: Context) -> UpdateSummary:
@@ -114,189 +108,174 @@ class LeenUpdateTicketsOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> UpdateSummary:
         """Go on after the trigger: ask what became of the jobs, publish it, raise when the task has to fail."""
-        status = event.get("status") if isinstance(event, dict) else None
-        if status not in ("done", "timeout", "error"):
-            raise LeenOutcomeUnknownError(
-                f"The trigger that waited for Leen's jobs sent no usable event ({event!r:.200}). The jobs go on at "
-                "Leen; a retry sets the same values again, which does no harm.",
-                can_be_settled=True,
-            )
-        if status == "error":
-            self.log.warning("The trigger could not ask for the jobs: %s", event.get("message"))
-        return self._finish(context, partial(self._collect, context, timed_out=status == "timeout"))
+        from airflow_provider_leen.bulk.updates import SAME_VALUES_AGAIN
+
+        return self._finish(context, partial(self._collect, context, read_event(event, retry=SAME_VALUES_AGAIN)))
 
     def on_kill(self) -> None:
         """Stop sending and waiting. Called in the signal handler, in the middle of whatever the main thread does."""
         if self._stop is not None:
             self._stop.set()
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage how many tickets ended how, after a failure, too.
+
+        :param task_instance: the one that has ended.
+        :return: the run facet ``leen_tickets``, with the counts of the summary.
+        """
+        from airflow_provider_leen.operators.counts import lineage_of
+
+        return lineage_of(self._counts)
+
     def _finish(self, context: Context, work: Work) -> UpdateSummary:
         """Do the work, publish what became of the tickets, and raise when the task has to fail."""
+        from airflow_provider_leen.bulk.update_run import UpdateRun
         from airflow_provider_leen.bulk.updates import read_ticket_ids
         from airflow_provider_leen.hooks.leen import LeenHook
 
         self._stop = Event()
-        outcomes: dict[str, Outcome] = {}
-        ended: BaseException | None = None
         try:
             ids = read_ticket_ids(self.ticket_ids)
-            with SupervisorThread() as supervisor:
-                with LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
-                    try:
-                        work(supervisor, hook, ids, outcomes)
-                    except TaskDeferred:
-                        raise
-                    except BaseException as error:
-                        # The task's timeout as well, which a signal raises: what is known is published first.
-                        ended = error
-                return self._publish(context, supervisor, ids, outcomes, ended)
+            with (
+                SupervisorThread() as supervisor,
+                LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
+            ):
+                run = UpdateRun(hook.get_conn(), self._stop)
+                interruption = self._do(work, supervisor, run, ids)
+                return self._publish(context, supervisor, run, ids, interruption)
         except BEYOND_RETRY as error:
             failure = AirflowFailException(str(error))
             failure.__cause__ = error
         raise failure
 
+    def _do(self, work: Work, supervisor: SupervisorThread, run: UpdateRun, ids: list[Any]) -> BaseException | None:
+        """Let the work be done; return what interrupted it, if anything did."""
+        try:
+            return work(supervisor, run, ids)
+        except (TaskDeferred, LeenOutcomeUnknownError):
+            # The latter where XCom has lost what was known before the wait: nothing can be published.
+            raise
+        except LeenError as error:
+            run.halted = run.halted or error
+            return None
+        except AirflowTaskTimeout as timeout:
+            # Raised by a signal, anywhere: what is known is published first.
+            named = self._end_of_waiting({"status": "timeout"}, run) if run.jobs else None
+            if named is not None:
+                named.__cause__ = timeout
+            return named or timeout
+        except BaseException as error:
+            return error
+
     def _submit_and_wait(
-        self,
-        context: Context,
-        supervisor: SupervisorThread,
-        hook: LeenHook,
-        ids: list[Any],
-        outcomes: dict[str, Outcome],
-    ) -> None:
+        self, context: Context, supervisor: SupervisorThread, run: UpdateRun, ids: list[Any]
+    ) -> BaseException | None:
         from airflow_provider_leen.bulk.updates import in_batches, read_updates
 
-        submitted: dict[str, list[str]] = {}
-        halted: LeenError | None = None
-        updates = read_updates(self.updates)
-        for batch in in_batches(ids, self.batch_size):
-            try:
-                self._submit(hook, batch, updates, submitted, outcomes)
-            except LeenError as error:
-                # The last submission; what is under way is waited for before its error is raised.
-                halted = error
-                break
-        if self.deferrable and submitted and halted is None:
-            # Not handed over with the deferral: dag.test() drops what a deferral hands over beside the event.
-            supervisor.call(context["ti"].xcom_push, key=_JOBS, value=submitted)
-            self._free_the_worker(context, submitted)
-        self._wait(hook, submitted, outcomes)
-        if halted is not None:
-            raise halted
-
-    def _submit(
-        self,
-        hook: LeenHook,
-        batch: list[str],
-        updates: dict[str, str],
-        submitted: dict[str, list[str]],
-        outcomes: dict[str, Outcome],
-    ) -> None:
-        from airflow_provider_leen.api.retry import Effect, effect_of_write
-        from airflow_provider_leen.bulk.updates import Outcome
-
-        assert self._stop is not None
-        if self._stop.is_set():
-            raise LeenStoppedError("The task was stopped from outside before all tickets were sent.")
-        # Before the request: a timeout may strike in the middle of it.
-        outcomes.update(dict.fromkeys(batch, Outcome("unknown", "the task ended while it was being sent")))
-        try:
-            job_id = hook.submit_bulk_update(batch, updates)
-        except LeenError as error:
-            effect = effect_of_write(error)
-            status = {Effect.NOTHING: "unsent", Effect.REFUSED: "rejected", Effect.UNKNOWN: "unknown"}[effect]
-            outcomes.update(dict.fromkeys(batch, Outcome(status, str(error))))  # type: ignore[arg-type]
-            raise
-        submitted[job_id] = batch
-        outcomes.update(dict.fromkeys(batch, Outcome("unknown", f"the task ended before its job {job_id}")))
-        self.log.info("Job %s changes %d tickets.", job_id, len(batch))
-
-    def _free_the_worker(self, context: Context, submitted: Mapping[str, list[str]]) -> None:
-        from airflow_provider_leen.triggers.leen import LeenJobsTrigger
-
-        deadline = waiting_ends_at(context["ti"].start_date, self.execution_timeout)
-        self.log.info("Waiting for %d jobs, and freeing the worker meanwhile.", len(submitted))
-        self.defer(
-            trigger=LeenJobsTrigger(
-                self.leen_conn_id, self.connection_id, list(submitted), self.poll_interval, deadline
-            ),
-            method_name="execute_complete",
-        )
-
-    def _wait(self, hook: LeenHook, submitted: Mapping[str, list[str]], outcomes: dict[str, Outcome]) -> None:
-        """Ask for the jobs until all have ended."""
-        assert self._stop is not None
-        waiting = dict(submitted)
-        while waiting := self._ask(hook, waiting, outcomes):
-            if self._stop.wait(self.poll_interval):
-                raise LeenStoppedError("The task was stopped from outside before all of its jobs had ended.")
+        run.submit(in_batches(ids, self.batch_size), read_updates(self.updates))
+        if self.deferrable and run.jobs and run.halted is None:
+            self._free_the_worker(context, supervisor, run, ids)
+        # After an error, too: what is under way is waited for before it is raised.
+        run.wait(self.poll_interval, partial(self._tell_progress, context, supervisor, run, ids))
+        return None
 
     def _collect(
         self,
         context: Context,
+        event: Mapping[str, Any],
         supervisor: SupervisorThread,
-        hook: LeenHook,
+        run: UpdateRun,
         ids: list[Any],
-        outcomes: dict[str, Outcome],
-        *,
-        timed_out: bool,
-    ) -> None:
-        """Ask for the jobs that the trigger waited for."""
-        ti = context["ti"]
-        map_index = -1 if ti.map_index is None else ti.map_index
-        submitted = supervisor.call(ti.xcom_pull, task_ids=ti.task_id, key=_JOBS, map_indexes=map_index)
-        if not isinstance(submitted, dict):
-            raise LeenOutcomeUnknownError(
-                f"The XCom {_JOBS!r} of this task is gone, which says which jobs it waited for. They go on at Leen; a "
-                "retry sets the same values again, which does no harm.",
-                can_be_settled=True,
-            )
-        waiting = self._ask(hook, submitted, outcomes)
-        if waiting and timed_out:
-            from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+    ) -> BaseException | None:
+        """Ask for the jobs that the trigger waited for; return why those that go on are not waited for any longer."""
+        from airflow_provider_leen.bulk.updates import SAME_VALUES_AGAIN, outcomes_in
 
-            raise AirflowTaskTimeout(
-                f"{len(waiting)} jobs had not ended when the task's execution_timeout of {self.execution_timeout} was "
-                f"over: {', '.join(list(waiting)[:20])}."
-            )
-        self._wait(hook, waiting, outcomes)
+        run.outcomes = outcomes_in(supervisor.call(results_before_waiting, context, retry=SAME_VALUES_AGAIN))
+        run.jobs = supervisor.call(_jobs_before_waiting, context)
+        run.ask()
+        if not run.jobs:
+            return None
+        ended = self._end_of_waiting(event, run)
+        if ended is None:
+            self._free_the_worker(context, supervisor, run, ids)
+        return ended
 
-    def _ask(
-        self, hook: LeenHook, submitted: Mapping[str, list[str]], outcomes: dict[str, Outcome]
-    ) -> dict[str, list[str]]:
-        """Ask for each job once; fill in what became of its tickets, and return the jobs that have not ended."""
-        from airflow_provider_leen.api.jobs import has_ended
-        from airflow_provider_leen.bulk.updates import Outcome, outcomes_of
+    def _end_of_waiting(self, event: Mapping[str, Any], run: UpdateRun) -> BaseException | None:
+        from airflow_provider_leen.bulk.updates import SAME_VALUES_AGAIN
 
-        waiting: dict[str, list[str]] = {}
-        for job_id, batch in submitted.items():
-            try:
-                job = hook.get_job(job_id)
-            except _PASSING as error:
-                outcomes.update(dict.fromkeys(batch, Outcome("unknown", f"its job could not be asked for: {error}")))
-                waiting[job_id] = batch
-                continue
-            outcomes.update(outcomes_of(job, batch))
-            if not has_ended(job):
-                waiting[job_id] = batch
-        return waiting
+        return end_of_waiting(event, list(run.jobs), run.unknown, self.execution_timeout, retry=SAME_VALUES_AGAIN)
+
+    def _free_the_worker(
+        self, context: Context, supervisor: SupervisorThread, run: UpdateRun, ids: list[Any]
+    ) -> NoReturn:
+        """Wait in the triggerer for the jobs; what is known by now is kept in XCom meanwhile."""
+        from airflow_provider_leen.bulk.summary import counted
+        from airflow_provider_leen.bulk.updates import summarise
+        from airflow_provider_leen.triggers.leen import LeenJobsTrigger
+
+        self._tell_progress(context, supervisor, run, ids)
+        push = context["ti"].xcom_push
+        # Not handed over with the deferral: dag.test() drops what a deferral hands over beside the event.
+        supervisor.call(push, key=_JOBS, value=run.jobs)
+        supervisor.call(push, key="return_value", value=summarise(ids, run.outcomes))
+        deadline = waiting_ends_at(context["ti"].start_date, self.execution_timeout)
+        self.log.info("Waiting for %s, and freeing the worker meanwhile.", counted(len(run.jobs), "job"))
+        self.defer(
+            trigger=LeenJobsTrigger(
+                self.leen_conn_id, self.connection_id, list(run.jobs), self.poll_interval, deadline
+            ),
+            method_name="execute_complete",
+        )
+        raise AssertionError("defer() raises")
+
+    def _tell_progress(self, context: Context, supervisor: SupervisorThread, run: UpdateRun, ids: list[Any]) -> None:
+        """Let the gate that watches this task know how far it is."""
+        from airflow_provider_leen.bulk.updates import progress_of, summarise
+
+        progress = progress_of(summarise(ids, run.outcomes))
+        supervisor.begin(context["ti"].xcom_push, key="progress", value=progress)
 
     def _publish(
         self,
         context: Context,
         supervisor: SupervisorThread,
+        run: UpdateRun,
         ids: list[Any],
-        outcomes: Mapping[str, Outcome],
-        ended: BaseException | None,
+        interruption: BaseException | None,
     ) -> UpdateSummary:
-        from airflow_provider_leen.bulk.updates import closing_table, final_error, summarise
+        from airflow_provider_leen.bulk.summary import closing_table, counted
+        from airflow_provider_leen.bulk.updates import final_error, summarise
+        from airflow_provider_leen.bulk.verdict import left_to_the_gate
+        from airflow_provider_leen.operators.counts import NAME, counts_in
 
-        summary = summarise(ids, outcomes)
-        self.log.info("What became of %d tickets:\n%s", summary["total"], closing_table(summary))
-        error = ended
-        if ended is None or isinstance(ended, LeenError):
-            error = final_error(summary, ended, self.max_failures, self.max_failure_rate)
-        if error is None:
-            return summary
-        # Airflow publishes what a task returns, but not when it fails.
-        supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
-        raise error
+        summary = summarise(ids, run.outcomes)
+        self._counts = counts_in(summary)
+        told = counted(summary["total"], "ticket"), closing_table(summary)
+        self.log.info("What became of %s:\n%s", *told, extra={NAME: self._counts})
+        error = interruption or final_error(summary, run.halted, self.max_failures, self.max_failure_rate)
+        if error is not None:
+            # Airflow publishes what a task returns, but not when it fails.
+            supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
+            raise error
+        if warning := left_to_the_gate(summary, self.max_failures, self.max_failure_rate):
+            self.log.warning(warning)
+        return summary
+
+
+def _jobs_before_waiting(context: Context) -> dict[str, list[str]]:
+    """Return by job id the tickets of the jobs that the task waited for.
+
+    :raises LeenOutcomeUnknownError: they are gone.
+    """
+    from airflow_provider_leen.bulk.updates import SAME_VALUES_AGAIN
+
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    jobs = ti.xcom_pull(task_ids=ti.task_id, key=_JOBS, map_indexes=map_index)
+    if isinstance(jobs, dict):
+        return jobs
+    raise LeenOutcomeUnknownError(
+        f"The XCom {_JOBS!r} of this task is gone, which says which jobs it waited for. They go on at Leen. "
+        f"{SAME_VALUES_AGAIN}",
+        can_be_settled=True,
+    )

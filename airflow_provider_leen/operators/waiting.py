@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,10 @@ from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_leen.bulk.summary import TicketResult
-
 LEFT_FOR_THE_END = 60.0
 """Seconds of its time, at the most, that a deferred task keeps for collecting and publishing."""
 
-_NOTHING_TWICE = "A retry asks for them again and submits nothing twice."
+NOTHING_TWICE = "A retry asks for them again and submits nothing twice."
 
 
 def waiting_ends_at(started: datetime | None, execution_timeout: timedelta | None) -> float | None:
@@ -35,22 +32,29 @@ def waiting_ends_at(started: datetime | None, execution_timeout: timedelta | Non
     return began + seconds - min(seconds / 10, LEFT_FOR_THE_END)
 
 
-def read_event(event: Any) -> dict[str, Any]:
+def read_event(event: Any, *, retry: str = NOTHING_TWICE) -> dict[str, Any]:
     """Return a trigger's event, if it is one.
 
+    :param event: what the trigger sent.
+    :param retry: what a retry of the task does, for a person.
     :raises LeenOutcomeUnknownError: it says nothing that can be understood, and must not pass for success.
     """
     if isinstance(event, dict) and event.get("status") in ("done", "timeout", "error"):
         return event
     raise LeenOutcomeUnknownError(
         f"The trigger that waited for Leen's jobs sent no usable event ({event!r:.200}). The jobs go on at Leen. "
-        f"{_NOTHING_TWICE}",
+        f"{retry}",
         can_be_settled=True,
     )
 
 
 def end_of_waiting(
-    event: dict[str, Any], jobs: Sequence[str], unknown: Sequence[str], execution_timeout: timedelta | None
+    event: Mapping[str, Any],
+    jobs: Sequence[str],
+    unknown: Sequence[str],
+    execution_timeout: timedelta | None,
+    *,
+    retry: str = NOTHING_TWICE,
 ) -> BaseException | None:
     """Say why jobs that go on are not waited for any longer; None when they are.
 
@@ -58,6 +62,7 @@ def end_of_waiting(
     :param jobs: the jobs that go on.
     :param unknown: the identifiers of the tickets whose outcome isn't known.
     :param execution_timeout: the task's.
+    :param retry: what a retry of the task does, for a person.
     """
     if event["status"] == "done":
         return None
@@ -67,30 +72,34 @@ def end_of_waiting(
 
         return AirflowTaskTimeout(
             f"{len(jobs)} of Leen's jobs had not ended when the task's execution_timeout of {execution_timeout} was "
-            f"about over: {listed}. {_NOTHING_TWICE}"
+            f"about over: {listed}. {retry}"
         )
     return LeenOutcomeUnknownError(
         f"{len(jobs)} of Leen's jobs had not ended when the triggerer could not ask for them any more "
-        f"({event.get('message')}): {listed}. {_NOTHING_TWICE}",
+        f"({event.get('message')}): {listed}. {retry}",
         identifiers=list(unknown),
         can_be_settled=True,
     )
 
 
-def results_before_waiting(context: Context) -> list[TicketResult]:
+def results_before_waiting(context: Context, *, retry: str = NOTHING_TWICE) -> list[Any]:
     """Return the results that the task pushed before it waited.
 
+    :param context: the task's.
+    :param retry: what a retry of the task does, for a person.
     :raises LeenOutcomeUnknownError: they are gone.
     """
     from airflow_provider_leen.bulk.summary import check_summary
+    from airflow_provider_leen.operators.files import results_of
 
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
     try:
-        return check_summary(ti.xcom_pull(task_ids=ti.task_id, map_indexes=map_index))["results"]
+        summary = check_summary(ti.xcom_pull(task_ids=ti.task_id, map_indexes=map_index))
+        return list(results_of(summary))
     except LeenConfigError as error:
         problem = str(error)
     raise LeenOutcomeUnknownError(
-        f"What this task knew before it waited for Leen's jobs is gone from XCom ({problem}). {_NOTHING_TWICE}",
+        f"What this task knew before it waited for Leen's jobs is gone ({problem}). {retry}",
         can_be_settled=True,
     )

@@ -1,1 +1,3 @@
 """Retry policies (Airflow 3.3 and newer)."""
+
+from airflow_provider_leen import supported as supported

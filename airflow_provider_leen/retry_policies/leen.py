@@ -14,12 +14,7 @@ except ImportError:
         "retries and retry_delay instead."
     ) from None
 
-from airflow_provider_leen.api.errors import (
-    LeenConnectError,
-    LeenOutcomeUnknownError,
-    LeenRateLimitError,
-    LeenServerError,
-)
+from airflow_provider_leen.api.errors import PASSING, LeenOutcomeUnknownError, LeenRateLimitError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -71,9 +66,13 @@ def _decide(
         # Never less than Leen said: the jitter comes on top.
         seconds = exception.retry_after + jitter * min(60.0, exception.retry_after / 10)
         return RetryDecision.retry(timedelta(seconds=seconds), "Leen asked to wait for so long.")
-    if isinstance(exception, LeenOutcomeUnknownError) and not exception.can_be_settled:
-        return RetryDecision.fail("Nobody can say whether the tickets exist, and a retry can't know more.")
-    if isinstance(exception, LeenRateLimitError | LeenConnectError | LeenServerError | LeenOutcomeUnknownError):
-        longest = min(max_delay, first_delay * 2 ** min(try_number - 1, 20))
-        return RetryDecision.retry(longest * (0.5 + jitter / 2), f"Leen is not available ({type(exception).__name__}).")
-    return RetryDecision.default()
+    if isinstance(exception, LeenOutcomeUnknownError):
+        if not exception.can_be_settled:
+            return RetryDecision.fail("Nobody can say what became of the tickets, and a retry can't know more.")
+        reason = "What became of the tickets isn't known; a retry can find out, or may send them again."
+    elif isinstance(exception, PASSING):
+        reason = f"Leen is not available ({type(exception).__name__})."
+    else:
+        return RetryDecision.default()
+    longest = min(max_delay, first_delay * 2 ** min(try_number - 1, 20))
+    return RetryDecision.retry(longest * (0.5 + jitter / 2), reason)

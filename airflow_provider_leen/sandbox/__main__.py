@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 
+from airflow_provider_leen.commands.terminal import complain, exit_code_of, say
 from airflow_provider_leen.sandbox.flags import FLAGS
 
 MISSING_EXTRA = (
@@ -28,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit code."""
-    return serve(build_parser().parse_args(arguments))
+    return exit_code_of(lambda: serve(build_parser().parse_args(arguments)))
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -65,18 +66,18 @@ def serve(options: argparse.Namespace) -> int:
         )
     except (OSError, OverflowError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        return _fail(f"Can't listen on {options.host}:{options.port}: {reason}. Try another --port.")
+        return _fail(f"Can't listen on {options.host}:{options.port}: {str(reason).rstrip('.')}. Try another --port.")
     except sqlite3.Error as error:
         return _fail(f"Can't use the file {options.db}: {error}.")
     with server:
-        print(f"Leen sandbox: {server.base_url} (tickets: {server.url}/). Stop it with Ctrl-C.")
-        print(f"export AIRFLOW_CONN_LEEN_DEFAULT='{server.airflow_conn}'", flush=True)
+        say(f"Leen sandbox: {server.base_url} (tickets: {server.url}/). Stop it with Ctrl-C.")
+        say(f"export AIRFLOW_CONN_LEEN_DEFAULT='{server.airflow_conn}'")
         signal.sigwait(stop_signals)
     return 0
 
 
 def _fail(message: str) -> int:
-    print(message, file=sys.stderr)
+    complain(message)
     return 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,11 +11,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensor
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenThresholdError
 from airflow_provider_leen.bulk.summary import (
-    Counts,
-    Summary,
+    AnySummary,
     add_up,
     check_summary,
     check_thresholds,
+    counted,
     counts_by_status,
     first_errors,
     over_threshold,
@@ -36,13 +37,15 @@ class LeenTicketFailureSensor(BaseSensorOperator):
     ``task_ids`` it watches tasks of the same Dag run while they are at work, and fails as soon as a limit is passed;
     it is done when all of them, every mapped instance included, have ended. It fails with
     :class:`AirflowFailException`, so that Airflow does not retry it. With ``soft_fail=True`` it is skipped instead, as
-    every sensor is in Airflow. A missing or malformed summary fails it too: it is never taken for a pass.
+    every sensor is in Airflow. A missing or malformed summary fails it too: it is never taken for a pass. A watched
+    task that was skipped had nothing to do, as an operator that is mapped over an empty list: it counts as no tickets.
 
     The gate sees the summaries it is given. Keep the default trigger rule where it judges a mapped operator: a mapped
     instance that ended without a summary has none to be counted.
 
-    :param results: the summary that :class:`LeenBulkCreateTicketsOperator` returned (its ``.output``), or, where the
-        operator is mapped, those of all its instances, which are added up (templated). Either this or ``task_ids``
+    :param results: the summary that :class:`LeenBulkCreateTicketsOperator` or :class:`LeenUpdateTicketsOperator`
+        returned (its ``.output``), or, where the operator is mapped, those of all its instances, which are added up
+        (templated). Either this or ``task_ids``
     :param task_ids: the id, or the ids, of bulk operators of this Dag to watch; the gate must not be downstream of them
     :param max_failures: fail when more tickets than this failed; a whole number. Default: no such limit
     :param max_failure_rate: fail when more than this share of the tickets failed, 0 to 1; of no tickets, none failed.
@@ -90,7 +93,7 @@ class LeenTicketFailureSensor(BaseSensorOperator):
         verdict = over_threshold(counts["failed"], counts["total"], *self._limits)
         if verdict:
             _fail(LeenThresholdError(_with_details(verdict, counts, summaries), summary=counts))
-        self.log.info("The gate lets pass: %s of %s tickets failed.", counts["failed"], counts["total"])
+        self.log.info("The gate lets pass: %s of %s failed.", counts["failed"], counted(counts["total"], "ticket"))
         return PokeReturnValue(is_done=True, xcom_value=counts)
 
     @property
@@ -99,7 +102,7 @@ class LeenTicketFailureSensor(BaseSensorOperator):
             return 0, None
         return self.max_failures, self.max_failure_rate
 
-    def _watch(self, context: Context, task_ids: Sequence[str]) -> list[Summary] | None:
+    def _watch(self, context: Context, task_ids: Sequence[str]) -> list[AnySummary] | None:
         """Return the summaries of the tasks that are watched once all have ended, else None."""
         from airflow_provider_leen.bulk.watch import over_threshold_already, without_summary
 
@@ -144,13 +147,29 @@ def _states(context: Context, task_id: str) -> dict[int, str | None]:
     return {int(name.removeprefix(task_id)[1:] or -1): state for name, state in states.items()}
 
 
-def _with_details(verdict: str, counts: Counts, summaries: Sequence[Summary]) -> str:
+def _with_details(verdict: str, counts: dict[str, int], summaries: Sequence[AnySummary]) -> str:
     by_status = ", ".join(f"{count} {status}" for status, count in counts_by_status(counts).items() if count)
     lines = [f"{verdict} ({by_status})."]
     for number, summary in enumerate(summaries, 1):
         of_which = f"summary {number}: " if len(summaries) > 1 else ""
-        lines += [f"{of_which}{error}" for error in first_errors(summary["results"], _MAX_ERRORS_NAMED)]
+        lines += [f"{of_which}{error}" for error in _first_errors(summary)]
     return "\n  ".join(lines[: 1 + _MAX_ERRORS_NAMED])
+
+
+def _first_errors(summary: AnySummary) -> list[str]:
+    """Name the first failed tickets of a summary; where its results can't be read, its counts are judged alone."""
+    if not summary["failed"]:
+        return []
+    from airflow_provider_leen.operators.files import results_of
+
+    try:
+        results = iter(results_of(summary))
+        errors = first_errors(results, _MAX_ERRORS_NAMED)
+        # Only at its end is it known whether a file is this summary's.
+        deque(results, maxlen=0)
+        return errors
+    except LeenConfigError as error:
+        return [str(error)]
 
 
 def _fail(error: LeenError) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -14,35 +14,26 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_leen.api.errors import (
-    LeenConnectError,
-    LeenError,
-    LeenOutcomeUnknownError,
-    LeenRateLimitError,
-    LeenServerError,
-)
+from airflow_provider_leen.api.errors import PASSING, LeenError, LeenOutcomeUnknownError
+from airflow_provider_leen.bulk.summary import counted
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_leen.bulk.summary import Summary
-
-PASSING = (LeenConnectError, LeenRateLimitError, LeenServerError)
-"""What ends by itself: the sensor goes on waiting."""
-
-_SLACK = timedelta(hours=1)
-"""How far Leen's clock, or the tracker's, may be behind this machine's."""
+    from airflow_provider_leen.bulk.sync import Awaited
 
 _MAX_NAMED = 20
 
 
 class LeenTicketSyncSensor(BaseSensorOperator):
-    """Wait until Leen knows the tickets of a summary that were created with vendor ids.
+    """Wait until Leen knows the tickets of a summary that have no ``ticket_id``, Leen's own id, yet.
 
-    Such tickets have no id of Leen's (``ticket_id``) before the connector has synced them from the tracker, which it
-    does every few hours (every six in Leen's example for Jira), and only for the projects that it is set up for. The
-    tickets are found in Leen's list by the tracker's id. What has a ``ticket_id`` already, and what failed, is not
-    waited for. An outage of Leen is waited out.
+    Tickets that were created with vendor ids have none before the connector has synced them from the tracker, which it
+    does every few hours (every six in Leen's example for Jira), and only for the projects that it is set up for. They
+    are found in Leen's list by the tracker's id. Where that isn't known either, as after a deferred creation whose
+    tickets could not be asked for, they are looked up by their ``identifier``. What has a ``ticket_id`` already, and
+    what failed, is not waited for. An outage of Leen is waited out.
 
     :param results: the summary that :class:`LeenBulkCreateTicketsOperator` returned (its ``.output``) in the same Dag
         run; map the sensor where the operator is mapped (templated).
@@ -52,10 +43,10 @@ class LeenTicketSyncSensor(BaseSensorOperator):
     :param poke_interval: seconds between two looks, default 1800 (half an hour).
     :param timeout: seconds after which the sensor gives up, default 86400 (a day).
     :param mode: default ``reschedule``, which frees the worker between two looks.
-    :return: the summary, with ``ticket_id`` filled in.
+    :return: the summary, with ``ticket_id`` filled in, and ``vendor_ticket_id`` where a look-up told it.
     :raises AirflowSensorTimeout: Leen does not know all tickets in time.
     :raises AirflowFailException: from :class:`LeenConfigError`, :class:`LeenAuthError` or :class:`LeenNotFoundError`,
-        which waiting can't mend.
+        which waiting can't mend. With ``soft_fail=True`` the sensor is skipped instead, as on a timeout.
     """
 
     template_fields: Sequence[str] = ("results", "leen_conn_id", "connection_id")
@@ -79,18 +70,15 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look for the tickets; return the summary when Leen knows all of them."""
-        summary, left = self._look(context)
-        return PokeReturnValue(is_done=not left, xcom_value=summary)
+        """Look for the tickets; return the summary when Leen knows all of them, else wait.
 
-    def execute(self, context: Context) -> Any:
-        """Wait, in the worker or in the triggerer."""
-        if not self.deferrable:
-            return super().execute(context)
+        A deferrable sensor leaves for the triggerer from here, and not from ``execute``, where Airflow's ``soft_fail``
+        and ``never_fail`` would not see what goes wrong at the first look.
+        """
         summary, left = self._look(context)
-        if not left:
-            return summary
-        return self._wait_in_triggerer(context, left, time.time() + self.timeout)
+        if left and self.deferrable:
+            self._wait_in_triggerer(context, left, time.time() + self.timeout)
+        return PokeReturnValue(is_done=not left, xcom_value=summary)
 
     def execute_complete(self, context: Context, event: Any = None) -> Summary:
         """Go on after the trigger: look once more, and return the summary."""
@@ -107,43 +95,49 @@ class LeenTicketSyncSensor(BaseSensorOperator):
             return summary
         if status == "timeout":
             raise AirflowSensorTimeout(
-                f"{len(left)} tickets were not in Leen within {self.timeout:g} s: {_names(left)}. Does the connector "
-                "sync their project?"
+                f"Leen did not know {counted(len(left), 'ticket')} within {self.timeout:g} s: {_names(left)}. Does the "
+                "connector sync the project?"
             )
         # Leen knew them a moment ago, and can't be asked just now.
         return self._wait_in_triggerer(context, left, event["deadline"])
 
-    def _look(self, context: Context) -> tuple[Summary, list[str]]:
+    def _look(self, context: Context) -> tuple[Summary, Awaited]:
         """Return the summary with the ids that are known by now, and the tickets that Leen does not know yet."""
         from airflow_provider_leen.bulk.sync import fill_in, find_synced, read_one_summary, unsynced
         from airflow_provider_leen.hooks.leen import LeenHook
 
         try:
             summary = read_one_summary(self.results)
-            keys = unsynced(summary)
-            if not keys:
-                return summary, []
+            awaited = unsynced(summary)
+            if not awaited:
+                return summary, awaited
             with LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
                 client = hook.get_conn()
-                found = client.run(find_synced(client.aio, keys, _since(context)))
+                found = client.run(find_synced(client.aio, awaited, _begin(context)))
         except PASSING as error:
             self.log.warning("Leen can't be asked just now, waiting on: %s", error)
-            return summary, keys
+            return summary, awaited
         except LeenError as error:
             raise AirflowFailException(str(error)) from error
-        left = [key for key in keys if key not in found]
-        self.log.info("Leen knows %d of %d tickets.%s", len(found), len(keys), f" Not: {_names(left)}" if left else "")
+        left = awaited.without(found)
+        self.log.info(
+            "Leen knows %d of %s.%s",
+            len(awaited) - len(left),
+            counted(len(awaited), "ticket"),
+            f" Not: {_names(left)}" if left else "",
+        )
         return fill_in(summary, found), left
 
-    def _wait_in_triggerer(self, context: Context, keys: list[str], deadline: float) -> NoReturn:
+    def _wait_in_triggerer(self, context: Context, awaited: Awaited, deadline: float) -> NoReturn:
         from airflow_provider_leen.triggers.sync import LeenTicketSyncTrigger
 
         self.defer(
             trigger=LeenTicketSyncTrigger(
                 self.leen_conn_id,
                 self.connection_id,
-                keys,
-                _since(context).timestamp(),
+                awaited.vendor_ticket_ids,
+                awaited.identifiers,
+                _begin(context).timestamp(),
                 self.poke_interval,
                 deadline,
             ),
@@ -152,13 +146,15 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         raise AssertionError("defer() raises")
 
 
-def _since(context: Context) -> datetime:
-    """Say since when the tickets may exist: this Dag run's beginning, also when it was cleared and started anew."""
+def _begin(context: Context) -> datetime:
+    """Say since when this Dag run's tickets may exist, also when it was cleared, which sets its start anew."""
     run = context["dag_run"]
-    given = [getattr(run, name, None) for name in ("start_date", "run_after", "logical_date")]
+    # Airflow 2 has no run_after.
+    given = [getattr(run, name, None) for name in ("start_date", "run_after", "data_interval_end")]
     times: list[datetime] = [time for time in given if time is not None]
-    return min(times) - _SLACK
+    return min(times)
 
 
-def _names(keys: list[str]) -> str:
-    return ", ".join(keys[:_MAX_NAMED]) + (f" and {len(keys) - _MAX_NAMED} more" if len(keys) > _MAX_NAMED else "")
+def _names(awaited: Awaited) -> str:
+    names = awaited.names
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else "")

@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
 from airflow_provider_leen.api.jobs import has_ended
 from airflow_provider_leen.api.retry import Effect, effect_of_write, is_unknown_to_leen
+from airflow_provider_leen.bulk.log_lines import progress_is_logged, repetition_is_logged
 from airflow_provider_leen.hooks.leen import LeenAsyncHook
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class LeenJobsTrigger(BaseTrigger):
         self.job_ids = list(job_ids)
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self._failures = 0
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what another triggerer needs to make this trigger again."""
@@ -83,7 +85,8 @@ class LeenJobsTrigger(BaseTrigger):
         async with LeenAsyncHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
             while waiting:
                 answers = await self._ask(hook, waiting)
-                if len(left := [job_id for job_id in waiting if job_id in answers]) < len(waiting):
+                left = [job_id for job_id in waiting if job_id in answers]
+                if progress_is_logged(len(waiting), len(left), len(self.job_ids)):
                     log.info("%d of %d jobs have ended.", len(self.job_ids) - len(left), len(self.job_ids))
                 waiting = left
                 if waiting:
@@ -108,7 +111,9 @@ class LeenJobsTrigger(BaseTrigger):
                         return
                     if effect_of_write(error) is Effect.REFUSED:
                         raise
-                    log.warning("Job %s could not be asked for; asking again later: %s", job_id, error)
+                    self._failures += 1
+                    if repetition_is_logged(self._failures):
+                        log.warning("Job %s could not be asked for; asking again later: %s", job_id, error)
                     going_on[job_id] = getattr(error, "retry_after", None) or 0.0
                 else:
                     if not has_ended(job):

@@ -11,20 +11,21 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_leen.api.errors import LeenError
-from airflow_provider_leen.bulk.sync import find_synced
+from airflow_provider_leen.api.errors import PASSING, LeenError
+from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.bulk.sync import Awaited, find_synced
 from airflow_provider_leen.hooks.leen import LeenAsyncHook
-from airflow_provider_leen.sensors.sync import PASSING
 
 log = logging.getLogger(__name__)
 
 
 class LeenTicketSyncTrigger(BaseTrigger):
-    """Wait until Leen knows tickets. It only asks (``GET /itsm/tickets``).
+    """Wait until Leen knows tickets. It only asks (``GET /itsm/tickets`` and, by identifier, ``…/by-identifier/…``).
 
     :param leen_conn_id: the Airflow connection.
     :param connection_id: the Leen connection ID to use instead of the connection's login.
-    :param vendor_ticket_ids: the tickets, by the tracker's ids.
+    :param vendor_ticket_ids: tickets, by the tracker's ids.
+    :param identifiers: further tickets, by their identifiers.
     :param since: none of them was created before, in seconds since the epoch.
     :param poll_interval: seconds between two looks.
     :param deadline: when to stop waiting, in seconds since the epoch.
@@ -38,6 +39,7 @@ class LeenTicketSyncTrigger(BaseTrigger):
         leen_conn_id: str,
         connection_id: str | None,
         vendor_ticket_ids: Sequence[str],
+        identifiers: Sequence[str],
         since: float,
         poll_interval: float,
         deadline: float,
@@ -46,6 +48,7 @@ class LeenTicketSyncTrigger(BaseTrigger):
         self.leen_conn_id = leen_conn_id
         self.connection_id = connection_id
         self.vendor_ticket_ids = list(vendor_ticket_ids)
+        self.identifiers = list(identifiers)
         self.since = since
         self.poll_interval = poll_interval
         self.deadline = deadline
@@ -58,6 +61,7 @@ class LeenTicketSyncTrigger(BaseTrigger):
                 "leen_conn_id": self.leen_conn_id,
                 "connection_id": self.connection_id,
                 "vendor_ticket_ids": self.vendor_ticket_ids,
+                "identifiers": self.identifiers,
                 "since": self.since,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
@@ -66,28 +70,30 @@ class LeenTicketSyncTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until Leen knows all tickets or the deadline has come."""
+        event: dict[str, Any] = {"status": "done", "deadline": self.deadline}
         try:
-            status = await self._wait()
+            # The whole of it: one look at a Leen that does not answer may take longer than is left.
+            async with asyncio.timeout(self.deadline - time.time()) as limit:
+                await self._wait()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            event["status"] = "timeout"
         except LeenError as error:
-            event = TriggerEvent({"status": "error", "message": str(error)})
-        else:
-            event = TriggerEvent({"status": status, "deadline": self.deadline})
-        yield event
+            event = {"status": "error", "message": str(error)}
+        yield TriggerEvent(event)
 
-    async def _wait(self) -> str:
+    async def _wait(self) -> None:
         since = datetime.fromtimestamp(self.since, UTC)
+        left = Awaited(self.vendor_ticket_ids, self.identifiers)
+        total = len(left)
         async with LeenAsyncHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
             client = await hook.get_async_conn()
-            while True:
-                left = self.deadline - time.time()
-                if left <= 0:
-                    return "timeout"
-                await asyncio.sleep(min(self.poll_interval, left))
+            while left:
+                await asyncio.sleep(self.poll_interval)
                 try:
-                    found = await find_synced(client, self.vendor_ticket_ids, since)
+                    left = left.without(await find_synced(client, left, since))
                 except PASSING as error:
                     log.warning("Leen can't be asked just now, waiting on: %s", error)
-                    continue
-                log.info("Leen knows %d of %d tickets.", len(found), len(self.vendor_ticket_ids))
-                if len(found) == len(set(self.vendor_ticket_ids)):
-                    return "done"
+                else:
+                    log.info("Leen knows %d of %s.", total - len(left), counted(total, "ticket"))

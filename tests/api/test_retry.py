@@ -454,3 +454,9 @@ def located(*place: Any, msg: Any = "bad") -> dict[str, Any]:
 )
 def test_a_refusal_locates_tickets_only_where_all_of_it_does(detail: Any, found: dict[int, str]) -> None:
     assert located_tickets(detail, 5) == found
+
+
+def test_the_ids_of_tickets_are_located_in_their_own_field() -> None:
+    detail = [located("body", "ticket_ids", 3)]
+    assert located_tickets(detail, 5, "ticket_ids") == {3: "bad"}
+    assert located_tickets(detail, 5) == {}

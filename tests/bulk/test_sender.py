@@ -34,7 +34,7 @@ Answer = httpx.Response | Exception | None
 
 
 def rows(count: int) -> list[TicketRow]:
-    return [TicketRow(index, {}, f"t{index}", f"id-{index}", f"key-{index}", None) for index in range(count)]
+    return [TicketRow(index, [], f"t{index}", f"id-{index}", f"key-{index}", None) for index in range(count)]
 
 
 def created(names: Sequence[str]) -> httpx.Response:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.bulk import updates
 from airflow_provider_leen.bulk.summary import (
     SUCCEEDED,
     Status,
@@ -15,6 +17,8 @@ from airflow_provider_leen.bulk.summary import (
     check_summary,
     check_thresholds,
     closing_table,
+    counted,
+    counts_by_status,
     first_errors,
     over_threshold,
     read_summaries,
@@ -84,6 +88,47 @@ def test_summaries_of_mapped_instances_add_up() -> None:
         "unknown": 1,
         "unsent": 0,
     }
+
+
+CHANGED = updates.summarise(
+    ["5ec00000-0000-4000-8000-000000000001", "SEC-1"],
+    {"5ec00000-0000-4000-8000-000000000001": updates.Outcome("updated")},
+)
+
+
+def test_a_summary_of_changed_tickets_is_one_too() -> None:
+    assert check_summary(json.loads(json.dumps(CHANGED))) == CHANGED
+    assert counts_by_status(CHANGED) == {"updated": 1, "rejected": 0, "invalid": 1, "unknown": 0, "unsent": 0}
+    assert first_errors(CHANGED["results"], 5) == ["#1 SEC-1: 'SEC-1' is no UUID: write Leen's id of the ticket"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"updated": 2}, "`total` is 2, its statuses make 3"),
+        ({"invalid": None}, "`invalid` is missing"),
+        ({"updated": 0, "rejected": 1, "succeeded": 0, "failed": 2}, "`updated` is 0, its results have 1"),
+        ({"results": summary_of("created", "invalid")["results"]}, "entry 0 of its `results`"),
+    ],
+)
+def test_a_malformed_summary_of_changed_tickets_is_refused(fields: dict[str, Any], part: str) -> None:
+    with pytest.raises(LeenConfigError, match=re.escape(part)):
+        check_summary({**CHANGED, **fields})
+
+
+def test_created_and_changed_tickets_add_up() -> None:
+    counts = add_up([summary_of("created", "rejected"), CHANGED])
+    assert counts == {
+        "total": 4, "succeeded": 2, "failed": 2,
+        "created": 1, "existing": 0, "updated": 1, "rejected": 1, "invalid": 1, "unknown": 0, "unsent": 0,
+    }  # fmt: skip
+    assert list(counts_by_status(counts))[:4] == ["created", "existing", "updated", "rejected"]
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 tickets"), (1, "1 ticket"), (2, "2 tickets")])
+def test_one_is_not_many(number: int, said: str) -> None:
+    assert counted(number, "ticket") == said
+    assert f"of {said} failed" in str(over_threshold(2, number, 1, None))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,18 @@ import pytest
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.bulk import updates
+from airflow_provider_leen.bulk.ledger import Created
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, summarise
-from airflow_provider_leen.bulk.sync import fill_in, find_synced, read_one_summary, unsynced, vendor_names
+from airflow_provider_leen.bulk.sync import (
+    Awaited,
+    Found,
+    fill_in,
+    find_synced,
+    read_one_summary,
+    unsynced,
+    vendor_names,
+)
 
 
 def result(index: int, status: Any, ticket_id: str | None, key: str | None) -> TicketResult:
@@ -42,14 +53,22 @@ SUMMARY: Summary = summarise(
 
 
 def test_what_exists_without_an_id_of_leens_is_waited_for() -> None:
-    assert unsynced(SUMMARY) == ["SEC-1", "SEC-5"]
+    assert unsynced(SUMMARY) == Awaited(["SEC-1", "SEC-5"], ["scan-3"])
 
 
 def test_ids_are_filled_in_where_there_are_none_and_nothing_else_changes() -> None:
-    filled = fill_in(SUMMARY, {"SEC-1": "leen-1", "SEC-2": "other", "SEC-6": "leen-6"})
-    assert [entry["ticket_id"] for entry in filled["results"]] == ["leen-1", "leen-2", None, None, None, "leen-6"]
-    unfilled = [entry | {"ticket_id": None} for entry in filled["results"]]
-    assert unfilled == [entry | {"ticket_id": None} for entry in SUMMARY["results"]]
+    found = Found({"SEC-1": "leen-1", "SEC-2": "other", "SEC-6": "leen-6"}, {"scan-3": Created("leen-3", "SEC-3")})
+    filled = fill_in(SUMMARY, found)
+    assert [(entry["ticket_id"], entry["vendor_ticket_id"]) for entry in filled["results"]] == [
+        ("leen-1", "SEC-1"),
+        ("leen-2", "SEC-2"),
+        (None, None),
+        ("leen-3", "SEC-3"),
+        (None, "SEC-5"),
+        ("leen-6", "SEC-6"),
+    ]
+    no_ids = {"ticket_id": None, "vendor_ticket_id": None}
+    assert [entry | no_ids for entry in filled["results"]] == [entry | no_ids for entry in SUMMARY["results"]]
     assert filled | {"results": []} == SUMMARY | {"results": []}
     assert SUMMARY["results"][0]["ticket_id"] is None
 
@@ -60,6 +79,7 @@ def test_ids_are_filled_in_where_there_are_none_and_nothing_else_changes() -> No
         (None, "`results` is None"),
         ([SUMMARY, SUMMARY], "holds 2 summaries: map the sensor over them"),
         (SUMMARY | {"results": [], "results_path": "s3://results.jsonl"}, "results are in a file"),
+        (updates.summarise([], {}), "summary of changed tickets"),
     ],
 )
 def test_what_is_not_one_summary_is_refused(value: Any, said: str) -> None:
@@ -88,6 +108,25 @@ def test_a_ticket_is_recognised_wherever_its_key_is(ticket: dict[str, Any], name
     assert vendor_names(ticket) == names
 
 
+SETTINGS = LeenSettings(base_url="https://leen.test/v1", api_key="k", connection_id="c")
+SINCE = datetime(2026, 1, 5, tzinfo=UTC)
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def find(answer: Answer, awaited: Awaited) -> Found:
+    async def work() -> Found:
+        async with AsyncLeenClient(SETTINGS, transport=httpx.MockTransport(answer)) as client:
+            return await find_synced(client, awaited, SINCE)
+
+    return asyncio.run(work())
+
+
+def page(*numbers: int, cursor: str | None = None) -> httpx.Response:
+    tickets = [{"id": f"leen-{n}", "url": f"https://jira.test/browse/SEC-{n}"} for n in numbers]
+    return httpx.Response(200, json={"items": tickets, "next_cursor": cursor})
+
+
 @pytest.mark.parametrize("filters_by_time", [True, False])
 def test_tickets_are_found_in_the_list_even_where_leen_does_not_filter_it(filters_by_time: bool) -> None:
     asked: list[dict[str, str]] = []
@@ -96,14 +135,59 @@ def test_tickets_are_found_in_the_list_even_where_leen_does_not_filter_it(filter
         asked.append(dict(request.url.params))
         if "updatedSince" in request.url.params and not filters_by_time:
             return httpx.Response(422, json={"detail": [{"loc": ["query", "updatedSince"], "msg": "unexpected"}]})
-        tickets = [{"id": f"leen-{n}", "url": f"https://jira.test/browse/SEC-{n}"} for n in (1, 2, 7)]
-        return httpx.Response(200, json={"items": tickets, "next_cursor": None})
+        return page(1, 2, 7)
 
-    settings = LeenSettings(base_url="https://leen.test/v1", api_key="k", connection_id="c")
+    found = find(answer, Awaited(["SEC-1", "SEC-2", "SEC-3"], []))
+    assert found == Found({"SEC-1": "leen-1", "SEC-2": "leen-2"})
+    # An hour earlier: clocks differ.
+    assert asked == [{"updatedSince": "2026-01-04T23:00:00+00:00"}, {}][: 1 if filters_by_time else 2]
 
-    async def find() -> dict[str, str]:
-        async with AsyncLeenClient(settings, transport=httpx.MockTransport(answer)) as client:
-            return await find_synced(client, ["SEC-1", "SEC-2", "SEC-3"], datetime(2026, 1, 5, tzinfo=UTC))
 
-    assert asyncio.run(find()) == {"SEC-1": "leen-1", "SEC-2": "leen-2"}
-    assert asked == [{"updatedSince": "2026-01-05T00:00:00+00:00"}, {}][: 1 if filters_by_time else 2]
+def test_no_page_is_read_after_the_last_ticket_was_found() -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params.get("cursor"))
+        return page(len(asked), cursor=f"page-{len(asked) + 1}")
+
+    assert find(answer, Awaited(["SEC-1", "SEC-3", "SEC-3"], [])).by_vendor_ticket_id == {
+        "SEC-1": "leen-1",
+        "SEC-3": "leen-3",
+    }
+    assert asked == [None, "page-2", "page-3"]
+
+
+KEY = "airflow-0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "ticket", "is_found"),
+    [
+        pytest.param(KEY, {}, True, id="a key is unique to the run"),
+        pytest.param("scan-1", {"ticket_created_at": "2026-01-05T00:10:00Z"}, True, id="created in this run"),
+        pytest.param("scan-1", {"ticket_created_at": "2026-01-04T00:10:00Z"}, False, id="yesterday's ticket"),
+        pytest.param("scan-1", {}, False, id="no time proves nothing"),
+        pytest.param(KEY, {"identifier": KEY.upper()}, False, id="another identifier"),
+        pytest.param(KEY, None, False, id="not there"),
+    ],
+)
+def test_without_an_id_of_the_tracker_a_ticket_is_looked_up_by_its_identifier(
+    identifier: str, ticket: dict[str, Any] | None, is_found: bool
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == f"/v1/itsm/tickets/by-identifier/{identifier}"
+        if ticket is None:
+            return httpx.Response(404, json={"type": "not_found", "code": "ticket_not_found", "message": "no"})
+        known = {"id": "leen-1", "identifier": identifier, "url": "https://jira.test/browse/SEC-1"}
+        return httpx.Response(200, json=known | ticket)
+
+    found = find(answer, Awaited([], [identifier]))
+    assert found == Found({}, {identifier: Created("leen-1", "SEC-1")} if is_found else {})
+
+
+def test_what_is_left_is_what_was_not_found() -> None:
+    awaited = Awaited(["SEC-1", "SEC-2"], ["scan-3", "SEC-1"])
+    left = awaited.without(Found({"SEC-1": "leen-1"}, {"scan-3": Created("leen-3", None)}))
+    assert left == Awaited(["SEC-2"], ["SEC-1"])
+    assert (len(left), left.names) == (2, ["SEC-2", "SEC-1"])
+    assert not Awaited([], [])

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
+from airflow_provider_leen.bulk.throttle import SAFETY, Throttle, ThrottleClosed
 
 
 def in_time(work: Coroutine[Any, Any, None]) -> None:
@@ -101,30 +102,46 @@ def test_a_pause_also_holds_those_that_were_waiting_for_a_place() -> None:
     in_time(work())
 
 
-@pytest.mark.parametrize(("limit", "halved"), [(8, 4), (5, 2), (1, 1)])
-def test_one_wave_of_refusals_halves_the_limit_once(limit: int, halved: int) -> None:
+@pytest.mark.parametrize(("places", "halved"), [(8, 4), (5, 2), (1, 1)])
+def test_one_wave_of_refusals_halves_the_places_once(places: int, halved: int) -> None:
     async def work() -> None:
-        throttle = Throttle(limit)
+        throttle = Throttle(places)
         batches = Batches(throttle)
-        batches.start(limit)
+        batches.start(places)
         await batches.settle()
         for admitted_at in batches.admitted:
-            throttle.halve(admitted_at)
-        assert throttle.limit == halved
+            throttle.refuse(admitted_at, 0.001)
+        assert throttle.pace.places == halved
         await batches.all()
 
     in_time(work())
 
 
-def test_the_next_wave_halves_it_again_and_never_below_one() -> None:
+def test_the_next_wave_halves_them_again_and_never_below_one() -> None:
     async def work() -> None:
         throttle = Throttle(4)
-        limits = []
+        places = []
         for _ in range(4):
             async with throttle.slot() as admitted_at:
-                throttle.halve(admitted_at)
-            limits.append(throttle.limit)
-        assert limits == [2, 1, 1, 1]
+                throttle.refuse(admitted_at, 0.001)
+            places.append(throttle.pace.places)
+        assert places == [2, 1, 1, 1]
+
+    in_time(work())
+
+
+def test_after_a_refusal_batches_leave_at_even_distances() -> None:
+    async def work() -> None:
+        throttle = Throttle(2)
+        admitted = []
+        for number in range(8):
+            async with throttle.slot() as admitted_at:
+                admitted.append(admitted_at)
+                if number == 3:
+                    throttle.refuse(admitted_at, 0.09)
+        gaps = [later - earlier for earlier, later in pairwise(admitted[4:])]
+        assert all(gap >= throttle.pace.gap for gap in gaps)
+        assert throttle.pace.gap == pytest.approx(0.03 / SAFETY), "three were accepted in as long a time as the wait"
 
     in_time(work())
 

@@ -208,10 +208,11 @@ class TestReadJson:
 
 class TestReadLines:
     def test_blank_lines_and_a_byte_order_mark_are_skipped(self) -> None:
-        assert read_lines(['\ufeff{"name": "a"}\r\n', "\n", "  \n", '{"name": "b"}']) == [{"name": "a"}, {"name": "b"}]
+        lines = ['\ufeff{"name": "a"}\r\n', "\n", "  \n", '{"name": "b"}']
+        assert list(read_lines(lines)) == [{"name": "a"}, {"name": "b"}]
 
     def test_a_line_that_does_not_parse_is_one_row_that_says_why(self) -> None:
-        rows = read_lines(['{"name": "a"}', "", '{"name": ' + "x" * 1000, '{"name": "b"}'])
+        rows = list(read_lines(['{"name": "a"}', "", '{"name": ' + "x" * 1000, '{"name": "b"}']))
         assert [rows[0], rows[2]] == [{"name": "a"}, {"name": "b"}]
         assert isinstance(rows[1], UnreadableRow)
         assert "line 3 " in rows[1].reason

@@ -18,13 +18,14 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.api.models import Job
+from airflow_provider_leen.bulk.summary import UpdateSummary, closing_table
 from airflow_provider_leen.bulk.updates import (
     Outcome,
-    UpdateSummary,
-    closing_table,
     final_error,
     in_batches,
+    outcomes_in,
     outcomes_of,
+    progress_of,
     read_ticket_ids,
     read_updates,
     summarise,
@@ -195,7 +196,8 @@ UNSENT = Outcome("unsent", "later")
     [
         ([UPDATED], None, (None, None), None),
         ([], None, (None, None), None),
-        ([UPDATED, REJECTED], None, (None, None), LeenThresholdError),
+        ([UPDATED, REJECTED], None, (None, None), None),
+        ([UPDATED, REJECTED], None, (0, None), LeenThresholdError),
         ([UPDATED, REJECTED], None, (1, None), None),
         ([UPDATED, REJECTED], None, (None, 0.5), None),
         ([UPDATED, REJECTED], None, (None, 0.4), LeenThresholdError),
@@ -205,6 +207,7 @@ UNSENT = Outcome("unsent", "later")
         ([UNKNOWN, UNSENT], LeenAuthError("no", status=401), (9, None), LeenAuthError),
         ([REJECTED, UNSENT], LeenValidationError("no", status=422), (9, None), LeenValidationError),
         ([UNKNOWN], LeenStoppedError("stop"), (9, None), LeenStoppedError),
+        ([UPDATED, REJECTED], LeenStoppedError("stop"), (9, None), None),
     ],
 )
 def test_the_error_that_matters_most_ends_the_task(
@@ -222,7 +225,17 @@ def test_an_unknown_outcome_names_its_tickets_and_says_that_a_retry_does_no_harm
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.identifiers == [B]
     assert f"#1 {B}: lost" in str(error)
-    assert "a retry does" in str(error)
+    assert str(error).startswith("1 ticket was to be changed and nobody can say whether it was. A retry sets the same")
+    assert error.can_be_settled, "a retry policy must let the retry come"
+
+
+def test_of_many_unknown_outcomes_the_first_are_named() -> None:
+    ids = [f"{number:08}-0000-4000-8000-000000000001" for number in range(30)]
+    error = final_error(summarise(ids, dict.fromkeys(ids, UNKNOWN)), None, None, None)
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert error.identifiers == ids
+    assert str(error).startswith("30 tickets were to be changed and nobody can say whether they were.")
+    assert str(error).endswith("… and 10 more")
 
 
 def test_a_passed_threshold_carries_the_counts_and_names_the_first_tickets() -> None:
@@ -230,8 +243,8 @@ def test_a_passed_threshold_carries_the_counts_and_names_the_first_tickets() -> 
     error = final_error(summary, None, None, 0.5)
     assert isinstance(error, LeenThresholdError)
     assert (error.summary["invalid"], "results" in error.summary) == (30, False)
-    assert "#19 SEC-19" in str(error)
-    assert str(error).endswith("… and 10 more")
+    assert "30 of 30 tickets failed" in str(error)
+    assert "#4 SEC-4: 'SEC-4' is no UUID" in str(error)
 
 
 def test_the_closing_table_has_every_count_and_the_errors() -> None:
@@ -242,6 +255,21 @@ def test_the_closing_table_has_every_count_and_the_errors() -> None:
         "invalid   0",
         "unknown   0",
         "unsent    0",
+        "-" * 11,
         "total     2",
-        f"#1 {B}: closed",
+        "errors (all):",
+        f"  #1 {B}: closed",
     ]
+
+
+# While the worker is free, and for the gate
+
+
+def test_what_is_known_can_be_read_back_from_a_summary() -> None:
+    outcomes = {A: UPDATED, B: REJECTED, C: UNKNOWN}
+    assert outcomes_in(summarise([A.upper(), B, C, "SEC-1", None], outcomes)["results"]) == outcomes
+
+
+def test_the_progress_counts_what_is_known_and_what_was_refused() -> None:
+    summary = summarise([A, B, C, "SEC-1"], {A: UPDATED, B: REJECTED, C: UNKNOWN})
+    assert progress_of(summary) == {"total": 4, "done": 3, "failed": 2}

@@ -75,6 +75,12 @@ def test_a_task_has_ended_when_airflow_will_not_run_it_again(state: str | None, 
             [WatchedTask("create", "success", summary=summary(2, 2)), running(4, 1)], (None, 0.4), False, id="and rate"
         ),
         pytest.param([running(0, 0)], (None, 0.0), False, id="no ticket at all"),
+        pytest.param(
+            [running(100, 11), WatchedTask("idle", "skipped")],
+            (None, 0.1),
+            True,
+            id="one that was skipped has no ticket",
+        ),
     ],
 )
 def test_a_threshold_is_passed_already_when_nothing_to_come_can_change_it(
@@ -88,9 +94,12 @@ def test_tasks_that_ended_without_a_summary_are_named() -> None:
         WatchedTask("create[0]", "failed"),
         WatchedTask("create[1]", "success", summary=summary(1, 0)),
         WatchedTask("other", "upstream_failed"),
+        WatchedTask("gone", "removed"),
+        WatchedTask("idle", "skipped"),
         running(5, 0),
     ]
     assert without_summary(tasks) == (
-        "These tasks ended without a summary of their tickets: create[0] (failed), other (upstream_failed)."
+        "These tasks ended without a summary of their tickets: create[0] (failed), other (upstream_failed), "
+        "gone (removed)."
     )
     assert without_summary(tasks[1:2]) is None

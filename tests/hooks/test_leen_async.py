@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
+from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenAuthError, LeenConfigError
 from airflow_provider_leen.hooks.leen import LeenAsyncHook, LeenHook
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -52,6 +53,21 @@ def test_a_hook_that_was_closed_can_be_used_again(sandbox: SandboxServer) -> Non
         for _ in range(2):
             assert await hook.get_ticket_by_identifier("nothing") is None
             await hook.aclose()
+
+    run(work())
+
+
+def test_first_calls_at_the_same_time_share_one_client(sandbox: SandboxServer, mocker: Any) -> None:
+    closed = mocker.spy(AsyncLeenClient, "aclose")
+    opened = mocker.spy(AsyncLeenClient, "open")
+
+    async def work() -> None:
+        hook = LeenAsyncHook()
+        clients = await asyncio.gather(*(hook.get_async_conn() for _ in range(4)))
+        assert len({id(client) for client in clients}) == 1
+        await hook.get_ticket_by_identifier("nothing")
+        await hook.aclose()
+        assert closed.call_count == opened.call_count, "none stays open"
 
     run(work())
 

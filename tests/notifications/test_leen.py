@@ -14,7 +14,7 @@ from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.notifications.leen import LeenNotifier, send_leen_notification
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.airflow_run import AirflowRun
-from tests.test_docs import ROOT, dag_in, text_of
+from tests.docs.pages import load_dag, text_of_dag
 
 RunDag = Callable[..., AirflowRun]
 
@@ -121,7 +121,7 @@ def test_the_example_of_the_docs_files_a_ticket_when_its_task_fails(
     run_dag: RunDag, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     sandbox.inject("status", status=401)
-    run = run_dag(dag_in(text_of(ROOT / "docs" / "notifier.md", "python", r"(?s).*leen_notified"), tmp_path))
+    run = run_dag(load_dag(text_of_dag("leen_notified"), tmp_path))
     assert run.states == {"create_tickets": "failed"}
     assert titles(sandbox) == ["Airflow: task create_tickets of Dag leen_notified failed"]
 

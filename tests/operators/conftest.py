@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AIRFLOW
 from tests.contract.validate import request_problems
 from tests.operators.dags import Connect, connection
 
@@ -18,6 +20,13 @@ def connect(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Connect:
         monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", connection(sandbox, **fields))
 
     return connect
+
+
+@pytest.fixture
+def task_log(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What tasks have logged, wherever this Airflow lets it go."""
+    caplog.set_level(logging.INFO)
+    return lambda: capfd.readouterr().out if AIRFLOW >= (3, 0) else caplog.text
 
 
 @pytest.fixture(autouse=True)

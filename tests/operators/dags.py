@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,8 +14,12 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_leen.bulk.summary import STATUSES, Summary
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AIRFLOW
 
 DEFAULTS = {"project_vendor_id": "SEC", "type": "Task"}
+
+REMEMBERING = {"ledger_path": None if AIRFLOW >= (3, 3) else f"{os.environ['AIRFLOW_HOME']}/ledger"}
+"""Where Airflow itself remembers nothing, the tests' operators do all the same."""
 
 Connect = Callable[..., None]
 
@@ -36,7 +41,7 @@ def create(given: Any = None, **arguments: Any) -> LeenBulkCreateTicketsOperator
         "ticket_defaults": DEFAULTS,
         "max_concurrent_batches": 1,
         "retry_delay": timedelta(0),
-    }
+    } | REMEMBERING
     return LeenBulkCreateTicketsOperator(tickets=given, **usual | arguments)
 
 

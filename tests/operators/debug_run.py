@@ -7,6 +7,7 @@ In a process of its own, since Airflow reads its log level once. The connections
 from __future__ import annotations
 
 import importlib
+import logging
 import pickle
 import sys
 import traceback
@@ -25,6 +26,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 
 def main() -> None:
     initdb()
+    # Airflow 2's migrations make it WARNING.
+    logging.root.setLevel(logging.DEBUG)
     sys.path.insert(0, str(EXAMPLES))
     show("demo", run(importlib.import_module("leen_bandit_demo").leen_bandit_demo(), package="bandit"))
     show("refusing", run(bulk_dag(tickets(3), leen_conn_id="refusing", retries=1)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
@@ -38,7 +38,7 @@ def test_a_bad_argument_breaks_the_dag_file(arguments: dict[str, Any], says: str
 
 
 def test_an_unknown_argument_is_refused_by_airflow() -> None:
-    with pytest.raises(TypeError, match="on_invlaid"):
+    with pytest.raises((TypeError, AirflowException), match="on_invlaid"):
         LeenBulkCreateTicketsOperator(task_id="create", tickets=[], on_invlaid="fail")
 
 

@@ -25,9 +25,9 @@ from airflow_provider_leen.bulk import sender
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun
+from tests.airflow_run import AIRFLOW, AirflowRun, needs_state_store
 from tests.bulk.runs import until
-from tests.operators.dags import DEFAULTS, Connect, bulk_dag, counts, create, tickets
+from tests.operators.dags import DEFAULTS, REMEMBERING, Connect, bulk_dag, counts, create, tickets
 
 UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
 OTHER_CONNECTION = "1ee00000-0000-4000-8000-000000000002"
@@ -57,7 +57,10 @@ def clear(run_dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[AirflowRun
             return dag_run
 
         with monkeypatch.context() as instead_of_a_new_run:
-            instead_of_a_new_run.setattr(dagrun, "get_or_create_dagrun", cleared)
+            if AIRFLOW < (3, 0):
+                instead_of_a_new_run.setattr("airflow.models.dag._get_or_create_dagrun", cleared)
+            else:
+                instead_of_a_new_run.setattr(dagrun, "get_or_create_dagrun", cleared)
             again: AirflowRun = run_dag(dag)
         assert again.dag_run.run_id == finished.dag_run.run_id
         return again
@@ -248,7 +251,7 @@ def test_a_clear_after_the_defaults_were_mended_sends_only_what_was_refused(
 def mapped_dag(connection_ids: list[str]) -> DAG:
     with DAG("leen_mapped", schedule=None) as dag:
         LeenBulkCreateTicketsOperator.partial(
-            task_id="create", tickets=tickets(2), ticket_defaults=DEFAULTS, retry_delay=timedelta(0)
+            task_id="create", tickets=tickets(2), ticket_defaults=DEFAULTS, retry_delay=timedelta(0), **REMEMBERING
         ).expand(connection_id=connection_ids)
     return dag
 
@@ -284,6 +287,8 @@ def test_each_mapped_instance_has_a_folder_of_its_own(sandbox: SandboxServer, ru
 @pytest.fixture
 def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """As below Airflow 3.3: the context has no task state store."""
+    if AIRFLOW < (3, 3):
+        return
     whole = LeenBulkCreateTicketsOperator.execute
 
     def execute(self: LeenBulkCreateTicketsOperator, context: Any) -> Any:
@@ -297,7 +302,7 @@ def test_without_a_store_the_first_try_works_as_ever_and_says_once_that_nothing_
     sandbox: SandboxServer, run_dag: Any, no_store: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    run = run_dag(bulk_dag(tickets(6), batch_size=2))
+    run = run_dag(bulk_dag(tickets(6), batch_size=2, ledger_path=None))
     assert counts(run.summary()) == {"created": 6}
     assert caplog.text.count("Nothing remembers what this try sends") == 1
 
@@ -306,7 +311,7 @@ def test_without_a_store_a_retry_takes_every_ticket_for_sent_and_names_ledger_pa
     sandbox: SandboxServer, run_dag: Any, no_store: None
 ) -> None:
     sandbox.inject("status", status=409, nth=2)
-    run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1, ticket_defaults=UUID))
+    run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1, ticket_defaults=UUID, ledger_path=None))
     assert run.states == {"create": "failed"}
     assert counts(run.summary()) == {"created": 2, "unknown": 2}
     assert isinstance(run.exceptions[-1], LeenOutcomeUnknownError)
@@ -322,10 +327,11 @@ def test_without_a_store_a_retry_finds_an_own_identifier_that_was_made_since_the
     monkeypatch.setattr(settle, "CLOCK_SKEW", 0.0)
     given = [{"name": f"finding {number}", "identifier": f"CVE-2026-{number}"} for number in range(4)]
     sandbox.inject("status", status=409, nth=2)
-    run = run_dag(bulk_dag(given, batch_size=2, retries=1, ticket_defaults=UUID))
+    run = run_dag(bulk_dag(given, batch_size=2, retries=1, ticket_defaults=UUID, ledger_path=None))
     assert [result["status"] for result in run.summary()["results"]] == ["created"] * 2 + ["unknown"] * 2
 
 
+@needs_state_store
 def test_a_store_that_airflow_clears_counts_as_memory_when_it_is_empty(
     sandbox: SandboxServer, run_dag: Any, clear: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +342,7 @@ def test_a_store_that_airflow_clears_counts_as_memory_when_it_is_empty(
     assert len(bulk_calls(sandbox)) == 1
 
 
+@needs_state_store
 def test_a_store_that_airflow_would_clear_on_success_remembers_over_a_retry(
     sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +372,7 @@ def test_what_is_not_durable_is_neither_read_nor_written_and_a_retry_sends_every
 # A ledger that breaks
 
 
+@needs_state_store
 @pytest.mark.parametrize("broken_from", [1, 2, 3])
 def test_where_airflows_store_breaks_the_task_stops_sending_and_a_retry_can_go_on(
     sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch, broken_from: int

@@ -20,10 +20,12 @@ from airflow_provider_leen.api.errors import (
     LeenThresholdError,
     LeenValidationError,
 )
+from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import Connect
+from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
+from tests.operators.dags import Connect, create
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 UPDATE = "/v1/itsm/tickets/bulk/update"
@@ -71,11 +73,12 @@ def test_all_tickets_are_changed_in_jobs_of_at_most_fifty(
 
 
 @MODES
-def test_each_ticket_has_its_result_and_a_failure_fails_the_task(
+def test_each_ticket_has_its_result_and_a_passed_threshold_fails_the_task(
     run_dag: Any, sandbox: SandboxServer, deferrable: bool
 ) -> None:
     known = made(2)
-    run = run_dag(update_dag([known[0], NOBODY, "SEC-101", known[1]], deferrable=deferrable, retries=1))
+    ids = [known[0], NOBODY, "SEC-101", known[1]]
+    run = run_dag(update_dag(ids, deferrable=deferrable, retries=1, max_failures=1))
     assert run.states == {"update": "failed"}
     assert [result["status"] for result in run.xcom("update")["results"]] == [
         "updated",
@@ -88,6 +91,39 @@ def test_each_ticket_has_its_result_and_a_failure_fails_the_task(
     assert type(error) is AirflowFailException
     assert type(error.__cause__) is LeenThresholdError
     assert closed(sandbox) == 2
+
+
+@MODES
+def test_without_a_threshold_failures_are_left_to_the_gate_and_a_warning_says_so(
+    run_dag: Any, sandbox: SandboxServer, task_log: Callable[[], str], deferrable: bool
+) -> None:
+    with update_dag([*made(1), NOBODY], deferrable=deferrable) as dag:
+        LeenTicketFailureSensor(task_id="gate", results=dag.get_task("update").output)
+    run = run_dag(dag)
+    assert run.states == {"update": "success", "gate": "failed"}
+    assert "1 of 2 tickets failed (50 %)" in str(run.exceptions[0])
+    assert f"(1 updated, 1 rejected).\n  #1 {NOBODY}: Leen knows no such ticket." in str(run.exceptions[0])
+    assert "1 ticket failed and this task has no threshold of its own" in task_log()
+
+
+def test_a_gate_that_watches_judges_changes_and_creations_together(run_dag: Any, sandbox: SandboxServer) -> None:
+    with update_dag([*made(1), NOBODY]) as dag:
+        create([{"name": "one"}, {"name": "odd", "priority": "SHINY"}])
+        LeenTicketFailureSensor(
+            task_id="gate", task_ids=["create", "update"], max_failures=2, mode="reschedule", poke_interval=0.05
+        )
+    run = run_dag(dag)
+    assert run.states == {"update": "success", "create": "success", "gate": "success"}
+    counts = run.xcom("gate")
+    assert (counts["total"], counts["created"], counts["updated"], counts["rejected"]) == (4, 1, 1, 2)
+
+
+@MODES
+def test_it_tells_the_gate_how_far_it_is(run_dag: Any, sandbox: SandboxServer, deferrable: bool) -> None:
+    run = run_dag(update_dag([*made(1), NOBODY, "SEC-101"], deferrable=deferrable))
+    # Deferred, it is told before the wait only.
+    done, failed = (1, 1) if deferrable else (3, 2)
+    assert run.xcom("update", "progress") == {"total": 3, "done": done, "failed": failed}
 
 
 @pytest.mark.parametrize(("limits", "state"), [({"max_failures": 1}, "success"), ({"max_failure_rate": 0.4}, "failed")])
@@ -140,24 +176,45 @@ def test_a_lost_202_is_an_unknown_outcome_that_a_retry_mends(run_dag: Any, sandb
     assert sandbox.count("POST", UPDATE) == 4
 
 
-@pytest.mark.parametrize(
-    ("fault", "cause", "told"),
-    [
-        ({"status": 401}, LeenAuthError, {"updated": 1, "rejected": 1, "unsent": 1}),
-        ({"status": 404}, LeenNotFoundError, {"updated": 1, "rejected": 1, "unsent": 1}),
-        ({"status": 422}, LeenValidationError, {"updated": 1, "rejected": 1, "unsent": 1}),
-    ],
-)
-def test_a_refused_request_is_the_last_one_and_not_retried(
-    run_dag: Any, sandbox: SandboxServer, fault: dict[str, Any], cause: type, told: dict[str, int]
+@pytest.mark.parametrize(("status", "cause"), [(401, LeenAuthError), (404, LeenNotFoundError)])
+def test_a_refused_key_or_address_ends_the_sending_and_is_not_retried(
+    run_dag: Any, sandbox: SandboxServer, status: int, cause: type
 ) -> None:
     ids = made(3)
-    sandbox.inject("status", path=UPDATE, nth=2, **fault)
+    sandbox.inject("status", path=UPDATE, nth=2, status=status)
     run = run_dag(update_dag(ids, batch_size=1, retries=1))
     (error,) = run.exceptions
     assert (type(error), type(error.__cause__)) == (AirflowFailException, cause)
-    assert statuses(run) == told
+    assert statuses(run) == {"updated": 1, "unsent": 2}
     assert sandbox.count("POST", UPDATE) == 2
+
+
+@MODES
+def test_one_id_that_is_refused_does_not_sink_the_others(
+    run_dag: Any, sandbox: SandboxServer, deferrable: bool
+) -> None:
+    ids = made(6)
+    # The batch, its second half, and that half's last one.
+    sandbox.inject("status", path=UPDATE, status=422, nth=[1, 3, 5])
+    run = run_dag(update_dag(ids, batch_size=4, deferrable=deferrable))
+    assert run.states == {"update": "success"}
+    assert [result["status"] for result in run.xcom("update")["results"]] == [
+        *["updated"] * 3, "rejected", *["updated"] * 2,
+    ]  # fmt: skip
+    assert "HTTP 422" in run.xcom("update")["results"][3]["error"]
+    sent = [request.body["ticket_ids"] for request in sandbox.requests if request.path == UPDATE]
+    assert sent == [ids[:4], ids[:2], ids[2:4], ids[2:3], ids[3:4], ids[4:]]
+
+
+def test_a_request_that_is_wrong_is_given_up_soon_and_not_retried(run_dag: Any, sandbox: SandboxServer) -> None:
+    ids = [NOBODY[:-3] + f"{number:03}" for number in range(60)]
+    sandbox.inject("status", path=UPDATE, status=422)
+    run = run_dag(update_dag(ids, batch_size=50, retries=1))
+    (error,) = run.exceptions
+    assert (type(error), type(error.__cause__)) == (AirflowFailException, LeenValidationError)
+    assert "it is the request which is wrong" in str(error)
+    assert statuses(run) == {"rejected": 4, "unsent": 56}
+    assert sandbox.count("POST", UPDATE) <= 15
 
 
 def test_a_rate_limit_that_lasts_leaves_the_rest_unsent(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
@@ -175,14 +232,24 @@ def test_without_a_connection_nothing_is_sent(run_dag: Any, sandbox: SandboxServ
     assert statuses(run) == {"unsent": 1}
 
 
-def test_a_broken_leen_makes_the_outcome_unknown(run_dag: Any, sandbox: SandboxServer) -> None:
+def test_a_failed_submission_makes_the_outcome_unknown_and_the_others_go_on(
+    run_dag: Any, sandbox: SandboxServer
+) -> None:
     ids = made(2)
     sandbox.inject("status", status=503, path=UPDATE, times=1)
     run = run_dag(update_dag(ids, batch_size=1))
     assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
-    assert statuses(run) == {"unknown": 1, "unsent": 1}
+    assert statuses(run) == {"unknown": 1, "updated": 1}
     assert LeenServerError.__name__ not in str(run.exceptions[0])
     assert "503" in str(run.exceptions[0])
+
+
+def test_a_leen_that_is_broken_is_left_alone(run_dag: Any, sandbox: SandboxServer) -> None:
+    ids = made(5)
+    sandbox.inject("status", status=503, path=UPDATE)
+    run = run_dag(update_dag(ids, batch_size=1))
+    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
+    assert statuses(run) == {"unknown": 3, "unsent": 2}
 
 
 def test_an_outage_while_waiting_is_waited_out(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
@@ -202,6 +269,60 @@ def test_a_job_that_never_ends_meets_the_tasks_timeout(run_dag: Any, sandbox: Sa
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
     [result] = run.xcom("update")["results"]
     assert (result["status"], result["error"]) == ("unknown", "its job has not ended (status RUNNING)")
+    [job_id] = {request.path.rpartition("/")[2] for request in sandbox.requests if request.method == "GET"}
+    assert str(run.exceptions[0]) == (
+        "1 of Leen's jobs had not ended when the task's execution_timeout of 0:00:00.500000 was about over: "
+        f"{job_id}. A retry sets the same values again, which does no harm."
+    )
+
+
+@MODES
+def test_a_job_that_leen_no_longer_knows_leaves_its_tickets_unknown_and_a_retry_mends_it(
+    run_dag: Any, sandbox: SandboxServer, deferrable: bool
+) -> None:
+    ids = made(2)
+    # The trigger asks first.
+    times = 2 if deferrable else 1
+    sandbox.inject("status", status=404, path="/v1/jobs", method="GET", times=times)
+    run = run_dag(update_dag(ids, batch_size=1 if not deferrable else 50, deferrable=deferrable, retries=1))
+    assert run.states == {"update": "success"}
+    (error,) = run.exceptions
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert error.can_be_settled
+    assert "Leen no longer knows its job" in str(error)
+
+
+@MODES
+def test_a_404_that_is_not_leens_own_fails_the_task(run_dag: Any, sandbox: SandboxServer, deferrable: bool) -> None:
+    ids = made(1)
+    sandbox.inject("status", status=404, body="html", path="/v1/jobs", method="GET")
+    run = run_dag(update_dag(ids, deferrable=deferrable, retries=1))
+    (error,) = run.exceptions
+    assert (type(error), type(error.__cause__)) == (AirflowFailException, LeenNotFoundError)
+    assert "Besides, 1 ticket was to be changed" in str(error)
+
+
+def test_jobs_that_go_on_after_all_are_waited_for_again(run_dag: Any, sandbox: SandboxServer) -> None:
+    ids = made(2)
+    sandbox.plan_jobs(seconds=0.3)
+    # The trigger takes the job for gone, the task finds it at work.
+    sandbox.inject("status", status=404, path="/v1/jobs", method="GET", nth=1)
+    run = run_dag(update_dag([*ids, "SEC-101"], deferrable=True, max_failures=1))
+    assert run.states == {"update": "success"}
+    assert statuses(run) == {"updated": 2, "invalid": 1}
+    assert sandbox.count("POST", UPDATE) == 1
+
+
+def test_jobs_that_go_on_when_the_trigger_was_refused_are_named(run_dag: Any, sandbox: SandboxServer) -> None:
+    ids = made(1)
+    sandbox.plan_jobs(stall="before")
+    sandbox.inject("status", status=401, path="/v1/jobs", method="GET", nth=1)
+    run = run_dag(update_dag(ids, deferrable=True))
+    (error,) = run.exceptions
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert error.identifiers == ids
+    assert "could not ask for them any more" in str(error)
+    assert statuses(run) == {"unknown": 1}
 
 
 @pytest.mark.parametrize("plan", [{"crash_after": 1}, {"reason": "plain_text"}])
@@ -278,16 +399,16 @@ def test_a_kill_ends_the_sending_and_the_wait(run_dag: Any, sandbox: SandboxServ
     ids = made(2)
     sandbox.plan_jobs(stall="before")
     dag = update_dag(ids, batch_size=1)
-    asked = LeenHook.get_job
+    asked = LeenClient.get_job
 
-    def killed(hook: LeenHook, job_id: str) -> Any:
+    def killed(client: LeenClient, job_id: str) -> Any:
         # What the signal handler does, while the main thread is waiting for Leen.
         running[-1].on_kill()
-        return asked(hook, job_id)
+        return asked(client, job_id)
 
     running: list[Any] = []
     mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", lambda self, context: running.append(self))
-    mocker.patch.object(LeenHook, "get_job", killed)
+    mocker.patch.object(LeenClient, "get_job", killed)
     run = run_dag(dag)
     assert [type(error) for error in run.exceptions] == [LeenStoppedError]
     assert statuses(run) == {"unknown": 2}
@@ -297,15 +418,15 @@ def test_a_kill_between_two_submissions_leaves_the_rest_unsent(
     run_dag: Any, sandbox: SandboxServer, mocker: Any
 ) -> None:
     ids = made(2)
-    submit = LeenHook.submit_bulk_update
+    submit = LeenClient.submit_bulk_update
 
-    def killed(hook: LeenHook, ticket_ids: list[str], updates: dict[str, str]) -> str:
+    def killed(client: LeenClient, ticket_ids: list[str], updates: dict[str, str]) -> str:
         running[-1].on_kill()
-        return submit(hook, ticket_ids, updates)
+        return submit(client, ticket_ids, updates)
 
     running: list[Any] = []
     mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", lambda self, context: running.append(self))
-    mocker.patch.object(LeenHook, "submit_bulk_update", killed)
+    mocker.patch.object(LeenClient, "submit_bulk_update", killed)
     run = run_dag(update_dag(ids, batch_size=1))
     assert [type(error) for error in run.exceptions] == [LeenStoppedError]
     assert statuses(run) == {"updated": 1, "unsent": 1}

@@ -67,6 +67,19 @@ def test_an_unknown_outcome_that_no_retry_can_settle_fails_at_once() -> None:
     assert decide(LeenOutcomeUnknownError("lost")) == (RetryAction.FAIL, None)
 
 
+@pytest.mark.parametrize(
+    ("exception", "reason"),
+    [
+        (LeenOutcomeUnknownError("lost", can_be_settled=True), "a retry can find out, or may send them again"),
+        (LeenOutcomeUnknownError("lost"), "a retry can't know more"),
+        (LeenConnectError("no route"), "Leen is not available (LeenConnectError)"),
+        (LeenRateLimitError("slow down", retry_after=60.0), "Leen asked to wait"),
+    ],
+)
+def test_the_reason_says_what_is_so(exception: Exception, reason: str) -> None:
+    assert reason in str(LeenRetryPolicy().evaluate(exception, 1, 5).reason)
+
+
 @pytest.mark.parametrize("exception", [LeenLedgerError("gone"), ValueError("else")], ids=["a Leen error", "another"])
 def test_anything_else_is_left_to_the_task(exception: Exception) -> None:
     assert decide(exception) == (RetryAction.DEFAULT, None)

@@ -15,7 +15,7 @@ from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknown
 from airflow_provider_leen.bulk.summary import TicketResult, summarise
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from airflow_provider_leen.sensors.sync import LeenTicketSyncSensor
+from airflow_provider_leen.sensors.sync import LeenTicketSyncSensor, _begin
 from tests.operators.dags import DEFAULTS, connection, create, tickets
 
 LIST = "/v1/itsm/tickets"
@@ -93,7 +93,7 @@ def test_when_the_time_is_up_it_fails(run_dag: Any, sandbox: SandboxServer, defe
     (error,) = run.exceptions
     assert type(error) is AirflowSensorTimeout
     if deferrable:
-        assert "3 tickets were not in Leen within 0.2 s: SEC-101, SEC-102, SEC-103. Does the connector" in str(error)
+        assert "Leen did not know 3 tickets within 0.2 s: SEC-101, SEC-102, SEC-103. Does the connector" in str(error)
 
 
 def test_with_soft_fail_it_is_skipped_when_the_time_is_up(run_dag: Any, sandbox: SandboxServer) -> None:
@@ -129,6 +129,39 @@ def test_what_waiting_cant_mend_fails_at_once(run_dag: Any, sandbox: SandboxServ
     assert type(error) is AirflowFailException
     assert "HTTP 401" in str(error)
     assert lists(sandbox) == 2
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+@pytest.mark.parametrize("look", [1, 2])
+def test_with_soft_fail_it_is_skipped_whenever_leen_refuses_to_be_asked(
+    run_dag: Any, sandbox: SandboxServer, deferrable: bool, look: int
+) -> None:
+    sandbox.inject("status", status=401, path=LIST, method="GET", nth=look)
+    run = run_dag(sync_dag(deferrable=deferrable, soft_fail=True))
+    assert run.states == {"create": "success", "synced": "skipped"}
+    assert lists(sandbox) == look
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+def test_tickets_of_a_job_that_could_not_be_looked_up_are_waited_for_by_their_keys(
+    run_dag: Any, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", connection(sandbox, extra={"max_retries": 0}))
+    # Those that the operator asks for, and the sensor's first look.
+    sandbox.inject("status", status=503, path=f"{LIST}/by-identifier", method="GET", times=3)
+    with DAG("leen_sync", schedule=None) as dag:
+        created = create(tickets(2), deferrable=True, poll_interval=0.01)
+        LeenTicketSyncSensor(
+            task_id="synced", results=created.output, deferrable=deferrable, poke_interval=0.02, timeout=20, mode="poke"
+        )
+    run = run_dag(dag)
+    assert run.states == {"create": "success", "synced": "success"}
+    no_ids = {(result["ticket_id"], result["vendor_ticket_id"]) for result in run.summary("create")["results"]}
+    assert no_ids == {(None, None)}
+    ids = [(ticket["ticket_id"], ticket["vendor_ticket_id"]) for ticket in sandbox.tickets()]
+    filled = [(result["ticket_id"], result["vendor_ticket_id"]) for result in run.summary("synced")["results"]]
+    assert filled == ids
+    assert lists(sandbox) == 0
 
 
 def test_a_missing_summary_fails_it(run_dag: Any, sandbox: SandboxServer) -> None:
@@ -188,3 +221,12 @@ def test_what_leen_knew_a_moment_ago_is_waited_for_until_the_same_deadline(
         sensor.execute_complete(context, {"status": "done", "deadline": 123.0})
     assert deferred.value.trigger.deadline == 123.0
     assert deferred.value.trigger.vendor_ticket_ids == ["SEC-999"]
+
+
+def test_a_run_that_was_cleared_has_begun_when_it_was_due() -> None:
+    due = datetime(2026, 1, 5, tzinfo=UTC)
+    cleared = SimpleNamespace(start_date=due + timedelta(days=3), run_after=due)
+    on_airflow_2 = SimpleNamespace(start_date=due + timedelta(days=3), data_interval_end=due)
+    for run in (cleared, on_airflow_2):
+        context: Any = {"dag_run": run}
+        assert _begin(context) == due

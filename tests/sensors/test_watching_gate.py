@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, task
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
@@ -64,6 +64,49 @@ def test_a_watched_task_that_ends_without_a_summary_fails_the_gate(sandbox: Sand
     run = run_dag(dag)
     assert run.states == {"create": "failed", "gate": "failed"}
     assert "ended without a summary" in str(run.exceptions[-1])
+
+
+def test_a_mapped_operator_over_an_empty_list_had_nothing_to_do(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task
+        def lists() -> list[Any]:
+            return []
+
+        LeenTicketFailureSensor(task_ids=["create", "other"], **WATCH)
+        LeenBulkCreateTicketsOperator.partial(task_id="create", ticket_defaults=DEFAULTS).expand(tickets=lists())
+        create(tickets(2), task_id="other")
+    run = run_dag(dag)
+    assert (run.states["create"], run.states["gate"]) == ("skipped", "success")
+    assert (run.xcom("gate")["total"], run.xcom("gate")["created"]) == (2, 2)
+
+
+def test_a_gate_whose_tasks_were_all_skipped_passes_with_no_ticket(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task
+        def nothing_found() -> None:
+            raise AirflowSkipException
+
+        nothing_found() >> create(tickets(2))
+        LeenTicketFailureSensor(task_ids="create", max_failure_rate=0.0, **WATCH)
+    run = run_dag(dag)
+    assert (run.states["create"], run.states["gate"]) == ("skipped", "success")
+    assert (run.xcom("gate")["total"], run.xcom("gate")["failed"]) == (0, 0)
+
+
+def test_a_task_that_failed_before_its_turn_fails_the_gate(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task
+        def scan() -> None:
+            raise ValueError("the scanner is broken")
+
+        scan() >> create(tickets(2))
+        LeenTicketFailureSensor(task_ids="create", max_failures=100, **WATCH)
+    run = run_dag(dag)
+    assert (run.states["create"], run.states["gate"]) == ("upstream_failed", "failed")
+    assert "create (upstream_failed)" in str(run.exceptions[-1])
 
 
 def test_a_task_that_is_not_there_fails_the_gate(sandbox: SandboxServer, run_dag: Any) -> None:

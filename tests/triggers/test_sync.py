@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_leen.hooks.leen import LeenHook
@@ -13,8 +14,9 @@ from airflow_provider_leen.triggers.sync import LeenTicketSyncTrigger
 TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task"}
 
 
-def trigger(*keys: str, seconds: float = 20.0, conn_id: str = "leen_default") -> LeenTicketSyncTrigger:
-    return LeenTicketSyncTrigger(conn_id, None, keys, time.time() - 3600, 0.01, time.time() + seconds)
+def trigger(*keys: str, identifiers: Sequence[str] = (), seconds: float = 20.0) -> LeenTicketSyncTrigger:
+    now = time.time()
+    return LeenTicketSyncTrigger("leen_default", None, keys, identifiers, now, 0.01, now + seconds)
 
 
 def events_of(trigger: LeenTicketSyncTrigger) -> list[Any]:
@@ -25,7 +27,7 @@ def events_of(trigger: LeenTicketSyncTrigger) -> list[Any]:
 
 
 def test_it_can_be_made_again_from_what_it_serializes_to() -> None:
-    first = trigger("SEC-1", "SEC-2")
+    first = trigger("SEC-1", "SEC-2", identifiers=["scan-3"])
     path, arguments = first.serialize()
     module, _, name = path.rpartition(".")
     assert (module, name) == (LeenTicketSyncTrigger.__module__, LeenTicketSyncTrigger.__name__)
@@ -40,6 +42,28 @@ def test_it_ends_when_leen_knows_every_ticket(airflow_db: None, sandbox: Sandbox
     assert events_of(waiting) == [{"status": "done", "deadline": waiting.deadline}]
     assert {request.method for request in sandbox.requests} == {"POST", "GET"}
     assert sandbox.count("POST") == 2
+
+
+def test_it_looks_up_by_their_identifiers_what_has_no_id_of_the_tracker(
+    airflow_db: None, sandbox: SandboxServer
+) -> None:
+    with LeenHook() as hook:
+        hook.create_ticket(TICKET | {"identifier": "scan-1"})
+    sandbox.inject("status", status=503, path="/v1/itsm/tickets/by-identifier", method="GET", times=5)
+    assert events_of(trigger(identifiers=["scan-1"]))[0]["status"] == "done"
+    assert sandbox.count("GET", "/v1/itsm/tickets/by-identifier") == 6
+    assert sandbox.count("GET") == 6, "the list is not read for it"
+
+
+def test_a_leen_that_does_not_answer_can_not_hold_it_over_its_deadline(
+    airflow_db: None, sandbox: SandboxServer
+) -> None:
+    sandbox.inject("stall", path="/v1/itsm/tickets", method="GET", seconds=3600)
+    began = time.monotonic()
+    waiting = trigger("SEC-101", seconds=0.3)
+    assert events_of(waiting) == [{"status": "timeout", "deadline": waiting.deadline}]
+    assert time.monotonic() - began < 10
+    assert sandbox.count("GET", "/v1/itsm/tickets") == 1
 
 
 def test_its_deadline_ends_it(airflow_db: None, sandbox: SandboxServer) -> None:

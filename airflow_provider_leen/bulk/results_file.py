@@ -1,0 +1,73 @@
+"""The results of a very large list as JSON Lines in a file, since an XCom should not carry them.
+
+A summary whose results are in a file has the counts, an empty ``results``, and the file's place as ``results_path``.
+Paths here have pathlib's interface (Airflow's ``ObjectStoragePath``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.bulk.summary import STATUSES, TicketResult, counts_by_status, is_result
+from airflow_provider_leen.bulk.whole_file import local_path, whole_file
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def failed_path(results_path: str) -> str:
+    """Return where the failed tickets are, beside the results; the name is one that ``tickets_path`` takes."""
+    return f"{results_path}.failed.jsonl"
+
+
+def make_empty(path: Any) -> None:
+    """Make an empty file, so that one that can't be written is found out early, and an earlier try's is gone.
+
+    :raises OSError: or whatever else the store raises.
+    """
+    local = local_path(path)
+    if local is not None:
+        local.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path):
+        pass
+
+
+def write_lines(path: Any, values: Iterable[Any]) -> None:
+    """Write values of plain JSON types, one on each line; the file is there whole or not at all.
+
+    :raises OSError: or whatever else the store raises.
+    """
+    with whole_file(path) as file:
+        for value in values:
+            file.write(f"{_encode(value)}\n")
+
+
+def read_results(path: Any, counts: Mapping[str, Any]) -> Iterator[TicketResult]:
+    """Read the results that belong to a summary, one at a time.
+
+    :param path: the file that the summary's ``results_path`` names.
+    :param counts: the summary's; once all results are read, they must agree with it.
+    :raises LeenConfigError: the file can't be read, or holds something else. Some results may have been read by then.
+    """
+    by_status: Counter[str] = Counter()
+    try:
+        with path.open("r", encoding="utf-8") as file:
+            # Airflow 2 wraps the file so that it can't be iterated over.
+            for line in iter(file.readline, ""):
+                result = json.loads(line)
+                if not is_result(result, STATUSES):
+                    raise ValueError("it holds something else than results")
+                by_status[result["status"]] += 1
+                yield result
+    except FileNotFoundError:
+        problem = "there is no such file"
+    except Exception as error:  # each object store has errors of its own
+        problem = f"{type(error).__name__}: {str(error)[:300]}"
+    else:
+        if by_status == +Counter(counts_by_status(counts)):
+            return
+        problem = f"it has {by_status.total()} results, and not those that the summary counts; was it overwritten?"
+    raise LeenConfigError(f"The results in {path} can't be read: {problem}.")

@@ -1,0 +1,164 @@
+"""The files of operators: the tickets that they read, and the results that are too many for XCom."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_leen.api.errors import LeenConfigError, LeenError
+from airflow_provider_leen.bulk.results_file import failed_path, make_empty, read_results, write_lines
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.bulk.summary import Summary, TicketResult
+
+log = logging.getLogger(__name__)
+
+
+def object_path(argument: str, text: str) -> Any:
+    """Return the path that an argument holds, as Airflow's ``ObjectStoragePath``.
+
+    :raises LeenConfigError: it is relative to a worker's own folder, or of a store that is not there.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if "://" not in text and not text.startswith("/"):
+        # "None" of an empty template, too.
+        raise LeenConfigError(
+            f"`{argument}` is {text!r}: write an object-storage URL or an absolute path that all workers reach."
+        )
+    try:
+        return ObjectStoragePath(text)
+    except (ValueError, ImportError) as error:
+        problem = str(error)
+    raise LeenConfigError(
+        f"`{argument}` {text!r} can't be used: {problem}; an object store needs its Airflow provider installed."
+    )
+
+
+def rows_at(tickets_path: str) -> Sequence[Any]:
+    """Read the rows of ``tickets_path``; they wait in a temporary file, so that their number takes no memory.
+
+    :raises LeenConfigError: they can't be read.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from airflow_provider_leen.bulk.spool import SpooledRows, spool_json
+    from airflow_provider_leen.bulk.tickets import read_lines
+
+    path = tickets_path.strip()
+    if not path.endswith((".json", ".jsonl")):
+        raise LeenConfigError(f"`tickets_path` is {path!r}: write the path of a file that ends in .json or .jsonl.")
+    try:
+        with ObjectStoragePath(path).open("r", encoding="utf-8") as file:
+            # Airflow 2 wraps the file so that it can't be iterated over.
+            return spool_json(file) if path.endswith(".json") else SpooledRows(read_lines(iter(file.readline, "")))
+    except FileNotFoundError:
+        problem = "there is no such file"
+    except (IsADirectoryError, NotADirectoryError):
+        problem = "it is a folder, or lies below a file"
+    except PermissionError:
+        problem = "the worker may not read it"
+    except UnicodeDecodeError:
+        problem = "the file is not in UTF-8"
+    except (ValueError, ImportError) as error:
+        problem = f"no file system is there for it ({error}); an object store needs its Airflow provider installed"
+    raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
+
+
+def results_of(summary: Mapping[str, Any]) -> Iterable[TicketResult]:
+    """Return a summary's results, one at a time where they are in a file.
+
+    :param summary: from XCom, checked.
+    :raises LeenConfigError: the file can't be read, or is not this summary's.
+    """
+    place = summary.get("results_path")
+    if not place:
+        results: list[TicketResult] = summary["results"]
+        return results
+    return read_results(object_path("results_path", place), summary)
+
+
+class ResultsFiles:
+    """Where a task's results go, and the failed tickets beside them, instead of into XCom.
+
+    :param results_path: what the operator's argument was rendered to.
+    :param tickets_path: where the tickets come from, if from a file.
+    :raises LeenConfigError: it can't be used.
+    """
+
+    def __init__(self, results_path: str, tickets_path: str | None) -> None:
+        self.results_path = results_path.strip()
+        self.failed_path = failed_path(self.results_path)
+        self._results = object_path("results_path", self.results_path)
+        self._failed = object_path("results_path", self.failed_path)
+        if tickets_path and _plain(tickets_path) in (_plain(self.results_path), _plain(self.failed_path)):
+            raise LeenConfigError(
+                f"`results_path` {self.results_path!r} would overwrite the tickets in {tickets_path!r}: results are "
+                f"written there, and failed tickets to {self.failed_path!r}. Name another file."
+            )
+
+    def begin(self) -> None:
+        """Find out whether the results can be written, and put away those of an earlier try.
+
+        :raises LeenConfigError: they can't.
+        """
+        try:
+            make_empty(self._results)
+            if self._failed.exists():
+                self._failed.unlink()
+            return
+        except Exception as error:  # each object store has errors of its own
+            problem = _reason(error)
+        raise LeenConfigError(
+            f"`results_path` {self.results_path!r} can't be written ({problem}), so nothing was sent. Mend that, or "
+            "name another file."
+        )
+
+    def without_results(self, summary: Summary) -> Summary:
+        """Return what goes into XCom: the counts, and where the results are."""
+        return cast("Summary", {**summary, "results": [], "results_path": self.results_path})
+
+    def write(self, results: Iterable[TicketResult], failed: Iterable[Any], *, remembered: bool) -> LeenError | None:
+        """Write the results and the failed tickets; return the error that they can't be written, if they can't.
+
+        :param results: what became of each ticket.
+        :param failed: the failed tickets, as given.
+        :param remembered: whether another try knows what this one has sent.
+        """
+        try:
+            write_lines(self._failed, failed)
+            write_lines(self._results, results)
+            return None
+        except Exception as error:  # each object store has errors of its own
+            problem = _reason(error)
+        sentence = (
+            f"The results can't be written to {self.results_path} ({problem}): XCom has the counts, the log the first "
+            "errors."
+        )
+        if remembered:
+            return LeenError(f"{sentence} Another try writes them, and sends nothing again that exists.")
+        return LeenConfigError(f"{sentence} Nothing remembers what was sent, so don't clear the task: look into Leen.")
+
+
+def check_differs(context: Context, task_id: str) -> None:
+    """Refuse a ``results_path`` that is the same for all instances of a mapped operator.
+
+    :raises LeenConfigError: they would overwrite each other's results.
+    """
+    shared = getattr(context["dag"].get_task(task_id), "partial_kwargs", {}).get("results_path")
+    if isinstance(shared, str) and "map_index" not in shared and "task." not in shared:
+        raise LeenConfigError(
+            f"`results_path` is {shared!r} for all mapped instances, which would overwrite each other's results: "
+            "write {{ ti.map_index }} into it."
+        )
+
+
+def _plain(path: str) -> str:
+    return path.strip().removeprefix("file://")
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:300]}"

@@ -1,0 +1,26 @@
+"""Refuses an Airflow that is too old, in one sentence instead of an error from somewhere inside.
+
+Imported by the packages that hold what Dags use. Python is checked in the package itself, which every import goes
+through.
+"""
+
+from __future__ import annotations
+
+from airflow import __version__
+
+OLDEST_AIRFLOW = (2, 11)
+
+
+def check_airflow(version: str) -> None:
+    """Refuse a release of Airflow that is too old.
+
+    :param version: as Airflow tells it, such as ``2.10.5``.
+    :raises ImportError: it is too old.
+    """
+    release = tuple(int(part) for part in version.split(".")[:2])
+    if release < OLDEST_AIRFLOW:
+        oldest = ".".join(map(str, OLDEST_AIRFLOW))
+        raise ImportError(f"airflow-provider-leen needs Airflow {oldest} or newer, and this is Airflow {version}.")
+
+
+check_airflow(__version__)

@@ -1,0 +1,172 @@
+"""How batches leave when a vendor limits calls: single decisions, and what they come to on a simulated vendor."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Sequence
+
+import pytest
+
+from airflow_provider_leen.bulk.throttle import (
+    MOST_SLOWING,
+    QUIET_FOR_A_PLACE,
+    QUIET_FOR_A_STEP,
+    SAFETY,
+    SECONDS_FOR_A_STEP,
+    Pace,
+)
+
+
+def left(places: int, times: Sequence[float]) -> Pace:
+    pace = Pace(places)
+    for time in times:
+        pace.leaves(time)
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("times", "refused", "wait", "rate"),
+    [
+        pytest.param([0.0, 0.1, 0.2, 0.3], [0.3], 1.0, 3.0, id="one of four"),
+        pytest.param([0.0, 0.0, 0.0, 0.0], [0.0, 0.0], 1.0, 2.0, id="half of a burst"),
+        pytest.param([0.0, 5.0, 5.1, 5.2], [5.2], 1.0, 2.0, id="not what left long before"),
+        pytest.param([0.0, 5.0, 5.1, 5.2], [5.2], 10.0, 0.3, id="a longer wait looks further back"),
+        pytest.param([0.0], [0.0], 2.0, 0.5, id="none was accepted"),
+    ],
+)
+def test_the_rate_is_what_was_accepted_in_as_long_a_time_as_leen_asks_to_wait(
+    times: list[float], refused: list[float], wait: float, rate: float
+) -> None:
+    pace = left(8, times)
+    now = times[-1] + 0.01
+    for left_at in refused:
+        pace.refuse(left_at, now, wait)
+    assert 1 / pace.gap == pytest.approx(rate * SAFETY)
+    assert pace.opens_at == now + wait
+
+
+def test_without_a_refusal_nothing_is_held_back() -> None:
+    pace = left(4, [0.0, 0.0, 0.1])
+    for _ in range(1000):
+        pace.accept(1000.0)
+    assert (pace.places, pace.gap, pace.opens_at) == (4, 0.0, 0.1)
+
+
+def test_a_pause_for_another_reason_tells_nothing_of_the_rate() -> None:
+    pace = left(4, [0.0])
+    pace.pause(1.0, 5.0)
+    pace.pause(1.0, 1.0)
+    assert (pace.places, pace.gap, pace.opens_at) == (4, 0.0, 6.0)
+
+
+def test_places_grow_back_by_one_after_each_run_of_quiet_calls_and_not_beyond_the_most() -> None:
+    pace = left(4, [0.0])
+    pace.refuse(0.0, 0.1, 1.0)
+    places = [pace.places]
+    for _ in range(4 * QUIET_FOR_A_PLACE):
+        pace.accept(2.0)
+        places.append(pace.places)
+    assert places[::QUIET_FOR_A_PLACE] == [2, 3, 4, 4, 4]
+
+
+def test_a_refusal_ends_the_run() -> None:
+    pace = left(4, [0.0])
+    pace.refuse(0.0, 0.1, 1.0)
+    for number in range(2, 50):
+        for _ in range(QUIET_FOR_A_PLACE - 1):
+            pace.accept(float(number))
+        pace.leaves(float(number))
+        pace.refuse(float(number), number + 0.1, 1.0)
+    assert pace.places == 1
+
+
+@pytest.mark.parametrize(
+    ("calls", "seconds", "steps"),
+    [
+        (QUIET_FOR_A_STEP, SECONDS_FOR_A_STEP, 1),
+        (QUIET_FOR_A_STEP - 1, SECONDS_FOR_A_STEP, 0),
+        (QUIET_FOR_A_STEP, SECONDS_FOR_A_STEP - 0.1, 0),
+    ],
+)
+def test_the_rate_grows_after_enough_calls_and_enough_time(calls: int, seconds: float, steps: int) -> None:
+    pace = left(4, [0.0, 0.1])
+    pace.refuse(0.1, 0.2, 1.0)
+    before = pace.gap
+    for _ in range(calls):
+        pace.accept(1.201 + seconds)
+    assert pace.gap == pytest.approx(before / 1.01**steps)
+
+
+def test_a_known_rate_is_not_given_up_for_one_wave() -> None:
+    pace = left(4, [0.0, 0.1, 0.2, 0.3])
+    pace.refuse(0.3, 0.3, 1.0)
+    before = pace.gap
+    pace.leaves(9.0)
+    pace.refuse(9.0, 9.1, 1.0)
+    assert pace.gap == pytest.approx(MOST_SLOWING * before)
+
+
+class Vendor:
+    """Takes so many calls in any one second, and asks to come back in a second.
+
+    :param service: how long an accepted call takes.
+    """
+
+    def __init__(self, rate: int, service: float) -> None:
+        self.rate, self.service = rate, service
+        self.random = random.Random(1)
+        self.accepted: deque[float] = deque()
+
+    def call(self, now: float) -> tuple[bool, float]:
+        """Whether a call is accepted, and when it is answered."""
+        while self.accepted and self.accepted[0] <= now - 1:
+            self.accepted.popleft()
+        if len(self.accepted) >= self.rate:
+            return False, now + 0.003
+        self.accepted.append(now)
+        return True, now + self.service * self.random.uniform(0.9, 1.1)
+
+
+def simulate(vendor: Vendor, places: int, calls: int) -> tuple[float, float]:
+    """Return the rate that is achieved as a share of the vendor's, and the share of calls that are refused."""
+    pace = Pace(places)
+    answers: list[tuple[float, bool, float]] = []
+    now, done, refused = 0.0, 0, 0
+    while done < calls:
+        if len(answers) < pace.places and pace.opens_at <= now and done + len(answers) < calls:
+            pace.leaves(now)
+            accepted, at = vendor.call(now)
+            heapq.heappush(answers, (at, accepted, now))
+            continue
+        may_leave = len(answers) < pace.places and done + len(answers) < calls
+        opens = pace.opens_at if may_leave else math.inf
+        if answers and answers[0][0] <= opens:
+            now, accepted, left_at = heapq.heappop(answers)
+            if accepted:
+                done += 1
+                pace.accept(now)
+            else:
+                refused += 1
+                pace.refuse(left_at, now, 1 + vendor.random.random() / 10)
+        else:
+            now = opens
+    return calls / now / vendor.rate, refused / (calls + refused)
+
+
+@pytest.mark.parametrize(
+    ("rate", "service", "places"),
+    [
+        (rate, service, places)
+        for rate in (1, 2, 5, 20, 50)
+        for service in (0.02, 0.1, 0.35, 1.0)
+        for places in (1, 2, 4, 8)
+        if places / service > 1.05 * rate  # else they never come near the limit
+    ],
+)
+def test_a_limit_is_used_well_and_seldom_passed(rate: int, service: float, places: int) -> None:
+    achieved, refused = simulate(Vendor(rate, service), places, calls=max(300, 20 * rate))
+    assert achieved >= 0.85
+    assert refused < 0.05

@@ -1,0 +1,93 @@
+"""Changing tickets in jobs: what a refusal of a whole job makes of its tickets."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from threading import Event
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_leen.api.errors import LeenServerError, LeenValidationError
+from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.api.sync_client import LeenClient
+from airflow_provider_leen.bulk.update_run import UpdateRun
+from airflow_provider_leen.bulk.updates import in_batches
+
+SETTINGS = LeenSettings(base_url="https://leen.test/v1", api_key="secret", connection_id="c", max_retries=0)
+IDS = [f"{number:08}-0000-4000-8000-000000000001" for number in range(50)]
+
+Refuse = Callable[[list[str]], Any]
+
+
+def submit(refuse: Refuse, ids: list[str], size: int, status: int = 422) -> tuple[UpdateRun, list[list[str]]]:
+    """Submit jobs to a Leen that refuses some: those for which ``refuse`` gives a detail."""
+    sent: list[list[str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content)["ticket_ids"])
+        detail = refuse(sent[-1])
+        if detail is not None:
+            return httpx.Response(status, json={"detail": detail})
+        return httpx.Response(202, json={"job_id": f"job-{len(sent)}"})
+
+    with LeenClient(SETTINGS, transport=httpx.MockTransport(answer)) as client:
+        run = UpdateRun(client, Event())
+        run.submit(in_batches(ids, size), {"status": "CLOSED"})
+    return run, sent
+
+
+def statuses(run: UpdateRun) -> dict[str, int]:
+    return dict(Counter(outcome.status for outcome in run.outcomes.values()))
+
+
+def unless_without(bad: set[str]) -> Refuse:
+    return lambda ids: "no such ticket" if bad & set(ids) else None
+
+
+@pytest.mark.parametrize("position", [0, 17, 49])
+def test_one_bad_id_is_found_by_halving_and_all_others_are_submitted_once(position: int) -> None:
+    run, sent = submit(unless_without({IDS[position]}), IDS, 50)
+    assert run.halted is None
+    assert [ticket_id for ticket_id, outcome in run.outcomes.items() if outcome.status == "rejected"] == [IDS[position]]
+    submitted = [ticket_id for ids in run.jobs.values() for ticket_id in ids]
+    assert sorted(submitted) == [ticket_id for ticket_id in IDS if ticket_id != IDS[position]]
+    assert len(sent) <= 14
+
+
+def test_ids_that_the_refusal_locates_are_rejected_at_once() -> None:
+    def refuse(ids: list[str]) -> Any:
+        bad = [position for position, ticket_id in enumerate(ids) if ticket_id in (IDS[3], IDS[40])]
+        return [{"loc": ["body", "ticket_ids", position], "msg": "closed"} for position in bad] or None
+
+    run, sent = submit(refuse, IDS, 50)
+    assert [len(ids) for ids in sent] == [50, 48]
+    assert (run.outcomes[IDS[3]].status, run.outcomes[IDS[40]].error) == ("rejected", "closed")
+
+
+@pytest.mark.parametrize("size", [50, 3, 1])
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_is_wrong_with_every_id_is_the_request(size: int, status: int) -> None:
+    run, sent = submit(lambda _: "no such status", IDS, size, status)
+    assert isinstance(run.halted, LeenValidationError)
+    assert run.halted.status == status
+    assert statuses(run)["rejected"] == 4
+    assert set(statuses(run)) <= {"rejected", "unsent"}
+    assert len(sent) <= 15
+
+
+def test_a_refused_batch_leaves_no_later_one_unsent() -> None:
+    run, _ = submit(unless_without(set(IDS[:2])), IDS[:6], 2)
+    assert run.halted is None
+    assert statuses(run) == {"rejected": 2, "unknown": 4}
+    assert run.unknown == IDS[2:6]
+
+
+def test_after_three_submissions_without_an_answer_nothing_more_is_sent() -> None:
+    run, sent = submit(lambda _: "down", IDS[:5], 1, 503)
+    assert isinstance(run.halted, LeenServerError)
+    assert statuses(run) == {"unknown": 3}
+    assert len(sent) == 3

@@ -1,0 +1,56 @@
+"""Commands as processes of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.sandbox.server import SandboxServer
+
+MODULE = [sys.executable, "-m", "airflow_provider_leen"]
+AIRFLOW = [sys.executable, "-m", "airflow", "leen"]
+
+
+def environment(sandbox: SandboxServer, **more: str) -> dict[str, str]:
+    return os.environ | {"AIRFLOW_CONN_LEEN_DEFAULT": sandbox.airflow_conn, "COLUMNS": "300"} | more
+
+
+def start(command: list[str], sandbox: SandboxServer, **options: Any) -> subprocess.Popen[str]:
+    """Start a command that can be interrupted: a shell's background lets a process ignore Ctrl-C."""
+    return subprocess.Popen(
+        command,
+        env=environment(sandbox),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **options,
+    )
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert happened(), process.communicate(timeout=5)
+
+
+def has_airflow_commands() -> bool:
+    spec = importlib.util.find_spec("airflow")
+    assert spec is not None
+    folder = Path((spec.submodule_search_locations or [""])[0])
+    return '"cli"' in (folder / "provider_info.schema.json").read_text()
+
+
+needs_airflow_commands = pytest.mark.skipif(
+    not has_airflow_commands(), reason="Airflow below 3.2 takes no commands from providers"
+)

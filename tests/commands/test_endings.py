@@ -1,0 +1,202 @@
+"""How a command ends early: Ctrl-C, nobody who reads its output, a full disk. Each is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.commands.processes import AIRFLOW, MODULE, environment, needs_airflow_commands, start, wait_until
+
+SANDBOX = [sys.executable, "-m", "airflow_provider_leen.sandbox", "--port", "0"]
+CREATE = ["create", "t.json", "--default", "project_vendor_id=SEC", "--default", "type=Task"]
+COMMANDS = {
+    "check": [*MODULE, "check", "leen_default"],
+    "projects": [*MODULE, "projects"],
+    "users as plain text": [*MODULE, "users", "--output", "plain"],
+    "create": [*MODULE, *CREATE],
+    "dry run": [*MODULE, *CREATE, "--dry-run"],
+    "sandbox": SANDBOX,
+}
+every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_tickets(tmp_path, 1)
+    return tmp_path
+
+
+def write_tickets(folder: Path, count: int) -> None:
+    (folder / "t.json").write_text(json.dumps([{"name": f"finding {number}"} for number in range(count)]))
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        COMMANDS["check"],
+        COMMANDS["projects"],
+        COMMANDS["users as plain text"],
+        pytest.param([*AIRFLOW, "check", "leen_default"], marks=needs_airflow_commands),
+    ],
+    ids=["check", "projects", "users", "airflow check"],
+)
+def test_ctrl_c_ends_a_question_quietly(command: list[str], sandbox: SandboxServer) -> None:
+    sandbox.inject("stall", method="GET", path="/v1/itsm")
+    process = start(command, sandbox)
+    wait_until(lambda: sandbox.count("GET") > 0, process)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == 130
+
+
+def test_ctrl_c_stops_create_well_and_says_what_was_created(sandbox: SandboxServer, folder: Path) -> None:
+    sandbox.inject("latency", seconds=1)
+    write_tickets(folder, 2000)
+    process = start([*MODULE, *CREATE], sandbox, cwd=folder)
+    wait_until(lambda: sandbox.count("POST") >= 5, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    created = len(sandbox.tickets())
+    assert 0 < created < 2000
+    assert err.endswith(f"Stopped: {created} tickets created, {2000 - created} not sent.\n")
+    assert out.endswith(f"2000 tickets: {created} created, {2000 - created} unsent.\n")
+    assert "Traceback" not in err
+
+
+def test_a_second_ctrl_c_waits_for_nothing_and_tells_what_is_known(sandbox: SandboxServer, folder: Path) -> None:
+    sandbox.inject("stall")
+    process = start([*MODULE, *CREATE], sandbox, cwd=folder)
+    assert process.stderr is not None
+    wait_until(lambda: sandbox.count("POST") > 0, process)
+    process.send_signal(signal.SIGINT)
+    while not process.stderr.readline().startswith("Stopping"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.startswith("Stopped: 0 tickets created")
+    assert "1 ticket: 1 " in out
+
+
+# Nobody who reads, a full disk
+
+
+@every_command
+def test_a_command_whose_output_nobody_reads_ends_quietly(
+    command: list[str], sandbox: SandboxServer, folder: Path
+) -> None:
+    assert_ends_quietly(command, sandbox, folder)
+
+
+@needs_airflow_commands
+def test_so_does_one_of_airflow_s(sandbox: SandboxServer, folder: Path) -> None:
+    assert_ends_quietly([*AIRFLOW, *CREATE], sandbox, folder)
+
+
+def assert_ends_quietly(command: list[str], sandbox: SandboxServer, folder: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        command, env=environment(sandbox), cwd=folder, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 141
+    assert [line for line in done.stderr.splitlines() if not line.startswith("Nothing remembers")] == []
+    assert len(sandbox.tickets()) == (command[-len(CREATE) :] == CREATE)
+
+
+@every_command
+def test_a_full_disk_is_a_sentence(command: list[str], sandbox: SandboxServer, folder: Path) -> None:
+    done = into_full_disk(command, sandbox, folder)
+    assert done.returncode == 1
+    assert done.stderr.endswith("The output can't be written: No space left on device.\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_counts_that_do_not_fit_on_the_disk_are_told(sandbox: SandboxServer, folder: Path) -> None:
+    assert "\n1 ticket: 1 created.\n" in into_full_disk([*MODULE, *CREATE], sandbox, folder).stderr
+
+
+def test_help_that_does_not_fit_on_the_disk_is_a_sentence(sandbox: SandboxServer, folder: Path) -> None:
+    done = into_full_disk([*MODULE, "--help"], sandbox, folder)
+    assert (done.returncode, done.stderr) == (1, "The output can't be written: No space left on device.\n")
+
+
+def into_full_disk(command: list[str], sandbox: SandboxServer, folder: Path) -> subprocess.CompletedProcess[str]:
+    with Path("/dev/full").open("w") as full:
+        return subprocess.run(
+            command, env=environment(sandbox), cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+
+def test_results_that_do_not_fit_on_the_disk_are_printed_all(sandbox: SandboxServer, folder: Path) -> None:
+    write_tickets(folder, 60)
+    done = subprocess.run(
+        [*MODULE, *CREATE, "--output", "/dev/full"],
+        env=environment(sandbox),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "The results can't be written to /dev/full: No space left on device." in done.stderr
+    assert done.stdout.count("| created |") == 60
+
+
+def test_tickets_are_created_also_where_nobody_can_be_told(sandbox: SandboxServer, folder: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*MODULE, *CREATE], env=environment(sandbox), cwd=folder, stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert done.returncode == 0
+    assert done.stdout.endswith(b"1 ticket: 1 created.\n")
+
+
+# Terminals
+
+
+def test_a_letter_that_the_terminal_lacks_costs_nothing(sandbox: SandboxServer, folder: Path) -> None:
+    (folder / "t.json").write_text('{"name": "Schl\\u00fcssel"}')
+    done = subprocess.run(
+        [*MODULE, *CREATE],
+        env=environment(sandbox, PYTHONIOENCODING="ascii"),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "Schl\\xfcssel" in done.stdout
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_progress_bar_is_for_terminals_only(sandbox: SandboxServer, folder: Path, is_terminal: bool) -> None:
+    write_tickets(folder, 60)
+    reader, writer = pty.openpty() if is_terminal else os.pipe()
+    done = subprocess.run(
+        [*MODULE, *CREATE],
+        env=environment(sandbox, FORCE_COLOR="1", TERM="xterm"),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=writer,
+        check=False,
+    )
+    said = os.read(reader, 65536).decode()
+    os.close(reader)
+    os.close(writer)
+    assert done.returncode == 0
+    assert ("0/60" in said) == is_terminal

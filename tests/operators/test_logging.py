@@ -1,0 +1,68 @@
+"""What a task leaves in its log: enough to see what became of the tickets, never a flood."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.operators.dags import Connect, bulk_dag, counts, tickets
+
+CLOSING_TABLE = 30
+"""The most lines that it takes, with its 20 errors."""
+
+
+@pytest.fixture
+def info(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+def lines(info: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged beside Airflow's own lines."""
+    records = [record for record in info.records if not record.name.startswith(("airflow.", "alembic", "sqlalchemy"))]
+    return [line for record in records for line in record.getMessage().splitlines()]
+
+
+def test_five_thousand_tickets_leave_at_most_150_lines(
+    sandbox: SandboxServer, run_dag: Any, info: pytest.LogCaptureFixture
+) -> None:
+    run = run_dag(bulk_dag(tickets(5000), max_concurrent_batches=4))
+    assert counts(run.summary()) == {"created": 5000}
+    said = lines(info)
+    assert len(said) <= 150 - CLOSING_TABLE
+    fold = said[said.index("::group::Sending 5000 tickets in 100 batches") : said.index("::endgroup::")]
+    assert len([line for line in fold if line.startswith("Batch ")]) == 100
+
+
+def test_a_hundred_repetitions_leave_at_most_150_lines(
+    sandbox: SandboxServer, run_dag: Any, connect: Connect, info: pytest.LogCaptureFixture
+) -> None:
+    connect(extra={"max_retries": 200, "max_retry_wait": 0.001})
+    sandbox.inject("rate_limit", times=100, retry_after=0)
+    run = run_dag(bulk_dag(tickets(1000), batch_size=10, max_concurrent_batches=4))
+    assert counts(run.summary()) == {"created": 1000}
+    assert sandbox.count("POST") == 100 + 100
+    said = lines(info)
+    assert len(said) <= 150 - CLOSING_TABLE
+    assert len([line for line in said if "Sending 10 tickets again" in line]) == 13
+
+
+def test_the_counts_are_a_field_of_the_closing_line(
+    sandbox: SandboxServer, run_dag: Any, info: pytest.LogCaptureFixture, task_log: Callable[[], str]
+) -> None:
+    given = tickets(3)
+    given[1]["name"] = "x" * 300
+    run_dag(bulk_dag(given))
+    if found := [vars(record).get("leen_tickets") for record in info.records if "What became of" in record.msg]:
+        # Airflow 2 uses Python's logging.
+        assert found[0] == {
+            "total": 3, "succeeded": 2, "failed": 1,
+            "created": 2, "existing": 0, "rejected": 1, "invalid": 0, "unknown": 0, "unsent": 0,
+        }  # fmt: skip
+    else:
+        shown = task_log().partition("What became of 3 tickets")[2]
+        assert "extra={'leen_tickets': {'total': 3, 'succeeded': 2, 'failed': 1, 'created': 2," in shown
