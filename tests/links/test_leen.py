@@ -10,7 +10,7 @@ from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.summary import Status, TicketResult
 from airflow_provider_leen.links.leen import MAX_LENGTH, LeenTicketsLink, ticket_link
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun
+from tests.airflow_run import AIRFLOW, AirflowRun
 from tests.operators.dags import bulk_dag, connection, tickets
 
 TICKET_URL = "https://acme.atlassian.net/browse/{vendor_ticket_id}"
@@ -103,7 +103,12 @@ def test_a_very_long_search_names_the_first_tickets_and_stays_short_enough() -> 
 def link_in_the_ui(run: AirflowRun) -> Any:
     """What Airflow's server finds for the button, from what it knows of the Dag and from XCom."""
     [instance] = run.dag_run.get_task_instances()
-    return run.dag_run.dag.get_task("create").get_extra_links(instance, LeenTicketsLink.name)
+    dag = run.dag_run.dag
+    if AIRFLOW < (3, 0):
+        from airflow.serialization.serialized_objects import SerializedDAG
+
+        dag = SerializedDAG.from_dict(SerializedDAG.to_dict(dag))
+    return dag.get_task("create").get_extra_links(instance, LeenTicketsLink.name)
 
 
 def test_the_operator_publishes_the_link_to_what_it_created(

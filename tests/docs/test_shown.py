@@ -1,0 +1,56 @@
+"""What the pages show is what comes: the summary, the messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_leen.bulk.summary import check_summary
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AirflowRun
+from tests.docs.pages import Block, in_language
+from tests.docs.test_commands import sandbox_output
+from tests.operators.dags import bulk_dag, tickets
+
+SANDBOX_COMMAND = ["python", "-m", "airflow_provider_leen.sandbox"]
+
+RunDag = Callable[..., AirflowRun]
+
+
+@in_language("json")
+def test_the_summary_shown_is_what_its_three_rows_give(block: Block, run_dag: RunDag, sandbox: SandboxServer) -> None:
+    shown: dict[str, Any] = json.loads(block.text)
+    check_summary(shown)
+    rows = [
+        {"name": "Rotate the deploy key", "priority": "HIGH"},
+        {"name": "Remove the unused admin account", "priority": "URGENT"},
+        {"name": "Close the debug port", "prority": "LOW"},
+    ]
+    real: dict[str, Any] = {**run_dag(bulk_dag(rows)).summary()}
+    assert without_keys(json.dumps(shown)) == without_keys(json.dumps(real))
+
+
+def without_keys(text: str) -> str:
+    return re.sub(r"airflow-[0-9a-f]{24}", "airflow-…", text)
+
+
+def sandbox_says(run_dag: RunDag, sandbox: SandboxServer) -> str:
+    lines = sandbox_output(SANDBOX_COMMAND)
+    return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8765", "".join(lines))
+
+
+def lost_reply_says(run_dag: RunDag, sandbox: SandboxServer) -> str:
+    sandbox.inject("lost")
+    [error] = run_dag(bulk_dag(tickets(2))).exceptions
+    return f"{error}\n"
+
+
+SAID = {"Leen sandbox": sandbox_says, "2 tickets were sent": lost_reply_says}
+
+
+@in_language("text")
+def test_a_text_shown_is_what_is_said(block: Block, run_dag: RunDag, sandbox: SandboxServer) -> None:
+    [says] = [producer for beginning, producer in SAID.items() if block.text.startswith(beginning)]
+    assert without_keys(block.text) == without_keys(says(run_dag, sandbox))
