@@ -8,16 +8,19 @@ BOOTSTRAP := $(PYTHON) scripts/bootstrap.py
 ARGS ?=
 KEEP ?=
 
+# Checked by `make release-check TAG=v0.1.0`.
+TAG ?=
+
 # Passed on by `make chaos RUNS=20 SEED=7 AIRFLOW=2.11.2`.
 RUNS ?= 300
 SEED ?=
 AIRFLOW ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test coverage lint typecheck format build pins clean chaos cost
+.PHONY: help env demo test coverage e2e screenshots matrix lint typecheck format build release-check docs pins clean chaos cost distributed bench
 
 help:  ## list the chores
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s%s\n", $$1, $$2 }'
 
 env:  ## set up or update .venv, nothing else
 	@$(PYTHON) -c '' 2>/dev/null || { echo "$(PYTHON) is no Python that runs: install python3 (3.11 or newer), or say make PYTHON=…"; exit 1; }
@@ -32,6 +35,15 @@ test: env  ## run the tests (ARGS="..." goes to pytest)
 
 coverage: env  ## run the tests and fail below 95 % branch coverage
 	@$(MAKE) --no-print-directory test ARGS="--cov $(ARGS)"
+
+e2e: env  ## the first hour in Airflow's UI, in Chromium, against a real Airflow (ARGS="..." goes to pytest)
+	@LEEN_E2E=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
+
+screenshots: env  ## the same, and take the pictures in docs/images anew
+	@LEEN_SCREENSHOTS=docs/images $(MAKE) --no-print-directory e2e
+
+matrix: env  ## run the tests on every Airflow and Python supported (ARGS="-s 'tests(airflow-2.11.2-py3.11)'" for one)
+	@$(BIN)/nox $(ARGS)
 
 lint: env  ## check format and style
 	@$(BIN)/ruff format --check .
@@ -49,8 +61,15 @@ build: env  ## build wheel and sdist into dist/ and check them
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 	@$(BIN)/twine check --strict dist/*
 
+release-check:  ## say whether TAG=v0.1.0 fits the package's version and the changelog
+	@$(PYTHON) scripts/release_check.py "$(TAG)"
+
+docs: env  ## make a site of the pages in docs/, in build/docs; warnings are errors
+	@AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "--- open build/docs/index.html"
+
 pins: env  ## write the newest versions that fit into constraints.txt (then run the tests)
-	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate --no-header \
+	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --extra bench --no-annotate --no-header \
 	    --output-file constraints.txt pyproject.toml
 
 clean:  ## remove what the chores made, .venv included
@@ -62,3 +81,9 @@ chaos: env  ## disturb and kill tasks under a scheduler: no ticket lost, none do
 
 cost: env  ## measure what remembering costs: 5,000 tickets with the ledger and without
 	@$(BIN)/python -m tests.chaos.ledger_cost
+
+distributed: env  ## 10,000 tickets over two Celery workers, one of them killed: each ticket once
+	@$(BIN)/python -m tests.distributed
+
+bench: env  ## measure everything beside limits and peers, ten minutes; writes docs/benchmarks.md (ARGS="peers tab": some)
+	@$(BIN)/python -m benchmarks $(ARGS)

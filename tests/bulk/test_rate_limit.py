@@ -14,7 +14,7 @@ from tests.bulk.runs import Store, run_try, tickets
 @pytest.mark.parametrize(
     ("rate", "service", "batches"),
     [
-        pytest.param(40, 0.02, 8),
+        pytest.param(20, 0.02, 8),
         *(
             pytest.param(
                 *limit,

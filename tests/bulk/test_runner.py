@@ -91,7 +91,7 @@ def test_a_later_try_sends_what_is_left_and_its_results_cover_all_rows_in_order(
     assert [result["request_index"] for result in second.results] == list(range(23))
     assert [result["name"] for result in second.results[:20]] == [ticket["name"] for ticket in given[:20]]
     assert second.results[:10] == first.results[:10]
-    assert "10 of 23 tickets were created by an earlier try and are taken over" in caplog.text
+    assert "Taken over from an earlier try: 10 of 23 tickets." in caplog.text
     assert [len(call.body["tickets"]) for call in bulk_calls(sandbox)] == [10, 10, 10, 2]
     # Rejected and invalid tickets are tried again, and no others.
     third = run_try(sandbox, store, given)

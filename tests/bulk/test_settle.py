@@ -421,7 +421,7 @@ def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.
     _found, absent = confirm_absence(answer, asked)
     assert absent == asked
     assert searched_at[0] >= asked[0].sent.at + ABSENCE_AFTER
-    assert "2 tickets were sent without an answer and not found so far" in caplog.text
+    assert "2 tickets sent without an answer and not found so far" in caplog.text
     assert "Waiting until" in caplog.text
 
 

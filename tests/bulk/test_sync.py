@@ -78,7 +78,6 @@ def test_ids_are_filled_in_where_there_are_none_and_nothing_else_changes() -> No
     [
         (None, "`results` is None"),
         ([SUMMARY, SUMMARY], "holds 2 summaries: map the sensor over them"),
-        (SUMMARY | {"results": [], "results_path": "s3://results.jsonl"}, "results are in a file"),
         (updates.summarise([], {}), "summary of changed tickets"),
     ],
 )

@@ -62,7 +62,9 @@ def test_what_kept_the_task_from_its_work_comes_before_unknown_outcomes(
 
 @pytest.mark.parametrize("kind", AFTER_UNKNOWN)
 def test_unknown_outcomes_come_before_a_leen_that_is_unreachable_or_broken(kind: type[LeenError]) -> None:
-    assert type(final_error(BOTH_LEFT, kind("why"), 0, None)) is LeenOutcomeUnknownError
+    error = final_error(BOTH_LEFT, kind("why"), 0, None)
+    assert type(error) is LeenOutcomeUnknownError
+    assert str(error).endswith("\nThe task ended early: why")
 
 
 @pytest.mark.parametrize("kind", AFTER_UNKNOWN)

@@ -51,6 +51,17 @@ def look(dag_id: str, run_id: str, task_id: str = CREATE) -> dict[str, Any]:
         }
 
 
+def instances(dag_id: str, run_id: str, task_id: str = CREATE) -> list[dict[str, Any]]:
+    """Tell how all instances of a mapped task are."""
+    from airflow.models import TaskInstance
+
+    with _session() as session:
+        found = session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, task_id=task_id)
+        return [
+            {"map_index": one.map_index, "state": one.state, "try": one.try_number, "pid": one.pid} for one in found
+        ]
+
+
 def set_failed(dag_id: str, run_id: str) -> None:
     """Mark the task instance as failed, as a person would in the UI."""
     with _session() as session:
@@ -103,7 +114,7 @@ def main() -> None:
     # Airflow logs to standard output, which belongs to the answers alone.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    functions = {function.__name__: function for function in (trigger, look, set_failed, pushed, ledger)}
+    functions = {function.__name__: function for function in (trigger, look, instances, set_failed, pushed, ledger)}
     for line in sys.stdin:
         name, arguments = json.loads(line)
         try:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from typing import Any, Self
 import psutil
 
 from tests.chaos.bridge import CREATE
+from tests.chaos.processes import descendants, free_port, kill, processes_in
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,6 +45,26 @@ QUICK_DETECTION_2 = {
 }
 
 
+def environment_of_airflow(home: Path, dags: Path, port: int) -> dict[str, str]:
+    """Return the environment variables of an Airflow with a home of its own, whose API is on this port of loopback."""
+    # Not measured by coverage, either: it would slow down every process of Airflow.
+    foreign = ("AIRFLOW", "COVERAGE", "COV_CORE", "PYTEST")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return inherited | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+    }
+
+
 @dataclass(frozen=True)
 class Look:
     """How a Dag run and one of its task instances are at one moment."""
@@ -67,13 +86,22 @@ class SchedulerAirflow:
     :param python: the interpreter of the environment that holds Airflow, default this one.
     :param connections: Airflow's connections: id -> JSON.
     :param at_once: how many tasks may run at the same time.
+    :param dags: the folder of the Dags.
     """
 
-    def __init__(self, connections: dict[str, str], *, python: str = sys.executable, at_once: int = 8) -> None:
+    def __init__(
+        self,
+        connections: dict[str, str],
+        *,
+        python: str = sys.executable,
+        at_once: int = 8,
+        dags: Path = HERE / "dags",
+    ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="leen-chaos-"))
         self._python = os.path.abspath(python)  # not resolved: an environment is found by the link
         self._connections = connections
         self._at_once = at_once
+        self._dags = dags
         self._processes: list[subprocess.Popen[bytes]] = []
         self._env: dict[str, str] = {}
         self._bridge: subprocess.Popen[str] | None = None
@@ -106,6 +134,11 @@ class SchedulerAirflow:
         seen = self._ask("look", dag_id, run_id, task_id)
         return Look(seen["run"], seen["task"], seen["try"], seen["pid"], seen["seconds"])
 
+    def instances(self, dag_id: str, run_id: str, task_id: str = CREATE) -> list[dict[str, Any]]:
+        """See how all instances of a mapped task are: ``map_index``, ``state``, ``try`` and ``pid`` of each."""
+        found: list[dict[str, Any]] = self._ask("instances", dag_id, run_id, task_id)
+        return found
+
     def set_failed(self, dag_id: str, run_id: str) -> None:
         """Mark the creating task of a run as failed from outside."""
         self._ask("set_failed", dag_id, run_id)
@@ -128,6 +161,11 @@ class SchedulerAirflow:
     def ledger_folder(self, run_id: str) -> Path:
         """A ``ledger_path`` for one run."""
         return self.home / "ledgers" / run_id
+
+    @property
+    def url(self) -> str:
+        """Where its API and UI are."""
+        return self._env["AIRFLOW__API__BASE_URL"]
 
     @property
     def has_state_store(self) -> bool:
@@ -183,34 +221,16 @@ class SchedulerAirflow:
         return [self._python, "-m", "airflow", *arguments]
 
     def _environment(self, is_2: bool) -> dict[str, str]:
-        port = _free_port()
-        # Not measured by coverage, either: it would slow down every process of Airflow.
-        foreign = ("AIRFLOW", "COVERAGE", "COV_CORE", "PYTEST")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        return inherited | {
-            "AIRFLOW_HOME": str(self.home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        return environment_of_airflow(self.home, self._dags, free_port()) | {
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": str(self._at_once),
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-            "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
             **(QUICK_DETECTION_2 if is_2 else QUICK_DETECTION),
             **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in self._connections.items()},
         }
 
     def _end(self) -> None:
-        doomed = _descendants([process.pid for process in self._processes]) + _processes_in(self.home)
-        for process in doomed:
-            # One that has ended meanwhile is no trouble.
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        doomed = descendants([process.pid for process in self._processes]) + processes_in(self.home)
+        kill(doomed)
         for started in self._processes:
             started.wait()
         if self._bridge is not None:
@@ -234,24 +254,3 @@ class SchedulerAirflow:
         if "error" in answer:
             raise RuntimeError(f"Airflow could not be asked ({name}): {answer['error']}")
         return answer["value"]
-
-
-def _descendants(pids: list[int]) -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process = psutil.Process(pid)
-            found += [process, *process.children(recursive=True)]
-    return found
-
-
-def _processes_in(folder: Path) -> list[psutil.Process]:
-    """A task whose supervisor was killed is nobody's descendant any more, but it still works in our folder."""
-    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

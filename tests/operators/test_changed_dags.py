@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun
+from tests.airflow_run import AIRFLOW, AirflowRun
 from tests.operators.dags import Connect, bulk_dag, counts, tickets
 from tests.operators.test_retries import clear
 
@@ -64,8 +64,18 @@ def test_a_list_that_is_refused_whole_does_not_call_unsent_what_exists(
     assert again.xcom("create", "failed_tickets") == [{"nam": "a typo"}, {"name": "new"}]
 
 
+ON_AIRFLOW_3_ONLY = pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 notices it elsewhere, in its own words")
+
+
 @pytest.mark.parametrize(
-    "path", ["{{ var.value.get('not_there') }}", "{{ none }}", "ledger", "~/ledger", "nosuch://x/y"]
+    "path",
+    [
+        pytest.param("{{ var.value.get('not_there') }}", marks=ON_AIRFLOW_3_ONLY),
+        "{{ none }}",
+        "ledger",
+        "~/ledger",
+        pytest.param("nosuch://x/y", marks=ON_AIRFLOW_3_ONLY),
+    ],
 )
 def test_a_ledger_path_that_other_workers_may_not_reach_is_refused(
     sandbox: SandboxServer, run_dag: Any, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

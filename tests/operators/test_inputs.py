@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AIRFLOW
 from tests.operators.dags import bulk_dag, create, tickets
 
 ODD_TEXT = "„Zürich“ — 漢字 🔥 {{ conn.leen_default.password }} {% raw %} \\ ' \" \t ${HOME} %s"
@@ -156,6 +157,8 @@ def test_a_mapped_upstream_gives_all_its_tickets_in_order(
     sandbox: SandboxServer, run_dag: Any, values: list[Any], expected: list[str], form: str
 ) -> None:
     given, native = FORMS[form]
+    if AIRFLOW < (3, 0) and form.startswith("Jinja") and not native:
+        pytest.skip("Airflow 2 makes no text of what a mapped task gave")
     run = run_dag(mapped_dag(values, given, native=native))
     assert run.states["create"] == "success", run.exceptions
     assert names(sandbox) == expected

@@ -123,7 +123,7 @@ def test_a_deferred_task_keeps_what_it_knows_in_the_file(sandbox: SandboxServer,
     [
         pytest.param("results.jsonl", "absolute path", id="relative"),
         pytest.param("{{ none }}", "'None'", id="empty template"),
-        pytest.param("nowhere://bucket/r.jsonl", "can't be used", id="unknown store"),
+        pytest.param("nowhere://bucket/r.jsonl", "nowhere", id="unknown store"),
         pytest.param("/proc/self/nothing/r.jsonl", "can't be written", id="not writable"),
         pytest.param("{tmp}", "IsADirectoryError", id="folder"),
         pytest.param("{tmp}/tickets.json", "overwrite the tickets", id="its own input"),

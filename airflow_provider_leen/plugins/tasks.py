@@ -1,0 +1,179 @@
+"""What the XComs of a task instance say about its tickets. Pure; a value that is no good becomes a remark.
+
+Which tasks are Leen's is told by their operators, or, where a class of one's own is used, by the shape of the values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from airflow_provider_leen.bulk.settle import vendor_ticket_id
+from airflow_provider_leen.bulk.summary import Progress
+from airflow_provider_leen.bulk.watch import ENDED
+
+CREATES_MANY = "LeenBulkCreateTicketsOperator"
+CREATES_ONE = "LeenCreateTicketOperator"
+LEEN_OPERATORS = frozenset({CREATES_MANY, CREATES_ONE, "LeenUpdateTicketsOperator"})
+
+STATUSES = ("unknown", "rejected", "invalid", "unsent", "unreadable", "existing", "created", "updated", "filed")
+"""What may have become of a ticket, failures first. ``filed``: created or found, by the operator that creates one;
+``unreadable``: the summary has an entry that is no result."""
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """A task instance as Airflow's database has it.
+
+    :param map_index: -1 where the task is not mapped.
+    :param operator: the name of the operator's class.
+    :param values: its XComs by key.
+    """
+
+    task_id: str
+    map_index: int
+    state: str | None
+    operator: str | None
+    values: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The task, for a person; with its index where it is mapped."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+@dataclass(frozen=True)
+class TaskTickets:
+    """The tickets of one task instance.
+
+    :param may_change: whether the task is still to do something.
+    :param counts: how many tickets ended how; empty as long as nobody knows.
+    :param results: one entry for each ticket, where XCom carries them.
+    :param results_path: the file that has them otherwise.
+    :param ticket_url: where a ticket is seen, with ``{vendor_ticket_id}`` in it.
+    :param remark: what a person should know beside the counts.
+    """
+
+    name: str
+    state: str | None
+    may_change: bool
+    progress: Progress | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    results: Sequence[Any] = ()
+    results_path: str | None = None
+    ticket_url: str | None = None
+    remark: str | None = None
+
+
+def read_task(record: TaskRecord) -> TaskTickets | None:
+    """Read what became of a task's tickets.
+
+    :return: None where it is no task of Leen's.
+    """
+    value = record.values.get("return_value")
+    progress = _progress(record.values.get("progress"))
+    summary = _as_summary(record, value)
+    if record.operator not in LEEN_OPERATORS and progress is None and summary is None:
+        return None
+    may_change = record.state not in ENDED
+    at_work = may_change and record.state != "up_for_retry"
+    # While a task waits for Leen's jobs, its XCom has the results of the part that is done.
+    if at_work or value is None:
+        remark = _while_unknown(record.state, progress)
+        return TaskTickets(record.name, record.state, may_change, progress, remark=remark)
+    if summary is None:
+        remark = (
+            f"Its XCom return_value is no summary of tickets (it is of type {type(value).__name__}), so what became of "
+            "them can't be shown. A custom XCom backend keeps it where this page can't read it."
+        )
+        return TaskTickets(record.name, record.state, may_change, progress, remark=remark)
+    return _read_summary(record, summary, may_change)
+
+
+def _read_summary(record: TaskRecord, summary: Mapping[str, Any], may_change: bool) -> TaskTickets:
+    results = summary["results"]
+    path = summary.get("results_path")
+    remark = None
+    if results or not isinstance(path, str):
+        path = None
+        counts = Counter(status_of(result) for result in results)
+        if summary["total"] != len(results):
+            remark = f"Its summary counts {summary['total']} tickets and has {len(results)} results."
+    else:
+        counts = Counter({status: summary[status] for status in STATUSES if _is_count(summary.get(status))})
+        if record.operator != CREATES_MANY:
+            # Anybody who writes an XCom could otherwise have this server read any file.
+            remark = f"Its results are in the file {path}, which is opened for a {CREATES_MANY} only."
+            path = None
+    ticket_url = record.values.get("ticket_url")
+    return TaskTickets(
+        record.name,
+        record.state,
+        may_change,
+        counts={status: counts[status] for status in STATUSES if counts[status]},
+        results=results,
+        results_path=path,
+        ticket_url=ticket_url if isinstance(ticket_url, str) else None,
+        remark=remark,
+    )
+
+
+def status_of(result: Any) -> str:
+    """Return the status of an entry of a summary."""
+    status = result.get("status") if isinstance(result, Mapping) else None
+    return status if isinstance(status, str) and status in STATUSES else "unreadable"
+
+
+def _as_summary(record: TaskRecord, value: Any) -> Mapping[str, Any] | None:
+    if not isinstance(value, Mapping):
+        return None
+    if record.operator == CREATES_ONE:
+        return _summary_of_one(value)
+    return value if _is_count(value.get("total")) and isinstance(value.get("results"), list) else None
+
+
+def _summary_of_one(ticket: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the record of a ticket that was created alone as a summary."""
+    if not isinstance(ticket.get("id"), str):
+        return None
+    result = {
+        "request_index": 0,
+        "success": True,
+        "status": "filed",
+        "name": ticket.get("name"),
+        "identifier": ticket.get("identifier"),
+        "ticket_id": ticket["id"],
+        "vendor_ticket_id": vendor_ticket_id(ticket),
+        "url": ticket.get("url"),
+    }
+    return {"total": 1, "results": [result]}
+
+
+def _progress(value: Any) -> Progress | None:
+    fields = Progress.__annotations__
+    if isinstance(value, Mapping) and all(_is_count(value.get(name)) for name in fields):
+        return cast(Progress, {name: value[name] for name in fields})
+    return None
+
+
+def _while_unknown(state: str | None, progress: Progress | None) -> str | None:
+    """Say why nobody knows yet, or ever, what became of a task's tickets."""
+    if state == "skipped":
+        return "It was skipped, and had nothing to do with any ticket."
+    if state in ("upstream_failed", "removed"):
+        return f"It did not run (its state is {state})."
+    if state in ENDED:
+        return f"It ended ({state}) without saying what became of its tickets: see the task's log."
+    if state == "up_for_retry":
+        return "Its last try left no results. Airflow tries it again."
+    if state == "deferred":
+        return "It waits for Leen's jobs."
+    if state in ("running", "restarting"):
+        return None if progress else "It is at work and has not counted its tickets yet."
+    return "It has not started yet."
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,193 @@
+"""The first hour in Airflow's UI, in a browser: connection, Test button, a run, the tab, the links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e import ui
+from tests.e2e.standalone import Standalone
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+    Shoot = Callable[[Page | Locator, str], None]
+
+DEMO = "leen_bandit_demo"
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+def connection(page: Page, lab: Standalone) -> Callable[[str], None]:
+    """Makes the connection ``leen_default`` in the form, with this API key, in the place of an earlier one."""
+
+    def make(key: str) -> None:
+        forget_connection(lab)
+        form = ui.open_form(page, lab)
+        ui.fill_form(form, lab, key)
+        ui.save(page, form)
+
+    return make
+
+
+def forget_connection(lab: Standalone) -> None:
+    if lab.api("GET", "connections")["total_entries"]:
+        lab.api("DELETE", "connections/leen_default")
+
+
+@pytest.fixture(scope="module")
+def demo_run(lab: Standalone, browser: Browser, session: Path) -> str:
+    """The id of a run of the demo Dag, which was triggered by its button."""
+    with browser.new_context(storage_state=session, viewport={"width": 1400, "height": 900}) as context:
+        page = context.new_page()
+        if not lab.api("GET", "connections")["total_entries"]:
+            form = ui.open_form(page, lab)
+            ui.fill_form(form, lab, "sandbox-key")
+            ui.save(page, form)
+        return ui.trigger(page, lab, DEMO)
+
+
+def test_a_refused_key_is_said_by_the_test_button_the_run_and_the_tab(
+    page: Page, lab: Standalone, connection: Callable[[str], None], shoot: Shoot
+) -> None:
+    connection("a-wrong-key")
+    said = ui.press_test(page, lab)
+    assert "Test Connection Failed" in said
+    assert "The API key is missing or not valid" in said
+    assert "a-wrong-key" not in said
+    shoot(page, "refused-key")
+    run_id = ui.trigger(page, lab, "leen_smallest")
+    frame = ui.open_tab(page, lab, "leen_smallest", run_id, "create_tickets")
+    frame.locator("tbody tr").first.wait_for()
+    assert frame.locator("#headline").inner_text() == "2 of 2 tickets failed."
+    assert "a-wrong-key" not in frame.locator("body").inner_text()
+    forget_connection(lab)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_form_has_every_field_labelled_hides_the_rest_and_masks_the_key_after_saving(
+    page: Page, lab: Standalone, theme: str, shoot: Shoot
+) -> None:
+    forget_connection(lab)
+    ui.choose_theme(page, theme)
+    page.set_viewport_size({"width": 1400, "height": 1700})
+    form = ui.open_form(page, lab)
+    assert set(ui.labels_wanted()) <= set(ui.labels_of(form))
+    assert not {"Host", "Login", "Password", "Schema", "Port"} & set(ui.labels_of(form))
+    assert form.locator("[name=schema], [name=port]").count() == 0
+    shoot(form, f"connection-extra-{theme}")
+    ui.fill_form(form, lab, "sandbox-key")
+    ui.unfold(form, "Standard Fields")
+    form.get_by_label("API key").wait_for()
+    shoot(form, f"connection-{theme}")
+    ui.save(page, form)
+    page.get_by_role("button", name="Edit Connection").click()
+    key = page.get_by_role("dialog").locator("[name=password]")
+    key.wait_for()
+    assert key.get_attribute("type") == "password"
+    assert key.input_value() in ("", "***")
+    assert "sandbox-key" not in page.content()
+
+
+def test_the_test_button_says_that_leen_accepts_key_and_connection(
+    page: Page, lab: Standalone, connection: Callable[[str], None]
+) -> None:
+    connection("sandbox-key")
+    said = ui.press_test(page, lab)
+    assert "Test Connection Successful" in said
+    assert "Leen accepts the key and the connection" in said
+
+
+def test_the_tab_of_the_run_shows_filters_sorts_and_leads_to_the_tracker(
+    page: Page, lab: Standalone, demo_run: str
+) -> None:
+    assert lab.api("GET", f"dags/{DEMO}/dagRuns/{demo_run}")["state"] == "success"
+    frame = ui.open_tab(page, lab, DEMO, demo_run)
+    assert "failed." in frame.locator("#headline").inner_text()
+    assert frame.locator("tbody tr.rejected").count() > 0  # failures first
+    rows = frame.locator("tbody tr")
+    frame.get_by_role("button", name="created").click()
+    frame.locator("tbody tr.created").first.wait_for()
+    assert rows.count() == 100
+    frame.get_by_role("button", name="Next").click()
+    frame.get_by_text("101–200 of", exact=False).wait_for()
+    frame.get_by_role("searchbox").fill("assert_used")
+    frame.get_by_text("1–100 of", exact=False).wait_for()
+    assert all("assert_used" in text for text in rows.all_inner_texts())
+    frame.get_by_role("searchbox").fill("no ticket is called so")
+    frame.get_by_role("button", name="Show all").click()
+    frame.get_by_role("button", name="Key").click()
+    frame.locator("th[data-column=key][aria-sort=ascending]").wait_for()
+    key = frame.locator("td.key a").first
+    assert follow(page, key) == f"{lab.leen}/?ticket={key.inner_text()}"
+
+
+def follow(page: Page, link: Locator) -> str:
+    """Click on a link that opens a tab, and return where that leads."""
+    with page.context.expect_page() as opened:
+        link.click()
+    opened.value.get_by_role("heading", name="Leen sandbox").wait_for()
+    return opened.value.url
+
+
+def test_the_files_to_download_hold_what_is_filtered(page: Page, lab: Standalone, demo_run: str) -> None:
+    frame = ui.open_tab(page, lab, DEMO, demo_run)
+    frame.get_by_role("button", name="failed").click()
+    frame.locator("tbody tr.created").first.wait_for(state="detached")
+    with page.expect_download() as download:
+        frame.get_by_role("link", name="CSV").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert download.value.suggested_filename == "leen-tickets.csv"
+    assert len(lines) == frame.locator("tbody tr").count() + 1
+
+
+def test_the_task_s_extra_link_leads_to_its_tickets(page: Page, lab: Standalone, demo_run: str) -> None:
+    page.goto(f"{lab.url}/dags/{DEMO}/runs/{demo_run.replace('+', '%2B')}/tasks/create_tickets")
+    page.get_by_role("link", name="Details").click()
+    link = page.get_by_role("link", name="Tickets", exact=True)
+    assert follow(page, link).startswith(f"{lab.leen}/?tickets=SEC-")
+
+
+def test_a_task_that_is_not_leen_s_says_where_the_tickets_are(page: Page, lab: Standalone, demo_run: str) -> None:
+    frame = ui.open_tab(page, lab, DEMO, demo_run, "scan")
+    assert "The tab on the Dag run shows" in frame.locator("#message").inner_text()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_tab_follows_airflow_s_theme(page: Page, lab: Standalone, demo_run: str, theme: str, shoot: Shoot) -> None:
+    ui.choose_theme(page, theme)
+    page.set_viewport_size({"width": 1400, "height": 1060})
+    frame = ui.open_tab(page, lab, DEMO, demo_run, "create_tickets")
+    frame.locator("tbody tr").first.wait_for()
+    assert frame.locator("html").get_attribute("data-theme") == theme
+    shoot(page, f"tab-{theme}")
+    page.goto(f"{lab.url}/dags/{DEMO}/runs/{demo_run.replace('+', '%2B')}")
+    page.get_by_role("link", name="create_tickets").first.wait_for()
+    shoot(page, f"run-{theme}")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_fits_a_phone(page: Page, lab: Standalone, demo_run: str, theme: str, shoot: Shoot) -> None:
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.goto(f"{lab.url}/leen/tickets?dag_id={DEMO}&run_id={demo_run.replace('+', '%2B')}")
+    page.locator("tbody tr").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    shoot(page, f"tab-phone-{theme}")
+
+
+def test_without_a_session_the_tab_is_refused(lab: Standalone, browser: Browser, demo_run: str) -> None:
+    run = f"dag_id={DEMO}&run_id={demo_run.replace('+', '%2B')}"
+    with browser.new_context() as nobody:
+        page = nobody.new_page()
+        for path in ("leen/tickets", "leen/tickets/data", "leen/tickets/download"):
+            reply = page.goto(f"{lab.url}/{path}?{run}")
+            assert reply is not None
+            assert reply.status == 401
+            assert "SEC-1" not in page.content()
+        page.goto(f"{lab.url}/leen/tickets?{run}")
+        assert "You are not logged in to Airflow" in page.locator("body").inner_text()

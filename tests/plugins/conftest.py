@@ -1,0 +1,52 @@
+"""Fixtures: Airflow's own API server, in this process, with the plugin in it as Airflow loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.plugins.leen import LeenPlugin
+
+
+@pytest.fixture(scope="module")
+def server(airflow_db: None) -> Iterator[Any]:
+    """A client of the API server that is not logged in."""
+    if not LeenPlugin.external_views:
+        pytest.skip("this Airflow has no tabs")
+    from airflow.api_fastapi.app import create_app, purge_cached_app
+    from fastapi.testclient import TestClient
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this Airflow alone".center(64, "-"))
+        with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
+            yield client
+        purge_cached_app()
+
+
+@pytest.fixture(scope="module")
+def token(server: Any) -> Callable[..., str]:
+    """Makes a token as a log-in does: ``token("VIEWER")``."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    def make(role: str | None) -> str:
+        user = SimpleAuthManagerUser(username="somebody", role=role)
+        return get_auth_manager().generate_jwt(user)
+
+    return make
+
+
+@pytest.fixture
+def get(server: Any, token: Callable[..., str]) -> Callable[..., Any]:
+    """Asks for a part of the tab as a viewer: ``get("data", run, task_id="create")``."""
+
+    def ask(path: str, dag_run: Any, headers: dict[str, str] | None = None, **query: Any) -> Any:
+        return server.get(
+            f"/leen/tickets/{path}".rstrip("/"),
+            params={"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, **query},
+            headers={"Authorization": f"Bearer {token('VIEWER')}", **(headers or {})},
+        )
+
+    return ask

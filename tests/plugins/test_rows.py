@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.plugins.rows import Row, Selection, as_csv, as_json, page_of, row_of
+from airflow_provider_leen.plugins.tasks import TaskTickets
+
+TASK = TaskTickets("create", "success", may_change=False, ticket_url="https://jira.example/browse/{vendor_ticket_id}")
+
+
+def row(status: str = "created", **fields: Any) -> Row:
+    result = {"request_index": 0, "success": status == "created", "status": status, "name": "A ticket", **fields}
+    return row_of(TASK, result)
+
+
+def titles(rows: list[Row]) -> list[str | None]:
+    return [row["title"] for row in rows]
+
+
+def selected(rows: list[Row], **wanted: Any) -> list[str | None]:
+    return titles(page_of(rows, Selection(**wanted), 0, 100)[0])
+
+
+def test_a_key_leads_to_the_tracker_with_everything_special_in_it_escaped() -> None:
+    made = row(vendor_ticket_id="SEC-1/../?x=<&#")
+    assert made["url"] == "https://jira.example/browse/SEC-1%2F..%2F%3Fx%3D%3C%26%23"
+
+
+@pytest.mark.parametrize(
+    "ticket_url",
+    [
+        None,
+        "javascript:alert('{vendor_ticket_id}')",
+        "data:text/html,{vendor_ticket_id}",
+        "//jira.example/{vendor_ticket_id}",
+        "https:{vendor_ticket_id}",
+        "http://[{vendor_ticket_id}",
+        " javascript:x",
+        "ftp://jira.example/{vendor_ticket_id}",
+    ],
+)
+def test_a_key_leads_nowhere_but_to_http(ticket_url: str | None) -> None:
+    task = TaskTickets("create", "success", may_change=False, ticket_url=ticket_url)
+    made = row_of(task, {"status": "created", "success": True, "vendor_ticket_id": "SEC-1"})
+    assert made["key"] == "SEC-1"
+    assert made["url"] is None
+
+
+def test_a_ticket_s_own_address_is_checked_alike() -> None:
+    assert row(url="javascript:alert(1)")["url"] is None
+    assert row(url="https://jira.example/browse/SEC-9")["url"] == "https://jira.example/browse/SEC-9"
+
+
+@pytest.mark.parametrize("result", [None, 3, "created", [], {}, {"status": None}, {"status": "odd", "success": True}])
+def test_an_entry_that_is_no_result_has_a_row_that_says_so(result: Any) -> None:
+    made = row_of(TASK, result)
+    assert made["status"] == "unreadable"
+    assert not made["success"]
+    assert made["error"] == "This entry of the summary is no result."
+
+
+def test_values_of_a_wrong_type_become_nothing() -> None:
+    made = row(name=7, identifier={}, error=[], vendor_ticket_id=4, request_index="x")
+    assert (made["title"], made["identifier"], made["error"], made["key"], made["row"]) == (None,) * 5
+
+
+ROWS = [
+    row("created", name="one", vendor_ticket_id="SEC-10"),
+    row("rejected", name="two", error="Wrong PRIORITY"),
+    row("created", name="three", vendor_ticket_id="SEC-9"),
+    row("unknown", name="four", identifier="airflow-77"),
+    row("existing", name="Füße", vendor_ticket_id="APP-2", success=True),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({}, ["four", "two", "Füße", "one", "three"]),
+        ({"descending": True}, ["one", "three", "Füße", "two", "four"]),
+        ({"sort": "row"}, ["one", "two", "three", "four", "Füße"]),
+        ({"sort": "row", "descending": True}, ["Füße", "four", "three", "two", "one"]),
+        ({"sort": "key"}, ["Füße", "three", "one", "two", "four"]),
+        ({"sort": "title"}, ["four", "Füße", "one", "three", "two"]),
+        ({"sort": "error"}, ["two", "one", "three", "four", "Füße"]),
+        ({"status": "failed"}, ["four", "two"]),
+        ({"status": "created"}, ["one", "three"]),
+        ({"status": "invalid"}, []),
+        ({"text": "priority"}, ["two"]),
+        ({"text": "sec-"}, ["one", "three"]),
+        ({"text": "FÜSSE"}, ["Füße"]),
+        ({"text": "AIRFLOW-7"}, ["four"]),
+        ({"text": "o", "status": "created"}, ["one"]),
+        ({"task": "another"}, []),
+        ({"task": "create", "status": "unknown"}, ["four"]),
+    ],
+)
+def test_rows_are_filtered_and_sorted_failures_first(wanted: dict[str, Any], expected: list[str]) -> None:
+    assert selected(ROWS, **wanted) == expected
+
+
+def test_keys_sort_by_their_numbers_whatever_they_are() -> None:
+    keys = ["SEC-10", "SEC-9", "7", "sec-8", "", "A²-1", "SEC", "SEC-٣"]
+    rows = [row(name=key, vendor_ticket_id=key) for key in keys]
+    assert selected(rows, sort="key") == ["7", "A²-1", "SEC", "SEC-٣", "sec-8", "SEC-9", "SEC-10", None]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("sort", ["status", "row", "key", "title"])
+def test_pages_make_the_whole_whatever_their_size(sort: Any, descending: bool) -> None:
+    rows = [row("created" if n % 3 else "rejected", name=f"t{n % 7}", request_index=n) for n in range(50)]
+    wanted = Selection(sort=sort, descending=descending)
+    whole, matched = page_of(rows, wanted, 0, 1000)
+    assert matched == len(whole) == 50
+    assert [row for offset in range(0, 50, 7) for row in page_of(rows, wanted, offset, 7)[0]] == whole
+
+
+def test_a_page_beyond_the_end_is_empty_and_counts_all() -> None:
+    assert page_of(ROWS, Selection(), 100, 10) == ([], 5)
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", '=HYPERLINK("http://x","y")']
+)
+def test_no_cell_of_the_csv_is_a_formula(text: str) -> None:
+    written = "".join(as_csv([row(name=text, error=text, identifier=text, vendor_ticket_id=text)]))
+    [_, cells] = csv.reader(io.StringIO(written.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"), newline=""))
+    assert [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n＝"))] == []
+    assert f"'{text}" in cells
+
+
+def test_the_csv_has_a_head_and_all_that_a_row_has() -> None:
+    written = "".join(as_csv(ROWS))
+    rows = list(csv.DictReader(io.StringIO(written.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"), newline="")))
+    assert [read["title"] for read in rows] == titles(ROWS)
+    assert list(rows[0]) == list(Row.__annotations__)
+
+
+@pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS])
+def test_the_json_is_the_rows(rows: list[Row]) -> None:
+    assert json.loads("".join(as_json(rows))) == rows

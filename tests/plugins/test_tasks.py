@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.bulk.summary import TicketResult, summarise
+from airflow_provider_leen.plugins.tasks import TaskRecord, read_task
+
+RESULT: TicketResult = {
+    "request_index": 0,
+    "success": True,
+    "status": "created",
+    "name": "Rotate the key",
+    "identifier": "airflow-1",
+    "ticket_id": None,
+    "vendor_ticket_id": "SEC-1",
+    "error": None,
+}
+SUMMARY = summarise([RESULT, {**RESULT, "request_index": 1, "success": False, "status": "rejected", "error": "no"}])
+IN_FILE = {**SUMMARY, "results": [], "results_path": "s3://reports/results.jsonl"}
+PROGRESS = {"total": 9, "done": 4, "failed": 1}
+
+
+def record(
+    state: str | None = "success", operator: str | None = "LeenBulkCreateTicketsOperator", **values: Any
+) -> TaskRecord:
+    return TaskRecord("create", -1, state, operator, values)
+
+
+@pytest.mark.parametrize(
+    ("operator", "values"),
+    [
+        ("BashOperator", {}),
+        ("PythonOperator", {"return_value": 7}),
+        ("PythonOperator", {"return_value": [{"total": 2, "results": []}]}),
+        ("PythonOperator", {"return_value": {"total": "2", "results": []}}),
+        ("PythonOperator", {"return_value": {"total": 2, "results": None}}),
+        ("PythonOperator", {"progress": {"total": 2}}),
+        # The gate returns the counts, and its tickets are the operator's.
+        ("LeenTicketFailureSensor", {"return_value": {k: v for k, v in SUMMARY.items() if k != "results"}}),
+        (None, {"return_value": "SUMMARY"}),
+    ],
+)
+def test_a_task_that_is_not_leen_s_has_no_tickets(operator: str | None, values: dict[str, Any]) -> None:
+    assert read_task(record(operator=operator, **values)) is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"return_value": dict(SUMMARY)}, {"progress": PROGRESS}],
+)
+def test_an_operator_of_one_s_own_is_known_by_what_it_publishes(values: dict[str, Any]) -> None:
+    assert read_task(record("running", operator="OurTicketsOperator", **values)) is not None
+
+
+def test_a_summary_gives_counts_and_results() -> None:
+    task = read_task(record(return_value=SUMMARY, ticket_url="https://jira.example/{vendor_ticket_id}"))
+    assert task is not None
+    assert task.counts == {"rejected": 1, "created": 1}
+    assert len(task.results) == 2
+    assert task.remark is None
+    assert not task.may_change
+
+
+def test_a_failed_task_that_left_a_summary_shows_it() -> None:
+    task = read_task(record("failed", return_value=SUMMARY))
+    assert task is not None
+    assert task.counts == {"rejected": 1, "created": 1}
+
+
+def test_a_task_that_waits_for_its_retry_shows_its_last_try_and_may_change() -> None:
+    task = read_task(record("up_for_retry", return_value=SUMMARY))
+    assert task is not None
+    assert task.counts == {"rejected": 1, "created": 1}
+    assert task.may_change
+
+
+@pytest.mark.parametrize(
+    ("state", "progress", "remark", "may_change"),
+    [
+        (None, None, "not started", True),
+        ("queued", None, "not started", True),
+        ("running", None, "has not counted", True),
+        ("running", PROGRESS, None, True),
+        ("deferred", PROGRESS, "waits for Leen's jobs", True),
+        ("up_for_retry", None, "tries it again", True),
+        ("failed", PROGRESS, "see the task's log", False),
+        ("success", None, "see the task's log", False),
+        ("upstream_failed", None, "did not run", False),
+        ("skipped", None, "was skipped", False),
+    ],
+)
+def test_a_task_without_a_summary_says_why(
+    state: str | None, progress: Any, remark: str | None, may_change: bool
+) -> None:
+    task = read_task(record(state, progress=progress))
+    assert task is not None
+    assert task.progress == progress
+    assert (task.remark is None) if remark is None else (remark in str(task.remark))
+    assert task.may_change is may_change
+    assert not task.counts
+
+
+def test_what_a_deferred_task_has_put_aside_is_not_taken_for_its_outcome() -> None:
+    task = read_task(record("deferred", return_value=SUMMARY, progress=PROGRESS))
+    assert task is not None
+    assert not task.counts
+    assert task.progress == PROGRESS
+
+
+@pytest.mark.parametrize("value", ["s3://backend/1", 3, [], {}, {"total": 1}, {"total": True, "results": []}])
+def test_a_leen_operator_with_a_value_that_is_no_summary_says_so(value: Any) -> None:
+    task = read_task(record(return_value=value))
+    assert task is not None
+    assert "is no summary of tickets" in str(task.remark)
+
+
+def test_entries_that_are_no_results_are_counted_and_a_wrong_total_is_said() -> None:
+    task = read_task(record(return_value={"total": 5, "results": [RESULT, None, {"status": []}, {"status": "odd"}]}))
+    assert task is not None
+    assert task.counts == {"unreadable": 3, "created": 1}
+    assert "counts 5 tickets and has 4 results" in str(task.remark)
+
+
+def test_a_file_with_results_is_counted_by_the_summary() -> None:
+    task = read_task(record(return_value=IN_FILE))
+    assert task is not None
+    assert task.results_path == "s3://reports/results.jsonl"
+    assert task.counts == {"rejected": 1, "created": 1}
+
+
+@pytest.mark.parametrize("operator", ["PythonOperator", "LeenUpdateTicketsOperator", None])
+def test_a_file_that_another_operator_names_is_not_opened(operator: str | None) -> None:
+    task = read_task(record(operator=operator, return_value={**IN_FILE, "results_path": "/etc/passwd"}))
+    assert task is not None
+    assert task.results_path is None
+    assert "is opened for a LeenBulkCreateTicketsOperator only" in str(task.remark)
+
+
+def test_the_summary_of_updates_is_one_too() -> None:
+    results = [{"request_index": 0, "success": True, "status": "updated", "ticket_id": "7f2c", "error": None}]
+    task = read_task(record(operator="LeenUpdateTicketsOperator", return_value={"total": 1, "results": results}))
+    assert task is not None
+    assert task.counts == {"updated": 1}
+
+
+def test_the_ticket_of_the_operator_that_creates_one_is_shown_as_filed() -> None:
+    ticket = {"id": "7f2c", "name": "A", "identifier": "a-1", "url": "https://jira.example/browse/SEC-7"}
+    task = read_task(record(operator="LeenCreateTicketOperator", return_value=ticket))
+    assert task is not None
+    assert task.counts == {"filed": 1}
+    assert task.results[0]["vendor_ticket_id"] == "SEC-7"
+
+
+def test_a_mapped_instance_is_named_with_its_index() -> None:
+    assert TaskRecord("create", 3, None, None, {}).name == "create[3]"

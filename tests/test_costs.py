@@ -1,0 +1,168 @@
+"""What a list of tickets costs, in things that can be counted and don't depend on how busy a machine is.
+
+``make bench`` measures the time; this notices when the package begins to do more than it has to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import pytest
+
+import airflow_provider_leen
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.bulk.ledger import Journal, TaskStateLedger, Value
+from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.bulk.summary import Summary, summarise
+from airflow_provider_leen.bulk.tickets import payload
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.bulk.runs import VENDOR, answering, rows_of, settings_for
+
+TICKETS = 1000
+DESCRIPTION = "What a scanner has to say of this one. " * 8
+
+MOST: dict[str, float] = {
+    "HTTP calls for 1,000 tickets": 20,
+    "HTTP calls of a retry when 50 of them are left": 1,
+    "bytes sent beyond the ticket itself, a ticket": 95,
+    "bytes of the summary in XCom, a ticket": 215,
+    "bytes in the ledger, a ticket": 105,
+    "writes to the ledger, a batch": 1.25,
+    "modules that the operator imports beyond airflow.sdk": 13,
+    "modules that discovery imports": 1,
+    "calls of functions of the package, a ticket": 31,
+    "calls for 4,000 tickets beside those for 1,000": 4.05,
+}
+"""What was measured when this was written, and a little more."""
+
+PACKAGE = str(Path(airflow_provider_leen.__file__).parent)
+
+
+def given(count: int) -> list[dict[str, str]]:
+    return [{"name": f"finding {number}", "description": DESCRIPTION} for number in range(count)]
+
+
+def create(client: AsyncLeenClient, count: int, values: dict[str, Value] | None = None) -> Summary:
+    """Create tickets as the operator does, with the ledger in a dictionary."""
+    kept = {} if values is None else values
+
+    async def go() -> Summary:
+        with ThreadPoolExecutor(max_workers=1) as threads:
+            async with client:
+                run = BulkRun(
+                    client,
+                    Journal(TaskStateLedger(kept.get, kept.__setitem__), threads),
+                    rows_of(given(count)),
+                    lambda row: payload(row, VENDOR),
+                    batch_size=50,
+                    max_concurrent_batches=4,
+                )
+                await run.run()
+                return summarise(run.results())
+
+    summary = asyncio.run(go())
+    assert summary["created"] == count
+    return summary
+
+
+@cache
+def on_the_wire() -> dict[str, float]:
+    with SandboxServer() as sandbox:
+        values: dict[str, Value] = {}
+        client = AsyncLeenClient(settings_for(sandbox.base_url, timeout=30.0))
+        create(client, TICKETS - 50, values)
+        create(client, TICKETS, values)
+        calls_of_retry = sandbox.count() - (TICKETS - 50) // 50
+        sandbox.reset()
+        values.clear()
+        summary = create(client, TICKETS, values)
+        own = sum(len(json.dumps(ticket)) for ticket in given(TICKETS))
+        return {
+            "HTTP calls for 1,000 tickets": sandbox.count(),
+            "HTTP calls of a retry when 50 of them are left": calls_of_retry,
+            "bytes sent beyond the ticket itself, a ticket": (sum(len(r.raw) for r in sandbox.requests) - own)
+            / TICKETS,
+            "bytes of the summary in XCom, a ticket": len(json.dumps(summary)) / TICKETS,
+            "bytes in the ledger, a ticket": sum(len(json.dumps(value)) for value in values.values()) / TICKETS,
+            "writes to the ledger, a batch": len(values) / (TICKETS / 50),
+        }
+
+
+def function_calls(count: int) -> int:
+    """Count the calls of the package's functions in this thread; the server is left out, so that they are the same."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        tickets = json.loads(request.content)["tickets"]
+        created = {"success": True, "ticket_id": None, "vendor_ticket_id": "SEC-1", "error": None}
+        results = [
+            {**created, "request_index": position, "identifier": ticket["identifier"]}
+            for position, ticket in enumerate(tickets)
+        ]
+        return httpx.Response(
+            200, json={"total": len(tickets), "succeeded": len(tickets), "failed": 0, "results": results}
+        )
+
+    client = answering(answer)
+    calls = 0
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename.startswith(PACKAGE)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        create(client, count)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@cache
+def in_functions() -> dict[str, float]:
+    function_calls(50)  # what happens once in a process
+    of_1000, of_4000 = function_calls(1000), function_calls(4000)
+    return {
+        "calls of functions of the package, a ticket": of_1000 / 1000,
+        "calls for 4,000 tickets beside those for 1,000": of_4000 / of_1000,
+    }
+
+
+def modules_of(statement: str, *, after: str) -> int:
+    """Count the modules that a statement imports in a new process after another one, the package itself left out."""
+    count = "len([name for name in sys.modules if name != 'airflow_provider_leen'])"
+    script = f"import sys\n{after}\nbefore = {count}\n{statement}\nprint({count} - before)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return int(done.stdout.splitlines()[-1])
+
+
+@cache
+def in_modules() -> dict[str, float]:
+    sdk = "import airflow.sdk\nfrom airflow.providers.common.compat.sdk import BaseHook, BaseOperator"
+    return {
+        "modules that the operator imports beyond airflow.sdk": modules_of(
+            "import airflow_provider_leen.operators.leen", after=sdk
+        ),
+        "modules that discovery imports": modules_of(
+            "from airflow_provider_leen.get_provider_info import get_provider_info\nget_provider_info()",
+            after="import __future__, typing",
+        ),
+    }
+
+
+@pytest.mark.parametrize("cost", MOST)
+def test_it_costs_no_more_than_it_has_to(cost: str) -> None:
+    for measure in (on_the_wire, in_functions, in_modules):
+        if cost in (figures := measure()):
+            assert figures[cost] <= MOST[cost]
+            return
+    pytest.fail("Nothing measures this.")
