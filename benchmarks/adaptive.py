@@ -9,7 +9,7 @@ from benchmarks.frame import Report
 from benchmarks.lab import Lab, findings
 from benchmarks.sandbox import Sandbox, sending_time
 
-CASES = ((10, 0.02, 4), (10, 0.4, 8), (20, 0.05, 8), (50, 0.1, 8))
+CASES = ((20, 0.02, 4), (20, 0.3, 8), (50, 0.1, 8))
 """Calls a second that are allowed, seconds that a call takes, most batches in flight."""
 
 BATCH_SIZE = 2

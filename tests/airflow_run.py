@@ -71,7 +71,7 @@ def run(dag: Any, **conf: Any) -> AirflowRun:
     for task in dag.tasks:
         _listen(task, lambda context: exceptions.append(context["exception"]))
     _register(dag)
-    with _time_outs_are_failures():
+    with _older_dag_test_mended():
         dag_run = dag.test(run_conf=conf)
     states: dict[str, str] = {}
     for instance in dag_run.get_task_instances():
@@ -80,15 +80,22 @@ def run(dag: Any, **conf: Any) -> AirflowRun:
 
 
 @contextmanager
-def _time_outs_are_failures() -> Iterator[None]:
-    """On Airflow 2, keep a task's time-out, which is no ``Exception`` there, from ending ``dag.test()``."""
-    if AIRFLOW >= (3, 0):
+def _older_dag_test_mended() -> Iterator[None]:
+    """Let ``dag.test()`` of an older Airflow treat a failed task as the newest one does, and a real worker everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        if AIRFLOW < (3, 0):
+            _catch_time_outs(patch)
+        elif AIRFLOW < (3, 3):
+            _tell_callbacks_the_exception(patch)
         yield
-        return
-    from airflow.exceptions import AirflowTaskTimeout
-    from airflow.models import dag as module
 
-    run_task = module._run_task
+
+def _catch_time_outs(patch: pytest.MonkeyPatch) -> None:
+    # A task's time-out is no Exception in Airflow 2, and would end dag.test() itself.
+    from airflow.exceptions import AirflowTaskTimeout
+    from airflow.models import dag
+
+    run_task = dag._run_task
 
     def run_one(**arguments: Any) -> Any:
         try:
@@ -96,9 +103,19 @@ def _time_outs_are_failures() -> Iterator[None]:
         except AirflowTaskTimeout as error:
             raise RuntimeError("The task ran into its timeout.") from error
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_run_task", run_one)
-        yield
+    patch.setattr(dag, "_run_task", run_one)
+
+
+def _tell_callbacks_the_exception(patch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.execution_time import task_runner
+
+    finalize = task_runner.finalize
+
+    def finalize_with_error(ti: Any, state: Any, context: Any, log: Any, error: Any = None) -> None:
+        context["exception"] = error
+        finalize(ti, state, context, log, error)
+
+    patch.setattr(task_runner, "finalize", finalize_with_error)
 
 
 def _listen(task: Any, callback: Callable[[Any], None]) -> None:

@@ -24,7 +24,7 @@ from airflow_provider_leen.bulk.existing import find_existing
 from airflow_provider_leen.bulk.ledger import Created, History, Journal
 from airflow_provider_leen.bulk.sender import BatchSender, Outcome, still_unknown
 from airflow_provider_leen.bulk.settle import Settler, Unsettled
-from airflow_provider_leen.bulk.summary import Progress, TicketResult
+from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ class BulkRun:
             else:
                 left.append(row)
         if taken_over:
-            log.info("%d of %d tickets were created by an earlier try and are taken over.", taken_over, len(self._rows))
+            log.info("Taken over from an earlier try: %d of %s.", taken_over, counted(len(self._rows), "ticket"))
         return left
 
     async def _collect(self, history: History) -> None:
@@ -214,7 +214,7 @@ class BulkRun:
                     self._in_unended.add(ticket.row.index)
                     reason = f"It was submitted in job {job_id}, which has not ended (status {status})."
                     self._sender.outcomes[ticket.row.index] = Outcome("unknown", error=reason, sent=ticket.sent)
-        log.info("%d of %d jobs have ended.", len(submitted) - len(self._unended), len(submitted))
+        log.info("Ended: %d of %s.", len(submitted) - len(self._unended), counted(len(submitted), "job"))
 
     def _take_over_results(self, results: Sequence[TicketResult]) -> None:
         """Recall what this try knew of rows, before it waited, that is not in the ledger: why they failed."""
@@ -234,7 +234,7 @@ class BulkRun:
         found = await self._ask(find_existing(self._client, rows))
         for index, ids in found.items():
             self._sender.outcomes[index] = Outcome("existing", *ids)
-        log.info("Leen knows %d of %d tickets already; these are not created again.", len(found), len(rows))
+        log.info("Known to Leen, and not created again: %d of %s.", len(found), counted(len(rows), "ticket"))
         return [row for row in rows if row.index not in found]
 
     def _tell_progress(self, *, at_last: bool = False) -> None:
@@ -255,7 +255,7 @@ class BulkRun:
         unsettled = self._to_settle()
         if not unsettled or self._on_unknown == "fail" or isinstance(self.error, _NO_USE_ASKING):
             return
-        log.info("%d tickets were sent without an answer; asking what became of them.", len(unsettled))
+        log.info("Asking what became of %s sent without an answer.", counted(len(unsettled), "ticket"))
         unsettled = self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
         if self.error is not None or not self._may_send_again:
             return
@@ -268,7 +268,7 @@ class BulkRun:
             await self._send_again([ticket.row for ticket in absent])
 
     async def _send_again(self, rows: list[TicketRow]) -> None:
-        log.info("%d tickets are sent again.", len(rows))
+        log.info("Sending %s again.", counted(len(rows), "ticket"))
         self.sent_again = True
         outcomes = self._sender.outcomes
         before = {row.index: outcomes.pop(row.index) for row in rows}
@@ -319,7 +319,7 @@ class BulkRun:
                 reason = (outcomes[index].error or "").split(" Looked up: ")[0]
                 outcomes[index].error = f"{reason} Looked up: {ticket.findings.strip()}"
         self._journal.learn(created, [])
-        log.info("Of %d tickets that were sent without an answer, %d exist.", len(asked), len(found))
+        log.info("Found: %d of %s sent without an answer.", len(found), counted(len(asked), "ticket"))
         return left
 
     async def _stop(self, reason: str) -> None:

@@ -25,7 +25,7 @@ from airflow_provider_leen.api.models import BulkResult
 from airflow_provider_leen.bulk.isolation import Isolation, Part, take_apart, wrong_request
 from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
 from airflow_provider_leen.bulk.log_lines import batch_is_logged, folded, repetition_is_logged
-from airflow_provider_leen.bulk.summary import Status
+from airflow_provider_leen.bulk.summary import Status, counted
 from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
 from airflow_provider_leen.bulk.tickets import TicketRow
 
@@ -318,9 +318,9 @@ class BatchSender:
         self._repeated += 1
         if repetition_is_logged(self._repeated):
             log.warning(
-                "%s Sending %d tickets again in %.1f s (repetition %d).",
+                "%s Sending %s again in %.1f s (repetition %d).",
                 _sentence(error),
-                len(part.rows),
+                counted(len(part.rows), "ticket"),
                 wait,
                 self._repeated,
             )

@@ -21,6 +21,7 @@ from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.ledger import Created, Sent
+from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
@@ -179,9 +180,9 @@ class Settler:
         if wait > 0:
             clock = datetime.fromtimestamp(until).astimezone().strftime("%H:%M:%S %Z")
             log.info(
-                "%d tickets were sent without an answer and not found so far; the vendor's search may lag. Waiting "
+                "%s sent without an answer and not found so far; the vendor's search may lag. Waiting "
                 "until %s (%.0f s), then searching once more.",
-                len(tickets),
+                counted(len(tickets), "ticket"),
                 clock,
                 wait,
             )

@@ -79,8 +79,6 @@ def _items(file: TextIO) -> Iterator[Any]:
     if text[:1] != "[":
         raise ValueError("no array")
     at = _after_space(text, 1)
-    if text[at : at + 1] == "]":
-        ended = True
     more = CHUNK
     ended = text[at : at + 1] == "]"
     while not ended:

@@ -63,7 +63,7 @@ class Awaited:
 def read_one_summary(value: Any) -> Summary:
     """Return the summary in what ``results`` was rendered to.
 
-    :raises LeenConfigError: there is none, or several, or one whose results are elsewhere.
+    :raises LeenConfigError: there is none, or several, or one of changed tickets.
     """
     summaries = read_summaries(value)
     if len(summaries) > 1:
@@ -77,8 +77,6 @@ def read_one_summary(value: Any) -> Summary:
             "This is the summary of changed tickets, which have ids of Leen's: give the sensor the `.output` of the "
             "operator that created them."
         )
-    if summary["total"] and not summary["results"]:
-        raise LeenConfigError("This summary's results are in a file (`results_path`): there is none to wait for here.")
     return summary
 
 

@@ -74,6 +74,8 @@ def choose_error(
             halted.args = (f"{halted}\nBesides, {doubt}",)
         return halted
     if doubt:
+        if halted is not None:
+            doubt.args = (f"{doubt}\nThe task ended early: {halted}",)
         return doubt
     if halted is not None and summary["unsent"]:
         return halted

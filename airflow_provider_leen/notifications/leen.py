@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import BaseNotifier
 
-from airflow_provider_leen.api.errors import LeenConfigError, LeenError
+from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -152,7 +152,7 @@ class LeenNotifier(BaseNotifier):
         ticket = self._ticket(occasion)
         ticket["identifier"], found = await _look_up(leen, ticket["identifier"])
         if found is None:
-            created = await leen.create_ticket(ticket)
+            created = await _create(leen, ticket)
             self.log.info("Created the ticket %s for this: %s.", created.url or created.id, occasion)
         else:
             self.log.info(
@@ -203,9 +203,20 @@ async def _look_up(leen: _Tickets, identifier: str) -> tuple[str, Ticket | None]
     return candidate, None
 
 
-def _failure(occasion: Occasion, error: LeenError) -> LeenError:
+async def _create(leen: _Tickets, ticket: Mapping[str, Any]) -> Ticket:
+    """Create the ticket; where nobody can say whether it was created, unlike after a look-up, the error says so."""
     from airflow_provider_leen.api.retry import Effect, effect_of_write
 
-    if effect_of_write(error) is Effect.UNKNOWN:
+    try:
+        return await leen.create_ticket(ticket)
+    except LeenError as error:
+        if effect_of_write(error) is not Effect.UNKNOWN:
+            raise
+        doubt = LeenOutcomeUnknownError(str(error), identifiers=[ticket["identifier"]])
+    raise doubt
+
+
+def _failure(occasion: Occasion, error: LeenError) -> LeenError:
+    if isinstance(error, LeenOutcomeUnknownError):
         return LeenError(f"Nobody can say whether a ticket was created for this: {occasion}. {error}")
     return LeenError(f"No ticket was created for this: {occasion}. {error}")

@@ -81,6 +81,23 @@ def results_of(summary: Mapping[str, Any]) -> Iterable[TicketResult]:
     return read_results(object_path("results_path", place), summary)
 
 
+def with_results(summary: Summary) -> Summary:
+    """Return a summary with its results, wherever they are.
+
+    :raises LeenConfigError: their file can't be read, or is not this summary's.
+    """
+    return summary | {"results": list(results_of(summary))}
+
+
+def results_written(summary: Summary) -> Summary:
+    """Put a summary's results back into the file that they came from, if any; return what goes into XCom."""
+    place = cast("Mapping[str, Any]", summary).get("results_path")
+    if not place:
+        return summary
+    write_lines(object_path("results_path", place), summary["results"])
+    return summary | {"results": []}
+
+
 class ResultsFiles:
     """Where a task's results go, and the failed tickets beside them, instead of into XCom.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.results_file import read_results
+from airflow_provider_leen.bulk.whole_file import local_path
 from airflow_provider_leen.plugins.rows import Row, row_of
 from airflow_provider_leen.plugins.tasks import STATUSES, TaskTickets
 
@@ -84,4 +85,8 @@ def _results(task: TaskTickets) -> Iterator[Any]:
         path = ObjectStoragePath(task.results_path)
     except Exception as error:  # each store has errors of its own, a missing provider's among them
         raise LeenConfigError(f"The results in {task.results_path} can't be read: {error}") from None
+    local = local_path(path)
+    if local is not None and local.exists() and not local.is_file():
+        # A pipe or a device may never end, and this server reads for all.
+        raise LeenConfigError(f"The results in {task.results_path} can't be read: that is no file.")
     yield from read_results(path, Counter(task.counts))

@@ -43,7 +43,8 @@ class LeenTicketSyncSensor(BaseSensorOperator):
     :param poke_interval: seconds between two looks, default 1800 (half an hour).
     :param timeout: seconds after which the sensor gives up, default 86400 (a day).
     :param mode: default ``reschedule``, which frees the worker between two looks.
-    :return: the summary, with ``ticket_id`` filled in, and ``vendor_ticket_id`` where a look-up told it.
+    :return: the summary, with ``ticket_id`` filled in, and ``vendor_ticket_id`` where a look-up told it; where the
+        results are in a file (``results_path``), they are filled in there.
     :raises AirflowSensorTimeout: Leen does not know all tickets in time.
     :raises AirflowFailException: from :class:`LeenConfigError`, :class:`LeenAuthError` or :class:`LeenNotFoundError`,
         which waiting can't mend. With ``soft_fail=True`` the sensor is skipped instead, as on a timeout.
@@ -78,7 +79,7 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         summary, left = self._look(context)
         if left and self.deferrable:
             self._wait_in_triggerer(context, left, time.time() + self.timeout)
-        return PokeReturnValue(is_done=not left, xcom_value=summary)
+        return PokeReturnValue(is_done=not left, xcom_value=summary if left else _told(summary))
 
     def execute_complete(self, context: Context, event: Any = None) -> Summary:
         """Go on after the trigger: look once more, and return the summary."""
@@ -92,7 +93,7 @@ class LeenTicketSyncSensor(BaseSensorOperator):
             )
         summary, left = self._look(context)
         if not left:
-            return summary
+            return _told(summary)
         if status == "timeout":
             raise AirflowSensorTimeout(
                 f"Leen did not know {counted(len(left), 'ticket')} within {self.timeout:g} s: {_names(left)}. Does the "
@@ -105,9 +106,10 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         """Return the summary with the ids that are known by now, and the tickets that Leen does not know yet."""
         from airflow_provider_leen.bulk.sync import fill_in, find_synced, read_one_summary, unsynced
         from airflow_provider_leen.hooks.leen import LeenHook
+        from airflow_provider_leen.operators.files import with_results
 
         try:
-            summary = read_one_summary(self.results)
+            summary = with_results(read_one_summary(self.results))
             awaited = unsynced(summary)
             if not awaited:
                 return summary, awaited
@@ -144,6 +146,13 @@ class LeenTicketSyncSensor(BaseSensorOperator):
             method_name="execute_complete",
         )
         raise AssertionError("defer() raises")
+
+
+def _told(summary: Summary) -> Summary:
+    """Return what goes into XCom; results that came from a file go back there, with their ids."""
+    from airflow_provider_leen.operators.files import results_written
+
+    return results_written(summary)
 
 
 def _begin(context: Context) -> datetime:

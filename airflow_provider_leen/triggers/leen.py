@@ -14,6 +14,7 @@ from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
 from airflow_provider_leen.api.jobs import has_ended
 from airflow_provider_leen.api.retry import Effect, effect_of_write, is_unknown_to_leen
 from airflow_provider_leen.bulk.log_lines import progress_is_logged, repetition_is_logged
+from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.hooks.leen import LeenAsyncHook
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class LeenJobsTrigger(BaseTrigger):
                 answers = await self._ask(hook, waiting)
                 left = [job_id for job_id in waiting if job_id in answers]
                 if progress_is_logged(len(waiting), len(left), len(self.job_ids)):
-                    log.info("%d of %d jobs have ended.", len(self.job_ids) - len(left), len(self.job_ids))
+                    log.info("Ended: %d of %s.", len(self.job_ids) - len(left), counted(len(self.job_ids), "job"))
                 waiting = left
                 if waiting:
                     await asyncio.sleep(max(self.poll_interval, *answers.values()))

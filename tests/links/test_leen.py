@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -105,9 +106,9 @@ def link_in_the_ui(run: AirflowRun) -> Any:
     [instance] = run.dag_run.get_task_instances()
     dag = run.dag_run.dag
     if AIRFLOW < (3, 0):
-        from airflow.serialization.serialized_objects import SerializedDAG
-
-        dag = SerializedDAG.from_dict(SerializedDAG.to_dict(dag))
+        # By name: newer Airflows have no such thing there.
+        serialized: Any = import_module("airflow.serialization.serialized_objects").SerializedDAG
+        dag = serialized.from_dict(serialized.to_dict(dag))
     return dag.get_task("create").get_extra_links(instance, LeenTicketsLink.name)
 
 

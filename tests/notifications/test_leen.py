@@ -186,6 +186,20 @@ def test_the_error_says_for_which_failure_there_is_no_ticket_and_why(
     assert sandbox.tickets() == []
 
 
+def test_a_look_up_that_fails_leaves_no_doubt_that_nothing_was_created(sandbox: SandboxServer) -> None:
+    sandbox.inject("status", status=408, method="GET", path="/v1/itsm/tickets/by-identifier")
+    with pytest.raises(LeenError, match=r"^No ticket was created for this: Dag nightly failed\. GET .* HTTP 408"):
+        notify()
+    assert sandbox.count("POST") == 0
+
+
+@pytest.mark.parametrize("status", [408, 503])
+def test_a_creation_that_fails_may_have_created_the_ticket(sandbox: SandboxServer, status: int) -> None:
+    sandbox.inject("status", status=status, commit=True, path="/v1/itsm/tickets")
+    with pytest.raises(LeenError, match=r"^Nobody can say whether a ticket was created for this: Dag nightly failed"):
+        notify()
+
+
 def test_where_the_reply_is_lost_the_error_does_not_claim_that_there_is_no_ticket(sandbox: SandboxServer) -> None:
     sandbox.inject("lost", commit=True, path="/v1/itsm/tickets")
     with pytest.raises(LeenError, match=r"^Nobody can say whether a ticket was created for this: Dag nightly failed"):

@@ -39,7 +39,7 @@ def test_all_batches_wait_as_long_as_leen_asks_and_then_only_half_of_them_go_on(
     (refused,) = (call for call in calls if call.status == 429)
     assert peak(calls[:4]) == 4
     assert all(call.started >= ended(refused) + 0.5 for call in calls[4:])
-    assert peak(calls[4:]) == 2
+    assert peak(calls[4:9]) <= 2, "until five calls in a row were quiet"
 
 
 def test_no_call_leaves_before_the_date_that_leen_names(sandbox: SandboxServer, run_dag: Any) -> None:

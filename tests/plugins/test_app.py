@@ -176,6 +176,11 @@ def test_a_run_shows_the_tickets_of_all_its_tasks_mapped_ones_too(get: Callable[
     assert shown["total"] == shown["matched"] == 5
 
 
+@pytest.mark.parametrize("map_index", ["9" * 30, "-" + "9" * 30, "²", "x", ""])
+def test_a_map_index_that_is_none_is_taken_for_all(get: Callable[..., Any], dag_run: Any, map_index: str) -> None:
+    assert len(get("data", dag_run, task_id="spread", map_index=map_index).json()["tasks"]) == 2
+
+
 def test_a_mapped_instance_shows_its_own(get: Callable[..., Any], dag_run: Any) -> None:
     shown = get("data", dag_run, task_id="spread", map_index=1).json()
     assert [task["name"] for task in shown["tasks"]] == ["spread[1]"]
@@ -256,7 +261,21 @@ def test_a_file_that_can_t_be_read_is_said_and_shows_none_of_its_content(
     assert str(path) in file.json()["detail"]
 
 
+def test_a_device_that_never_ends_is_not_read(get: Callable[..., Any], dag_run: Any, set_xcom: Any) -> None:
+    set_xcom({**summarise(results(2)), "results": [], "results_path": "/dev/zero"})
+    assert "that is no file" in get("data", dag_run, task_id="create").json()["tasks"][0]["remark"]
+    assert get("download", dag_run, task_id="create").status_code == 502
+
+
 # To take away
+
+
+def test_ten_thousand_rows_leave_in_a_few_blocks(get: Callable[..., Any], dag_run: Any, set_xcom: Any) -> None:
+    set_xcom(dict(summarise(results(10_000))))
+    started = time.monotonic()
+    rows = get("download", dag_run, task_id="create", format="json").json()
+    assert time.monotonic() - started < 5  # measured: 0.4 s; a row at a time: 10 s
+    assert [row["row"] for row in rows] == list(range(10_000))
 
 
 def test_the_download_holds_what_is_filtered_in_the_order_of_the_input(get: Callable[..., Any], dag_run: Any) -> None:

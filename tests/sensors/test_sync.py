@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,6 +64,26 @@ def test_it_waits_until_leen_knows_the_tickets_and_returns_their_ids(
     assert [result["ticket_id"] for result in after["results"]] == list(ids.values())
     assert [result["vendor_ticket_id"] for result in after["results"]] == list(ids)
     assert lists(syncing) >= 2
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+def test_results_in_a_file_are_filled_in_there(
+    run_dag: Any, syncing: SandboxServer, tmp_path: Path, deferrable: bool
+) -> None:
+    with DAG("leen_sync", schedule=None) as dag:
+        created = create(tickets(3), results_path=f"{tmp_path}/r.jsonl")
+        LeenTicketSyncSensor(task_id="synced", results=created.output, poke_interval=0.02, deferrable=deferrable)
+    run = run_dag(dag)
+    assert run.states == {"create": "success", "synced": "success"}
+    assert run.summary("synced") == run.summary("create")
+    results = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert [result["ticket_id"] for result in results] == [ticket["ticket_id"] for ticket in syncing.tickets()]
+
+
+def test_results_in_a_file_that_is_gone_can_not_be_waited_for(sandbox: SandboxServer, tmp_path: Path) -> None:
+    summary = {**summarise([]), "results_path": f"{tmp_path}/gone.jsonl"}
+    with pytest.raises(AirflowFailException, match="there is no such file"):
+        LeenTicketSyncSensor(task_id="synced", results=summary).poke({})
 
 
 def test_between_two_looks_it_is_rescheduled_by_default(run_dag: Any, syncing: SandboxServer) -> None:

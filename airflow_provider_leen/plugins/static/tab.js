@@ -117,7 +117,9 @@ function showOverview({ total, counts, progress, tasks, may_change }) {
   const chips = [["", "all", total], ...(failed ? [["failed", "failed", failed]] : [])];
   const several = pieces.filter(([name]) => name in counts && isFailure(name)).length > 1;
   for (const [name, count] of Object.entries(counts)) if (!isFailure(name) || several || !failed) chips.push([name, name, count]);
+  const focused = $("chips").contains(document.activeElement) ? document.activeElement.value : null;
   $("chips").replaceChildren(...chips.map(([value, name, count]) => chip(value, name, count)));
+  [...$("chips").children].find((button) => button.value === focused)?.focus(); // a keyboard stays where it was
 }
 
 const FAILURES = ["unknown", "rejected", "invalid", "unsent", "unreadable"];
@@ -141,6 +143,7 @@ function rest(pieces) {
 function chip(value, name, count) {
   const node = element("button", value, ...(value && value !== "failed" ? [element("span", "dot")] : []), name, element("span", "number", number(count)));
   node.type = "button";
+  node.value = value;
   node.ariaPressed = String(wanted.status === value);
   node.onclick = () => change({ status: wanted.status === value ? "" : value });
   return node;
@@ -171,6 +174,9 @@ function showTools({ tasks }) {
 function showPager({ rows, matched, offset: from }) {
   $("pager").hidden = matched <= PAGE && from === 0;
   $("range").textContent = `${number(from + 1)}–${number(from + rows.length)} of ${number(matched)}`;
+  // Set only when it differs: a screen reader reads it aloud each time.
+  const found = `${tickets(matched)} listed${matched > rows.length ? `, ${$("range").textContent} on this page` : ""}.`;
+  if ($("found").textContent !== found) $("found").textContent = found;
   $("previous").disabled = from === 0;
   $("next").disabled = from + rows.length >= matched;
 }
@@ -194,7 +200,14 @@ function clamped(text) {
   if (text.length <= 140) return element("span", "", text);
   const node = element("span", "clamped", text);
   node.title = "Click to see all of it, or less";
+  node.tabIndex = 0;
+  node.role = "button";
   node.onclick = () => node.classList.toggle("clamped");
+  node.onkeydown = (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    node.click();
+  };
   return node;
 }
 
@@ -241,6 +254,7 @@ function setUp() {
   };
   $("clear").onclick = () => {
     $("text").value = "";
+    $("text").focus(); // the button pressed is about to go
     change({ status: "", text: "", task: "" });
   };
   // Airflow's own pages need a wide screen; this one does not.
