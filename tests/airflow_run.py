@@ -81,7 +81,7 @@ def run(dag: Any, **conf: Any) -> AirflowRun:
 
 @contextmanager
 def _older_dag_test_mended() -> Iterator[None]:
-    """Let ``dag.test()`` of an older Airflow treat a failed task as the newest one does, and a real worker everywhere."""
+    """Let ``dag.test()`` of an older Airflow do with a failed task what the newest one does, and every real worker."""
     with pytest.MonkeyPatch.context() as patch:
         if AIRFLOW < (3, 0):
             _catch_time_outs(patch)

@@ -63,7 +63,13 @@ def test_the_wheel_holds_every_module_of_the_package(wheel_files: list[str]) -> 
 def test_the_sdist_holds_tests_and_examples_and_no_environment(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"tests/test_package.py", "example_dags/leen_smallest.py", "example_dags/tickets.jsonl", "Makefile"} <= names
+    assert {
+        "tests/test_package.py",
+        "example_dags/leen_smallest.py",
+        "example_dags/tickets.jsonl",
+        "Makefile",
+        "noxfile.py",
+    } <= names
     assert not [name for name in names if re.match(r"\.venv|node_modules|\.airflow|dist/", name)]
 
 

@@ -117,8 +117,13 @@ class SandboxServer:
     @property
     def airflow_conn(self) -> str:
         """The connection as JSON, for ``AIRFLOW_CONN_LEEN_DEFAULT``."""
+        # So that the tab and the extra link lead from each ticket to the sandbox's page.
+        pages = {
+            "ticket_url": f"{self.url}/?ticket={{vendor_ticket_id}}",
+            "search_url": f"{self.url}/?tickets={{vendor_ticket_ids}}",
+        }
         connection = {"conn_type": "leen", "login": self.connection_id, "password": self.api_key, "host": self.base_url}
-        return json.dumps(connection)
+        return json.dumps(connection | {"extra": pages})
 
     def inject(self, kind: str, **options: Any) -> None:
         """Misbehave from now on.

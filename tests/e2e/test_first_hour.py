@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,17 +111,19 @@ def test_the_tab_of_the_run_shows_filters_sorts_and_leads_to_the_tracker(
     assert "failed." in frame.locator("#headline").inner_text()
     assert frame.locator("tbody tr.rejected").count() > 0  # failures first
     rows = frame.locator("tbody tr")
-    frame.get_by_role("button", name="created").click()
+    frame.locator("#chips").get_by_role("button", name="created").click()
     frame.locator("tbody tr.created").first.wait_for()
     assert rows.count() == 100
-    frame.get_by_role("button", name="Next").click()
-    frame.get_by_text("101–200 of", exact=False).wait_for()
+    assert frame.locator(":focus").inner_text().startswith("created")  # a keyboard stays where it was
+    assert "tickets listed, 1–100 of" in frame.locator("#found[role=status]").inner_text()  # and it is read aloud
+    frame.locator("#pager").get_by_role("button", name="Next").click()
+    frame.locator("#range", has_text="101–200 of").wait_for()
     frame.get_by_role("searchbox").fill("assert_used")
-    frame.get_by_text("1–100 of", exact=False).wait_for()
+    frame.locator("#range", has_text=re.compile("^1–100 of")).wait_for()
     assert all("assert_used" in text for text in rows.all_inner_texts())
     frame.get_by_role("searchbox").fill("no ticket is called so")
     frame.get_by_role("button", name="Show all").click()
-    frame.get_by_role("button", name="Key").click()
+    frame.locator("th[data-column=key] button").click()
     frame.locator("th[data-column=key][aria-sort=ascending]").wait_for()
     key = frame.locator("td.key a").first
     assert follow(page, key) == f"{lab.leen}/?ticket={key.inner_text()}"
@@ -136,7 +139,7 @@ def follow(page: Page, link: Locator) -> str:
 
 def test_the_files_to_download_hold_what_is_filtered(page: Page, lab: Standalone, demo_run: str) -> None:
     frame = ui.open_tab(page, lab, DEMO, demo_run)
-    frame.get_by_role("button", name="failed").click()
+    frame.locator("#chips").get_by_role("button", name="failed").click()
     frame.locator("tbody tr.created").first.wait_for(state="detached")
     with page.expect_download() as download:
         frame.get_by_role("link", name="CSV").click()

@@ -130,7 +130,8 @@ def test_a_task_that_fails_has_the_link_to_what_it_created_before(
 
 
 def test_without_the_setting_airflow_shows_no_link_and_logs_no_error(
-    run_dag: RunDag, sandbox: SandboxServer, capfd: pytest.CaptureFixture[str]
+    run_dag: RunDag, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", connection(sandbox))
     assert not link_in_the_ui(run_dag(bulk_dag(tickets(1))))
     assert "XCom not found" not in capfd.readouterr().out

@@ -83,13 +83,17 @@ function say(text) {
 function show(shown) {
   mayChange = shown.may_change;
   if (shown.message) return say(shown.message);
+  if (offset && !shown.rows.length) return turn(-offset); // the list has become shorter
   const counted = shown.total > 0;
+  const filtered = wanted.status || wanted.text || wanted.task;
+  const listed = shown.rows.length > 0;
   $("page").hidden = false;
   $("message").hidden = true;
   $("overview").hidden = !counted && !shown.progress && shown.tasks.every((task) => task.remark);
-  $("tools").hidden = !counted;
-  $("table").hidden = !shown.rows.length;
-  $("nothing").hidden = !counted || shown.rows.length > 0;
+  // Where nothing is filtered and yet nothing listed, the results can't be read: a remark says why.
+  $("tools").hidden = !counted || !(listed || filtered);
+  $("table").hidden = !listed;
+  $("nothing").hidden = !counted || listed || !filtered;
   showOverview(shown);
   showRemarks(shown);
   showTools(shown);
@@ -202,7 +206,8 @@ function clamped(text) {
   node.title = "Click to see all of it, or less";
   node.tabIndex = 0;
   node.role = "button";
-  node.onclick = () => node.classList.toggle("clamped");
+  node.ariaExpanded = "false";
+  node.onclick = () => { node.ariaExpanded = String(!node.classList.toggle("clamped")); };
   node.onkeydown = (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
