@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -17,6 +18,9 @@ AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 """The release that is installed, as (major, minor)."""
 
 needs_state_store = pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow below 3.3 has no task state store")
+needs_empty_templates = pytest.mark.skipif(
+    AIRFLOW < (3, 3), reason="Airflow below 3.3 leaves a template as it is written when it renders to nothing"
+)
 
 
 @dataclass
@@ -87,6 +91,7 @@ def _older_dag_test_mended() -> Iterator[None]:
             _catch_time_outs(patch)
         elif AIRFLOW < (3, 3):
             _tell_callbacks_the_exception(patch)
+            _start_the_api_once(patch)
         yield
 
 
@@ -116,6 +121,20 @@ def _tell_callbacks_the_exception(patch: pytest.MonkeyPatch) -> None:
         finalize(ti, state, context, log, error)
 
     patch.setattr(task_runner, "finalize", finalize_with_error)
+
+
+def _start_the_api_once(patch: pytest.MonkeyPatch) -> None:
+    # Else it takes seconds for each try of each task.
+    from airflow.sdk.execution_time import supervisor
+
+    patch.setattr(supervisor, "in_process_api_server", _api_server())
+
+
+@cache
+def _api_server() -> Callable[[], Any]:
+    from airflow.sdk.execution_time import supervisor
+
+    return cache(supervisor.in_process_api_server)
 
 
 def _listen(task: Any, callback: Callable[[Any], None]) -> None:

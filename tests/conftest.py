@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,9 +34,17 @@ def sandbox_server() -> Iterator[SandboxServer]:
         yield server
 
 
+def let_late_requests_end(server: SandboxServer, seconds: float = 2.0) -> None:
+    """Wait for what a task that was stopped has left under way: its tickets would be in the next test."""
+    deadline = time.monotonic() + seconds
+    while any(request.finished is None for request in server.requests) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def sandbox(sandbox_server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> SandboxServer:
     """The sandbox, empty and well-behaved; Airflow's connection ``leen_default`` leads to it."""
+    let_late_requests_end(sandbox_server)
     sandbox_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", sandbox_server.airflow_conn)
     return sandbox_server

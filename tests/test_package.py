@@ -55,12 +55,14 @@ def test_the_wheel_holds_the_package_with_its_type_marker_and_nothing_else(wheel
     assert folders == {"airflow_provider_leen", f"airflow_provider_leen-{__version__}.dist-info"}
 
 
-def test_the_wheel_holds_every_module_of_the_package(wheel_files: list[str]) -> None:
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "airflow_provider_leen").rglob("*.py")}
-    assert modules <= set(wheel_files)
+def test_the_wheel_holds_every_module_of_the_package_and_the_files_of_the_tab(wheel_files: list[str]) -> None:
+    package = ROOT / "airflow_provider_leen"
+    files = [*package.rglob("*.py"), *(package / "plugins" / "static").iterdir()]
+    assert {path.suffix for path in files} >= {".py", ".html", ".css", ".js"}
+    assert {str(path.relative_to(ROOT)) for path in files} <= set(wheel_files)
 
 
-def test_the_sdist_holds_tests_and_examples_and_no_environment(dist: Path) -> None:
+def test_the_sdist_holds_all_that_is_needed_to_test_and_build_and_no_environment(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {
@@ -68,7 +70,10 @@ def test_the_sdist_holds_tests_and_examples_and_no_environment(dist: Path) -> No
         "example_dags/leen_smallest.py",
         "example_dags/tickets.jsonl",
         "Makefile",
+        "benchmarks/lab.py",
+        "docs/compatibility.md",
         "noxfile.py",
+        "scripts/release_check.py",
     } <= names
     assert not [name for name in names if re.match(r"\.venv|node_modules|\.airflow|dist/", name)]
 

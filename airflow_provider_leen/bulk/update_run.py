@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from threading import Event
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
+from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
     PASSING,
     LeenError,
@@ -16,9 +18,9 @@ from airflow_provider_leen.api.errors import (
 )
 from airflow_provider_leen.api.jobs import has_ended
 from airflow_provider_leen.api.retry import Effect, effect_of_write, is_unknown_to_leen
-from airflow_provider_leen.api.sync_client import LeenClient
+from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.isolation import Isolation, take_apart, wrong_request
-from airflow_provider_leen.bulk.sender import BROKEN_AFTER, leen_is_broken
+from airflow_provider_leen.bulk.sender import BROKEN_AFTER, STOP_GRACE, leen_is_broken
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.updates import Outcome, outcomes_of
 
@@ -28,18 +30,16 @@ log = logging.getLogger(__name__)
 class UpdateRun:
     """Changes many tickets alike.
 
-    What is known is in its attributes at any time, also when an exception gets in between.
+    What is known is in its attributes at any time. Expected trouble is not raised but found in :attr:`halted`.
 
     :param client: the API.
-    :param stop: ends the sending and the waiting when it is set, from outside.
     :param outcomes: by ticket id, what became of it so far.
     :param jobs: by job id, the tickets of the jobs that go on.
     """
 
     def __init__(
         self,
-        client: LeenClient,
-        stop: Event,
+        client: AsyncLeenClient,
         outcomes: Mapping[str, Outcome] | None = None,
         jobs: Mapping[str, list[str]] | None = None,
     ) -> None:
@@ -47,69 +47,110 @@ class UpdateRun:
         self.jobs = dict(jobs or {})
         self.halted: LeenError | None = None
         self._client = client
-        self._stop = stop
         self._refusals: list[str] = []
         self._unanswered = 0
+        self._stop_reason: str | None = None
+        self._ends_at: float | None = None
+        self._stopped = asyncio.Event()
+        self._patience: asyncio.Timeout | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def unknown(self) -> list[str]:
         """The tickets of which nobody knows whether they were changed."""
         return [ticket_id for ticket_id, outcome in self.outcomes.items() if outcome.status == "unknown"]
 
-    def submit(self, batches: Iterable[list[str]], updates: Mapping[str, str]) -> None:
+    async def submit(self, batches: Iterable[list[str]], updates: Mapping[str, str]) -> None:
         """Submit a job for each batch. On return each ticket has an outcome, or was not sent because of ``halted``."""
-        try:
+        async with self._until_stopped():
             for batch in batches:
                 isolation = Isolation(batch, started_at=time.monotonic())
                 parts = [batch]
                 while parts:
-                    parts += self._submit(parts.pop(), updates, isolation)
+                    parts += await self._submit(parts.pop(), updates, isolation)
                 self._refusals = isolation.last_refusals(self._refusals)
-        except LeenError as error:
-            self.halted = error
 
-    def ask(self) -> None:
-        """Ask for each job once, and note what became of its tickets.
+    async def ask(self) -> None:
+        """Ask for each job once, eight at a time, and note what became of its tickets."""
+        async with self._until_stopped():
+            await ask_all(self._ask, self.jobs)
 
-        :raises LeenError: Leen refuses to be asked.
-        """
-        for job_id, ids in list(self.jobs.items()):
-            try:
-                job = self._client.get_job(job_id)
-            except PASSING as error:
-                self._note(ids, Outcome("unknown", f"its job {job_id} could not be asked for: {error}"))
-            except LeenNotFoundError as error:
-                if not is_unknown_to_leen(error):
-                    raise
-                # How long Leen remembers jobs is not documented.
-                self._note(ids, Outcome("unknown", f"Leen no longer knows its job {job_id}"))
-                del self.jobs[job_id]
-            else:
-                self.outcomes |= outcomes_of(job, ids)
-                if has_ended(job):
-                    del self.jobs[job_id]
-
-    def wait(self, poll_interval: float, on_progress: Callable[[], None]) -> None:
+    async def wait(self, poll_interval: float, on_progress: Callable[[], None]) -> None:
         """Ask for the jobs until all have ended.
 
         :param poll_interval: seconds between two rounds.
-        :param on_progress: is called after each round.
-        :raises LeenError: Leen refuses to be asked, or the task was stopped.
+        :param on_progress: is called after each round; it must not block.
         """
-        while self.jobs:
-            self.ask()
-            on_progress()
-            if self.jobs and self._stop.wait(poll_interval):
-                raise LeenStoppedError("The task was stopped from outside before all of its jobs had ended.")
+        async with self._until_stopped():
+            while self.jobs:
+                await ask_all(self._ask, self.jobs)
+                on_progress()
+                if self.jobs:
+                    await self._pause(poll_interval)
 
-    def _submit(self, ids: list[str], updates: Mapping[str, str], isolation: Isolation) -> list[list[str]]:
+    def stop(self, reason: str) -> None:
+        """Ask the run to stop, from any thread or signal handler: calls in flight get a short while to end."""
+        if self._stop_reason is not None:
+            return
+        # The clock of asyncio's loops, too.
+        self._ends_at = time.monotonic() + STOP_GRACE
+        self._stop_reason = reason
+        if (loop := self._loop) is not None:
+            loop.call_soon_threadsafe(self._hurry)
+
+    def _hurry(self) -> None:
+        self._stopped.set()
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(self._ends_at)
+
+    @asynccontextmanager
+    async def _until_stopped(self) -> AsyncIterator[None]:
+        """Cut short what is in flight when the short while after a stop is over."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                if self._stop_reason is not None:
+                    self._hurry()
+                yield
+        except TimeoutError:
+            self.halted = self.halted or LeenStoppedError(str(self._stop_reason))
+        except LeenError as error:
+            self.halted = self.halted or error
+        finally:
+            self._loop = self._patience = None
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        except TimeoutError:
+            return
+        raise LeenStoppedError(str(self._stop_reason))
+
+    async def _ask(self, job_id: str) -> None:
+        ids = self.jobs[job_id]
+        try:
+            job = await self._client.get_job(job_id)
+        except PASSING as error:
+            self._note(ids, Outcome("unknown", f"its job {job_id} could not be asked for: {error}"))
+        except LeenNotFoundError as error:
+            if not is_unknown_to_leen(error):
+                raise
+            # How long Leen remembers jobs is not documented.
+            self._note(ids, Outcome("unknown", f"Leen no longer knows its job {job_id}"))
+            del self.jobs[job_id]
+        else:
+            self.outcomes |= outcomes_of(job, ids)
+            if has_ended(job):
+                del self.jobs[job_id]
+
+    async def _submit(self, ids: list[str], updates: Mapping[str, str], isolation: Isolation) -> list[list[str]]:
         """Submit one job; return what has to be submitted again, the last one first."""
-        if self._stop.is_set():
-            raise LeenStoppedError("The task was stopped from outside before all tickets were sent.")
-        # Before the request: a timeout may strike in the middle of it.
+        if self._stop_reason is not None:
+            raise LeenStoppedError(self._stop_reason)
+        # Before the request: a stop may cut it short.
         self._note(ids, Outcome("unknown", "the task ended while it was being sent"))
         try:
-            job_id = self._client.submit_bulk_update(ids, updates)
+            job_id = await self._client.submit_bulk_update(ids, updates)
         except LeenValidationError as error:
             return self._isolate(ids, isolation, error)
         except LeenError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from threading import Event
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
-from airflow_provider_leen.operators.leen import BEYOND_RETRY
+from airflow_provider_leen.operators.ending import failing_for_good
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -66,27 +66,23 @@ class LeenCreateTicketOperator(BaseOperator):
         self.leen_conn_id = leen_conn_id
         self.connection_id = connection_id
         self.if_exists = if_exists
-        self._stop: Event | None = None
+        # Not an Event: the signal handler would wait for ever for the lock that the main thread may hold just then.
+        self._stops: SimpleQueue[None] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the ticket, unless an earlier try did, and return it."""
         from airflow_provider_leen.hooks.leen import LeenHook
 
-        self._stop = Event()
-        try:
-            with LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
-                row = self._read_row(context, hook)
-                ticket = self._known_ticket(context, hook, row) or self._create(context, hook, row)
-                return _record(ticket, hook.settings.ticket_url)
-        except BEYOND_RETRY as error:
-            failure = AirflowFailException(str(error))
-            failure.__cause__ = error
-        raise failure
+        self._stops = SimpleQueue()
+        with failing_for_good(), LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
+            row = self._read_row(context, hook)
+            ticket = self._known_ticket(context, hook, row) or self._create(context, hook, row)
+            return _record(ticket, hook.settings.ticket_url)
 
     def on_kill(self) -> None:
         """Stop looking up. Called in the signal handler, in the middle of whatever the main thread does."""
-        if self._stop is not None:
-            self._stop.set()
+        if self._stops is not None:
+            self._stops.put(None)
 
     def _read_row(self, context: Context, hook: LeenHook) -> TicketRow:
         from airflow_provider_leen.bulk.tickets import parse_text, prepare
@@ -142,7 +138,6 @@ class LeenCreateTicketOperator(BaseOperator):
         self, context: Context, hook: LeenHook, row: TicketRow, *, until: float, reason: LeenError
     ) -> Ticket | None:
         """Ask Leen again and again for a ticket whose creation was not answered."""
-        assert self._stop is not None
         self.log.warning(
             "%s Looking the ticket up by its identifier for %.0f s.", reason, max(0.0, until - time.monotonic())
         )
@@ -156,8 +151,16 @@ class LeenCreateTicketOperator(BaseOperator):
                     self.log.info("The ticket was created: Leen knows it as %s.", known.id)
                     return known
             left = until - time.monotonic()
-            if left <= 0 or self._stop.wait(min(LOOK_UP_INTERVAL, left)):
+            if left <= 0 or self._is_stopped_within(min(LOOK_UP_INTERVAL, left)):
                 return None
+
+    def _is_stopped_within(self, seconds: float) -> bool:
+        assert self._stops is not None
+        try:
+            self._stops.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
 
 
 def _is_of_this_run(context: Context, ticket: Ticket, row: TicketRow) -> bool:

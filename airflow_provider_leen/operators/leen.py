@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_leen.api.errors import (
-    LeenAuthError,
-    LeenConfigError,
-    LeenNotFoundError,
-    LeenThresholdError,
-    LeenValidationError,
-)
+from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.links.leen import LeenTicketsLink, ticket_link
 from airflow_provider_leen.operators.arguments import check_choice, check_flag, check_seconds, check_whole_number
+from airflow_provider_leen.operators.ending import Interruptible, failing_for_good
 from airflow_provider_leen.operators.supervisor import SupervisorThread
 from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, results_before_waiting, waiting_ends_at
 
@@ -32,14 +26,11 @@ if TYPE_CHECKING:
     from airflow_provider_leen.bulk.tickets import TicketRow
     from airflow_provider_leen.operators.files import ResultsFiles
 
-BEYOND_RETRY = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenValidationError, LeenThresholdError)
-"""What a retry of the task can't mend: raised as ``AirflowFailException`` from the typed exception."""
-
 KNOWN_NOT_TO_EXIST = ("rejected", "invalid", "unsent")
 """The statuses of tickets that may safely be sent again."""
 
 
-class LeenBulkCreateTicketsOperator(BaseOperator):
+class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
     """Create a ticket for every row of a list, in batches, through ``POST /itsm/tickets/bulk/sync``.
 
     Every row has a result, whatever happens: a bad ticket is reported and does not sink its batch, and what is known is
@@ -171,8 +162,6 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
         self.ticket_link: str | None = None
         self._counts: dict[str, int] | None = None
         self._files: ResultsFiles | None = None
-        self._run: BulkRun | None = None
-        self._stop_reason: str | None = None
 
     def execute(self, context: Context) -> Summary:
         """Create the tickets; publish what became of them; raise when the task has to fail."""
@@ -185,12 +174,6 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
     def execute_complete_again(self, context: Context, event: Any = None) -> Summary:
         """Go on after a further wait, for tickets that were sent again: once in a try is enough."""
         return self._create(context, resumed_by=read_event(event), may_send_again=False)
-
-    def on_kill(self) -> None:
-        """Ask the run to stop. Called in the signal handler, in the middle of whatever the main thread does."""
-        self._stop_reason = "The task was stopped from outside before all tickets were sent."
-        if self._run is not None:
-            self._run.stop(self._stop_reason)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage how many tickets ended how, after a failure, too.
@@ -226,37 +209,36 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
     ) -> Summary:
         from airflow_provider_leen.hooks.leen import LeenHook
 
-        try:
-            with (
-                SupervisorThread() as supervisor,
-                LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
-            ):
-                client = hook.get_conn()
-                timed_out = resumed_by is not None and resumed_by["status"] == "timeout"
-                rows, run = self._prepare(
-                    context,
-                    supervisor,
-                    client,
-                    resumed=resumed_by is not None,
-                    may_send_again=may_send_again and not timed_out,
-                )
-                self._files = supervisor.call(self._results_files, context, resumed=resumed_by is not None)
-                interruption = None
-                if any(row.error is None for row in rows):
-                    interruption = self._drive(client, run)
-                jobs = run.jobs_under_way
-                if interruption is None and run.error is None and jobs:
-                    if resumed_by is not None:
-                        interruption = end_of_waiting(resumed_by, jobs, run.unknown, self.execution_timeout)
-                    if interruption is None:
-                        # Returns only when what is known can't be kept meanwhile.
-                        again = run.sent_again or not may_send_again
-                        interruption = self._wait_for_jobs(context, supervisor, run, jobs, again=again)
-                return self._publish(context, supervisor, client.settings, run, rows, interruption)
-        except BEYOND_RETRY as error:
-            failure = AirflowFailException(str(error))
-            failure.__cause__ = error
-        raise failure
+        with (
+            failing_for_good(),
+            SupervisorThread() as supervisor,
+            LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
+        ):
+            client = hook.get_conn()
+            timed_out = resumed_by is not None and resumed_by["status"] == "timeout"
+            rows, run = self._prepare(
+                context,
+                supervisor,
+                client,
+                resumed=resumed_by is not None,
+                may_send_again=may_send_again and not timed_out,
+            )
+            self._files = supervisor.call(self._results_files, context, resumed=resumed_by is not None)
+            interruption: BaseException | None = None
+            if any(row.error is None for row in rows):
+                try:
+                    self._drive(client, run, run.run())
+                except BaseException as error:
+                    interruption = error
+            jobs = run.jobs_under_way
+            if interruption is None and run.error is None and jobs:
+                if resumed_by is not None:
+                    interruption = end_of_waiting(resumed_by, jobs, run.unknown, self.execution_timeout)
+                if interruption is None:
+                    # Returns only when what is known can't be kept meanwhile.
+                    again = run.sent_again or not may_send_again
+                    interruption = self._wait_for_jobs(context, supervisor, run, jobs, again=again)
+            return self._publish(context, supervisor, client.settings, run, rows, interruption)
 
     def _prepare(
         self,
@@ -346,23 +328,6 @@ class LeenBulkCreateTicketsOperator(BaseOperator):
             f"{len(invalid)} of {counted(len(rows), 'row')} can't be sent and on_invalid='fail', so nothing was sent. "
             f"The first is #{first.index}: {first.error}."
         )
-
-    def _drive(self, client: LeenClient, run: BulkRun) -> BaseException | None:
-        """Let the run go on in the client's thread; return what interrupted the wait for it, if anything did."""
-        from airflow_provider_leen.bulk.sender import STOP_GRACE
-
-        self._run = run
-        if self._stop_reason is not None:
-            run.stop(self._stop_reason)
-        work = client.start(run.run())
-        try:
-            wait([work])
-        except BaseException as interruption:
-            # A task's timeout, raised by a signal in this thread: the run knows nothing of it yet.
-            run.stop("The task ran into its timeout before all tickets were sent.")
-            wait([work], timeout=STOP_GRACE + 1)
-            return interruption
-        return work.exception()
 
     def _publish(
         self,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, BaseOperator, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, TaskDeferred
 
 from airflow_provider_leen.api.errors import LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.operators.arguments import check_flag, check_seconds, check_whole_number
-from airflow_provider_leen.operators.leen import BEYOND_RETRY
+from airflow_provider_leen.operators.ending import Interruptible, failing_for_good
 from airflow_provider_leen.operators.supervisor import SupervisorThread
 from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, results_before_waiting, waiting_ends_at
 
@@ -19,16 +18,17 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_leen.api.sync_client import LeenClient
     from airflow_provider_leen.bulk.summary import UpdateSummary
     from airflow_provider_leen.bulk.update_run import UpdateRun
 
-    Work = Callable[[SupervisorThread, UpdateRun, list[Any]], BaseException | None]
+    Work = Callable[[SupervisorThread, LeenClient, UpdateRun, list[Any]], BaseException | None]
 
 _JOBS = "jobs"
 """The XCom that says, while the worker is free, which jobs change which tickets."""
 
 
-class LeenUpdateTicketsOperator(BaseOperator):
+class LeenUpdateTicketsOperator(Interruptible, BaseOperator):
     """Change many tickets alike, through Leen's jobs (``POST /itsm/tickets/bulk/update``).
 
     Every id has a result, whatever happens: a bad one is reported and does not sink its batch, and what is known is
@@ -100,7 +100,6 @@ class LeenUpdateTicketsOperator(BaseOperator):
         self.poll_interval = poll_interval
         self.deferrable = deferrable
         self._counts: dict[str, int] | None = None
-        self._stop: Event | None = None
 
     def execute(self, context: Context) -> UpdateSummary:
         """Change the tickets; publish what became of them; raise when the task has to fail."""
@@ -111,11 +110,6 @@ class LeenUpdateTicketsOperator(BaseOperator):
         from airflow_provider_leen.bulk.updates import SAME_VALUES_AGAIN
 
         return self._finish(context, partial(self._collect, context, read_event(event, retry=SAME_VALUES_AGAIN)))
-
-    def on_kill(self) -> None:
-        """Stop sending and waiting. Called in the signal handler, in the middle of whatever the main thread does."""
-        if self._stop is not None:
-            self._stop.set()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage how many tickets ended how, after a failure, too.
@@ -133,50 +127,45 @@ class LeenUpdateTicketsOperator(BaseOperator):
         from airflow_provider_leen.bulk.updates import read_ticket_ids
         from airflow_provider_leen.hooks.leen import LeenHook
 
-        self._stop = Event()
-        try:
+        with (
+            failing_for_good(),
+            SupervisorThread() as supervisor,
+            LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
+        ):
             ids = read_ticket_ids(self.ticket_ids)
-            with (
-                SupervisorThread() as supervisor,
-                LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
-            ):
-                run = UpdateRun(hook.get_conn(), self._stop)
-                interruption = self._do(work, supervisor, run, ids)
-                return self._publish(context, supervisor, run, ids, interruption)
-        except BEYOND_RETRY as error:
-            failure = AirflowFailException(str(error))
-            failure.__cause__ = error
-        raise failure
+            client = hook.get_conn()
+            run = UpdateRun(client.aio)
+            try:
+                interruption = work(supervisor, client, run, ids)
+            except (TaskDeferred, LeenOutcomeUnknownError):
+                # The latter where XCom has lost what was known before the wait: nothing can be published.
+                raise
+            except LeenError as error:
+                run.halted, interruption = error, None
+            except BaseException as error:
+                interruption = self._interruption(error, run)
+            return self._publish(context, supervisor, run, ids, interruption)
 
-    def _do(self, work: Work, supervisor: SupervisorThread, run: UpdateRun, ids: list[Any]) -> BaseException | None:
-        """Let the work be done; return what interrupted it, if anything did."""
-        try:
-            return work(supervisor, run, ids)
-        except (TaskDeferred, LeenOutcomeUnknownError):
-            # The latter where XCom has lost what was known before the wait: nothing can be published.
-            raise
-        except LeenError as error:
-            run.halted = run.halted or error
-            return None
-        except AirflowTaskTimeout as timeout:
-            # Raised by a signal, anywhere: what is known is published first.
-            named = self._end_of_waiting({"status": "timeout"}, run) if run.jobs else None
-            if named is not None:
-                named.__cause__ = timeout
-            return named or timeout
-        except BaseException as error:
+    def _interruption(self, error: BaseException, run: UpdateRun) -> BaseException:
+        """Return what interrupted the work; a timeout, which a signal raises anywhere, names the jobs that go on."""
+        if not isinstance(error, AirflowTaskTimeout) or not run.jobs:
             return error
+        named = self._end_of_waiting({"status": "timeout"}, run)
+        assert named is not None
+        named.__cause__ = error
+        return named
 
     def _submit_and_wait(
-        self, context: Context, supervisor: SupervisorThread, run: UpdateRun, ids: list[Any]
+        self, context: Context, supervisor: SupervisorThread, client: LeenClient, run: UpdateRun, ids: list[Any]
     ) -> BaseException | None:
         from airflow_provider_leen.bulk.updates import in_batches, read_updates
 
-        run.submit(in_batches(ids, self.batch_size), read_updates(self.updates))
+        self._drive(client, run, run.submit(in_batches(ids, self.batch_size), read_updates(self.updates)))
         if self.deferrable and run.jobs and run.halted is None:
             self._free_the_worker(context, supervisor, run, ids)
         # After an error, too: what is under way is waited for before it is raised.
-        run.wait(self.poll_interval, partial(self._tell_progress, context, supervisor, run, ids))
+        tell_progress = partial(self._tell_progress, context, supervisor, run, ids)
+        self._drive(client, run, run.wait(self.poll_interval, tell_progress))
         return None
 
     def _collect(
@@ -184,6 +173,7 @@ class LeenUpdateTicketsOperator(BaseOperator):
         context: Context,
         event: Mapping[str, Any],
         supervisor: SupervisorThread,
+        client: LeenClient,
         run: UpdateRun,
         ids: list[Any],
     ) -> BaseException | None:
@@ -192,8 +182,8 @@ class LeenUpdateTicketsOperator(BaseOperator):
 
         run.outcomes = outcomes_in(supervisor.call(results_before_waiting, context, retry=SAME_VALUES_AGAIN))
         run.jobs = supervisor.call(_jobs_before_waiting, context)
-        run.ask()
-        if not run.jobs:
+        self._drive(client, run, run.ask())
+        if run.halted is not None or not run.jobs:
             return None
         ended = self._end_of_waiting(event, run)
         if ended is None:
@@ -249,17 +239,20 @@ class LeenUpdateTicketsOperator(BaseOperator):
         from airflow_provider_leen.operators.counts import NAME, counts_in
 
         summary = summarise(ids, run.outcomes)
-        self._counts = counts_in(summary)
-        told = counted(summary["total"], "ticket"), closing_table(summary)
-        self.log.info("What became of %s:\n%s", *told, extra={NAME: self._counts})
-        error = interruption or final_error(summary, run.halted, self.max_failures, self.max_failure_rate)
-        if error is not None:
-            # Airflow publishes what a task returns, but not when it fails.
+        try:
+            self._counts = counts_in(summary)
+            told = counted(summary["total"], "ticket"), closing_table(summary)
+            self.log.info("What became of %s:\n%s", *told, extra={NAME: self._counts})
+            error = interruption or final_error(summary, run.halted, self.max_failures, self.max_failure_rate)
+            if error is not None:
+                raise error
+            if warning := left_to_the_gate(summary, self.max_failures, self.max_failure_rate):
+                self.log.warning(warning)
+            return summary
+        except BaseException:
+            # Airflow publishes what a task returns, but not when it fails, or when its time is over just now.
             supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
-            raise error
-        if warning := left_to_the_gate(summary, self.max_failures, self.max_failure_rate):
-            self.log.warning(warning)
-        return summary
+            raise
 
 
 def _jobs_before_waiting(context: Context) -> dict[str, list[str]]:

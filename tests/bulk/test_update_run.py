@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
-from threading import Event
 from typing import Any
 
 import httpx
 import pytest
 
-from airflow_provider_leen.api.errors import LeenServerError, LeenValidationError
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.api.errors import LeenServerError, LeenStoppedError, LeenValidationError
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.bulk.update_run import UpdateRun
@@ -35,8 +37,8 @@ def submit(refuse: Refuse, ids: list[str], size: int, status: int = 422) -> tupl
         return httpx.Response(202, json={"job_id": f"job-{len(sent)}"})
 
     with LeenClient(SETTINGS, transport=httpx.MockTransport(answer)) as client:
-        run = UpdateRun(client, Event())
-        run.submit(in_batches(ids, size), {"status": "CLOSED"})
+        run = UpdateRun(client.aio)
+        client.run(run.submit(in_batches(ids, size), {"status": "CLOSED"}))
     return run, sent
 
 
@@ -91,3 +93,94 @@ def test_after_three_submissions_without_an_answer_nothing_more_is_sent() -> Non
     assert isinstance(run.halted, LeenServerError)
     assert statuses(run) == {"unknown": 3}
     assert len(sent) == 3
+
+
+# Asking, and being stopped
+
+
+class Leen:
+    """Accepts jobs and lets them end at once; may hold calls back, and stop the run when one has come."""
+
+    def __init__(self, *, hold: str = "", stop_at: str = "", delay: float = 0.0, status: str = "SUCCESS") -> None:
+        self.run = UpdateRun(AsyncLeenClient(SETTINGS, transport=httpx.MockTransport(self.answer)))
+        self.calls: list[str] = []
+        self.in_flight = self.peak = 0
+        self._hold, self._stop_at, self._delay, self._status = hold, stop_at, delay, status
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.calls.append(request.method)
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            if request.method == self._stop_at:
+                self.run.stop("Stopped.")
+            await asyncio.sleep(3600 if request.method == self._hold else self._delay)
+        finally:
+            self.in_flight -= 1
+        if request.method == "POST":
+            return httpx.Response(202, json={"job_id": f"job-{len(self.calls)}"})
+        return httpx.Response(200, json={"status": self._status})
+
+    def change(self, ids: list[str], *, poll_interval: float = 0.01) -> UpdateRun:
+        async def change() -> None:
+            await self.run.submit(in_batches(ids, 1), {"status": "CLOSED"})
+            await self.run.wait(poll_interval, lambda: None)
+
+        asyncio.run(change())
+        return self.run
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_leen.bulk.update_run.STOP_GRACE", 0.1)
+
+
+def test_jobs_are_asked_for_eight_at_a_time() -> None:
+    leen = Leen(delay=0.001)
+    run = leen.change(IDS[:20])
+    assert run.jobs == {}
+    assert leen.calls == ["POST"] * 20 + ["GET"] * 20
+    assert leen.peak == 8
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_submission_that_a_stop_cuts_short_is_an_unknown_outcome_and_nothing_more_is_sent() -> None:
+    leen = Leen(hold="POST", stop_at="POST")
+    run = leen.change(IDS[:3])
+    assert isinstance(run.halted, LeenStoppedError)
+    assert run.outcomes == {IDS[0]: ("unknown", "the task ended while it was being sent")}
+    assert leen.calls == ["POST"]
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_job_that_was_being_asked_for_at_a_stop_is_still_named() -> None:
+    leen = Leen(hold="GET", stop_at="GET")
+    run = leen.change(IDS[:1])
+    assert isinstance(run.halted, LeenStoppedError)
+    assert run.jobs == {"job-1": IDS[:1]}
+    assert run.outcomes == {IDS[0]: ("unknown", "the task ended before its job job-1")}
+
+
+def test_calls_in_flight_at_a_stop_may_end_and_jobs_are_asked_for_once_more() -> None:
+    leen = Leen(stop_at="POST", delay=0.02)
+    run = leen.change(IDS[:3])
+    assert isinstance(run.halted, LeenStoppedError)
+    assert statuses(run) == {"updated": 1}
+    assert leen.calls == ["POST", "GET"]
+
+
+def test_a_stop_ends_the_pause_between_two_rounds() -> None:
+    leen = Leen(stop_at="GET", status="RUNNING")
+    started = time.monotonic()
+    run = leen.change(IDS[:1], poll_interval=3600)
+    assert isinstance(run.halted, LeenStoppedError)
+    assert run.jobs.keys() == {"job-1"}
+    assert time.monotonic() - started < 2
+
+
+def test_a_run_that_is_stopped_before_it_starts_sends_nothing_and_the_first_reason_stays() -> None:
+    leen = Leen()
+    leen.run.stop("Stopped.")
+    leen.run.stop("Stopped again.")
+    assert str(leen.change(IDS[:3]).halted) == "Stopped."
+    assert leen.calls == []

@@ -120,7 +120,8 @@ class _FilesOpened:
         sys.addaudithook(self._note)
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and threading.get_ident() == self.thread:
+        if event == "open" and threading.get_ident() == self.thread and not str(arguments[0]).endswith(".py"):
+            # asyncio's debug mode reads sources to tell of what was slow: on a busy machine, anything.
             self.paths.append(str(arguments[0]))
 
 

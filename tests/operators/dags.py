@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_leen.bulk.summary import STATUSES, Summary
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.airflow_run import AIRFLOW
 
@@ -43,6 +44,13 @@ def create(given: Any = None, **arguments: Any) -> LeenBulkCreateTicketsOperator
         "retry_delay": timedelta(0),
     } | REMEMBERING
     return LeenBulkCreateTicketsOperator(tickets=given, **usual | arguments)
+
+
+def update_dag(ticket_ids: Any, **arguments: Any) -> DAG:
+    usual: dict[str, Any] = {"updates": {"status": "CLOSED"}, "poll_interval": 0.01, "retry_delay": timedelta(0)}
+    with DAG("leen_update", schedule=None) as dag:
+        LeenUpdateTicketsOperator(task_id="update", ticket_ids=ticket_ids, **usual | arguments)
+    return dag
 
 
 def connection(sandbox: SandboxServer, *, extra: dict[str, Any] | None = None, **fields: Any) -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout, task
 
+from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
     LeenConfigError,
@@ -21,12 +29,12 @@ from airflow_provider_leen.api.errors import (
     LeenThresholdError,
     LeenValidationError,
 )
-from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
-from tests.operators.dags import Connect, create
+from tests.airflow_run import AIRFLOW
+from tests.operators.dags import Connect, create, update_dag
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 UPDATE = "/v1/itsm/tickets/bulk/update"
@@ -37,13 +45,6 @@ def made(count: int) -> list[str]:
     ticket = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task"}
     with LeenHook() as hook:
         return [hook.create_ticket(ticket).id for _ in range(count)]
-
-
-def update_dag(ticket_ids: Any, **arguments: Any) -> DAG:
-    usual: dict[str, Any] = {"updates": {"status": "CLOSED"}, "poll_interval": 0.01, "retry_delay": timedelta(0)}
-    with DAG("leen_update", schedule=None) as dag:
-        LeenUpdateTicketsOperator(task_id="update", ticket_ids=ticket_ids, **usual | arguments)
-    return dag
 
 
 def statuses(run: Any) -> dict[str, int]:
@@ -400,16 +401,16 @@ def test_a_kill_ends_the_sending_and_the_wait(run_dag: Any, sandbox: SandboxServ
     ids = made(2)
     sandbox.plan_jobs(stall="before")
     dag = update_dag(ids, batch_size=1)
-    asked = LeenClient.get_job
+    asked = AsyncLeenClient.get_job
 
-    def killed(client: LeenClient, job_id: str) -> Any:
+    async def killed(client: AsyncLeenClient, job_id: str) -> Any:
         # What the signal handler does, while the main thread is waiting for Leen.
         running[-1].on_kill()
-        return asked(client, job_id)
+        return await asked(client, job_id)
 
     running: list[Any] = []
     mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", lambda self, context: running.append(self))
-    mocker.patch.object(LeenClient, "get_job", killed)
+    mocker.patch.object(AsyncLeenClient, "get_job", killed)
     run = run_dag(dag)
     assert [type(error) for error in run.exceptions] == [LeenStoppedError]
     assert statuses(run) == {"unknown": 2}
@@ -419,18 +420,81 @@ def test_a_kill_between_two_submissions_leaves_the_rest_unsent(
     run_dag: Any, sandbox: SandboxServer, mocker: Any
 ) -> None:
     ids = made(2)
-    submit = LeenClient.submit_bulk_update
+    submit = AsyncLeenClient.submit_bulk_update
 
-    def killed(client: LeenClient, ticket_ids: list[str], updates: dict[str, str]) -> str:
+    async def killed(client: AsyncLeenClient, ticket_ids: list[str], updates: dict[str, str]) -> str:
         running[-1].on_kill()
-        return submit(client, ticket_ids, updates)
+        return await submit(client, ticket_ids, updates)
 
     running: list[Any] = []
     mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", lambda self, context: running.append(self))
-    mocker.patch.object(LeenClient, "submit_bulk_update", killed)
+    mocker.patch.object(AsyncLeenClient, "submit_bulk_update", killed)
     run = run_dag(update_dag(ids, batch_size=1))
     assert [type(error) for error in run.exceptions] == [LeenStoppedError]
     assert statuses(run) == {"updated": 1, "unsent": 1}
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="dag.test() of Airflow 2 ends with the task that is killed")
+@pytest.mark.parametrize(
+    ("method", "path", "left"),
+    [
+        ("POST", UPDATE, ["unknown: the task ended while it was being sent", "unsent: the task ended before it"]),
+        ("GET", "/v1/jobs", ["unknown: the task ended before its job"] * 2),
+    ],
+    ids=["submitting", "asking"],
+)
+def test_a_process_that_gets_sigterm_while_leen_hangs_publishes_before_airflow_kills_it(
+    sandbox: SandboxServer, tmp_path: Path, method: str, path: str, left: list[str]
+) -> None:
+    ids = made(2)
+    sandbox.inject("stall", method=method, path=path)
+    file = tmp_path / "told.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.operators.killed_run", str(file), *ids],
+        cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not any(r.method == method and r.path.startswith(path) for r in sandbox.requests):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        killed_at = time.time()
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert file.exists(), output[-5000:]
+    told = json.loads(file.read_text())
+    assert told["errors"] == ["LeenStoppedError"]
+    said = [f"{result['status']}: {result['error']}" for result in told["results"]]
+    assert all(text.startswith(start) for text, start in zip(said, left, strict=True)), said
+    assert told["published_at"] - killed_at < 5
+
+
+def test_a_timeout_while_leen_hangs_publishes_what_is_known(
+    run_dag: Any, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_leen.bulk.update_run.STOP_GRACE", 0.1)
+    ids = made(2)
+    sandbox.inject("stall", path=UPDATE)
+    run = run_dag(update_dag(ids, batch_size=1, execution_timeout=timedelta(seconds=0.5)))
+    assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
+    assert statuses(run) == {"unknown": 1, "unsent": 1}
+
+
+def test_a_timeout_at_the_very_end_loses_nothing(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:
+    ids = made(2)
+    # What the timer behind execution_timeout does, when there is only the log left to write.
+    table = mocker.patch("airflow_provider_leen.bulk.summary.closing_table")
+    table.side_effect = lambda summary: os.kill(os.getpid(), signal.SIGALRM)
+    run = run_dag(update_dag(ids, execution_timeout=timedelta(seconds=100)))
+    assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
+    assert statuses(run) == {"updated": 2}
 
 
 def test_a_trigger_that_was_refused_leaves_the_asking_to_the_task(run_dag: Any, sandbox: SandboxServer) -> None:

@@ -184,7 +184,9 @@ def test_nothing_blocks_the_event_loop(
     sandbox.plan_jobs(seconds=0.3)
     jobs = submit(1)
 
-    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda *_: pytest.fail("looked up without await")))
+    monkeypatch.setattr(
+        BaseHook, "get_connection", classmethod(lambda *_, **__: pytest.fail("looked up without await"))
+    )
 
     async def go() -> None:
         loop = asyncio.get_running_loop()
