@@ -148,12 +148,16 @@ def _listen(task: Any, callback: Callable[[Any], None]) -> None:
 
 def _register(dag: Any) -> None:
     """Make a Dag known that is in no file: from 3.1 on, only what is in the database can run."""
-    try:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    except ImportError:
+    if AIRFLOW < (3, 1):
         return
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    if AIRFLOW < (3, 2):
+        from airflow.models.dagbag import DagBag, sync_bag_to_db  # type: ignore[attr-defined,no-redef,unused-ignore]
+    else:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(dag_folder=os.devnull, bundle_name="dags-folder")
+    bundle = {"bundle_name": "dags-folder"} if AIRFLOW >= (3, 2) else {}
+    bag = DagBag(dag_folder=os.devnull, **bundle)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)

@@ -1,6 +1,6 @@
 """What the routes share: errors as Leen writes them, and cursor pages."""
 
-from __future__ import annotations
+# Without postponed annotations: the FastAPI of Airflow 3.1 does not resolve those of a class that is a dependency.
 
 import base64
 import binascii
