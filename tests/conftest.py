@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ atexit.register(shutil.rmtree, home, ignore_errors=True)
 os.environ |= {
     "AIRFLOW_HOME": home,
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    # Without, every older Airflow warns of it.
+    "AIRFLOW__CORE__FERNET_KEY": base64.b64encode(bytes(32)).decode(),
     "AIRFLOW__CORE__DAGS_FOLDER": home,
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import os
 import signal
@@ -23,7 +22,7 @@ AIRFLOW = [sys.executable, "-m", "airflow", "leen"]
 
 
 # What an older Airflow says of itself, whoever uses it, is not what these tests listen to.
-QUIET = {"PYTHONWARNINGS": "ignore", "AIRFLOW__CORE__FERNET_KEY": base64.b64encode(bytes(32)).decode()}
+QUIET = {"PYTHONWARNINGS": "ignore"}
 
 
 def environment(sandbox: SandboxServer, **more: str) -> dict[str, str]:
