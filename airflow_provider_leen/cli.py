@@ -7,7 +7,6 @@ is in :mod:`airflow_provider_leen.commands`.
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -69,14 +68,8 @@ class Command:
     def run(self, options: argparse.Namespace) -> int:
         """Do it, and return the exit code."""
         module, _, name = self.does.partition(":")
-        # What a task would log is in the way of a table, and below Airflow 3 it goes to stdout.
-        level = logging.root.manager.disable
-        logging.disable(logging.INFO)
-        try:
-            function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
-            return function(options)
-        finally:
-            logging.disable(level)
+        function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
+        return function(options)
 
 
 COMMANDS = (

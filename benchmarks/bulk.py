@@ -8,7 +8,6 @@ as JSON.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import subprocess
@@ -30,6 +29,7 @@ from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, payload, prepare
 from airflow_provider_leen.operators.files import object_path, rows_at
 from airflow_provider_leen.sandbox.server import API_KEY, CONNECTION_ID
+from benchmarks.peak import begin_peak, peak
 
 TICKET_BYTES = 400
 DEFAULTS = {"project_vendor_id": "SEC", "type": "Task"}
@@ -111,20 +111,14 @@ def measure(count: int, how: str, url: str, folder: Path, ticket_bytes: int) -> 
     rows = [ticket(number, ticket_bytes) for number in range(count)] if how == "held" else []
     # Modules and caches are not counted.
     from_held([ticket(number) for number in range(200)], url)
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-    before, cpu, seconds = _peak(), time.process_time(), time.perf_counter()
+    begin_peak()
+    before, cpu, seconds = peak(), time.process_time(), time.perf_counter()
     created = from_held(rows, url) if how == "held" else from_files(str(path), f"{path}.results", url)
-    taken = Taken(time.process_time() - cpu, time.perf_counter() - seconds, _peak() - before, size)
+    taken = Taken(time.process_time() - cpu, time.perf_counter() - seconds, peak() - before, size)
     path.unlink()
     if created != count:
         raise RuntimeError(f"{created} of {count} tickets were created.")
     return taken
-
-
-def _peak() -> int:
-    """Return the most resident memory since the marks were cleared, in bytes."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
 
 if __name__ == "__main__":

@@ -50,4 +50,5 @@ def _peers(axes: Any, report: Report) -> None:
     bars = axes.barh(names, rates)
     axes.bar_label(bars, fmt="%.0f", padding=3)
     axes.invert_yaxis()
+    axes.margins(x=0.12)  # room for the longest bar's label
     axes.set(title="250 tickets, 200 ms a call", xlabel="tickets/s")

@@ -26,7 +26,7 @@ def measure(lab: Lab) -> Report:
         runs: list[Run] = []
         for begin in range(0, len(dag_ids), side_by_side):
             runs += lab.run(dag_ids[begin : begin + side_by_side], tickets_path=path)
-        limit = math.ceil(BATCHES / in_flight) * SERVICE_TIME
+        limit = limit_of(in_flight)
         for position, kind in enumerate(AT_LEAST):
             mine = runs[position :: len(AT_LEAST)]
             seconds = statistics.median(run.sending for run in mine)
@@ -42,8 +42,13 @@ def measure(lab: Lab) -> Report:
                 share >= AT_LEAST[kind],
             )
     report.curves = {
-        "limit": [(in_flight, 50 * in_flight / SERVICE_TIME) for in_flight in SIDE_BY_SIDE],
+        "limit": [(in_flight, TICKETS / limit_of(in_flight)) for in_flight in SIDE_BY_SIDE],
         "without the ledger": curves["forgetful"],
         "with the ledger": curves["durable"],
     }
     return report
+
+
+def limit_of(in_flight: int) -> float:
+    """Return the seconds that the server's time allows, with so many batches in flight."""
+    return math.ceil(BATCHES / in_flight) * SERVICE_TIME

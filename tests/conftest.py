@@ -7,8 +7,8 @@ import base64
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +21,28 @@ atexit.register(shutil.rmtree, home, ignore_errors=True)
 os.environ |= {
     "AIRFLOW_HOME": home,
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    # Without, every older Airflow warns of it.
+    # Without these two, older Airflows warn of it.
     "AIRFLOW__CORE__FERNET_KEY": base64.b64encode(bytes(32)).decode(),
+    "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",
     "AIRFLOW__CORE__DAGS_FOLDER": home,
+    # A Dag counts at once, also where one of the same name ran a moment ago.
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
 }
 
 from airflow_provider_leen.sandbox.server import SandboxServer  # noqa: E402
+from tests.airflow_home import home_in, migrated_in  # noqa: E402
 from tests.airflow_run import AirflowRun, run  # noqa: E402
+
+TOGETHER = (
+    "tests/chaos/",
+    "tests/contract/",
+    "tests/example_dags/test_leen_bandit_demo.py",
+    "tests/operators/test_secrets.py",
+    "tests/plugins/test_app.py",
+    "tests/test_costs.py",
+    "tests/test_package.py",
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,28 +51,31 @@ def sandbox_server() -> Iterator[SandboxServer]:
         yield server
 
 
-def let_late_requests_end(server: SandboxServer, seconds: float = 2.0) -> None:
-    """Wait for what a task that was stopped has left under way: its tickets would be in the next test."""
-    deadline = time.monotonic() + seconds
-    while any(request.finished is None for request in server.requests) and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def sandbox(sandbox_server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> SandboxServer:
     """The sandbox, empty and well-behaved; Airflow's connection ``leen_default`` leads to it."""
-    let_late_requests_end(sandbox_server)
     sandbox_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", sandbox_server.airflow_conn)
     return sandbox_server
 
 
 @pytest.fixture(scope="session")
-def airflow_db() -> None:
-    """Airflow's tables, made once for a session of tests."""
-    from airflow.utils.db import initdb
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with Airflow's tables, to be copied; made once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return migrated_in(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
 
-    initdb()
+
+@pytest.fixture
+def airflow_home(migrated_database: Path, tmp_path: Path) -> Path:
+    """A home for an Airflow in a process of its own, with its database."""
+    return home_in(tmp_path / "airflow", migrated_database)
+
+
+@pytest.fixture(scope="session")
+def airflow_db(migrated_database: Path) -> None:
+    """The database of the Airflow in this process."""
+    home_in(Path(home), migrated_database)
 
 
 @pytest.fixture
@@ -67,16 +84,22 @@ def run_dag(airflow_db: None) -> Callable[..., AirflowRun]:
     return run
 
 
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """``-n auto``: one worker more than processors, since many tests wait for a time-out, or for another process."""
+    return (yield) + 1
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests that share Airflow under a scheduler go to one worker, which starts it once.
+    """Tests that share what is dear to start go to one worker, the others wherever there is room.
 
     (``--dist loadgroup`` does nothing with pytest 9.2 and xdist 3.8.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneLab(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
-            return "lab" if nodeid.startswith("tests/chaos/") else nodeid
+            return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
 
-    return OneLab(config, log)
+    return Together(config, log)

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_leen.cli import COMMANDS, main
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.commands.processes import AIRFLOW, MODULE, environment, needs_airflow_commands
+from tests.commands.processes import AIRFLOW, MODULE, environment, has_airflow_commands, needs_airflow_commands
 
 TO_SEC = ["--default", "project_vendor_id=SEC", "--default", "type=Task"]
 
@@ -326,6 +326,13 @@ def test_airflow_offers_the_same_commands(sandbox: SandboxServer, mixed: str) ->
     assert done.returncode == 1
     assert "3 tickets: 1 created, 1 rejected, 1 invalid." in done.stdout
     assert len(sandbox.tickets()) == 1
+
+
+@pytest.mark.skipif(has_airflow_commands(), reason="Airflow 3.2 and newer take commands from providers")
+def test_an_older_airflow_knows_no_leen_command_and_works(sandbox: SandboxServer) -> None:
+    done = subprocess.run([*AIRFLOW, "check"], env=environment(sandbox), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "invalid choice: 'leen'" in done.stderr
 
 
 @needs_airflow_commands

@@ -25,6 +25,7 @@ from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import Summary, summarise
 from airflow_provider_leen.bulk.tickets import payload
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AIRFLOW
 from tests.bulk.runs import VENDOR, answering, rows_of, settings_for
 
 TICKETS = 1000
@@ -147,7 +148,9 @@ def modules_of(statement: str, *, after: str) -> int:
 
 @cache
 def in_modules() -> dict[str, float]:
-    sdk = "import airflow.sdk\nfrom airflow.providers.common.compat.sdk import BaseHook, BaseOperator"
+    # On Airflow 2 these two bring what airflow.sdk does on newer ones.
+    sdk = "from airflow.providers.common.compat.sdk import BaseHook, BaseOperator"
+    sdk = sdk if AIRFLOW < (3, 0) else f"import airflow.sdk\n{sdk}"
     return {
         "modules that the operator imports beyond airflow.sdk": modules_of(
             "import airflow_provider_leen.operators.leen", after=sdk

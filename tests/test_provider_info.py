@@ -15,6 +15,7 @@ import pytest
 
 from airflow_provider_leen import __version__
 from airflow_provider_leen.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
+from tests.airflow_run import AIRFLOW
 
 PACKAGE = "airflow-provider-leen"
 
@@ -102,18 +103,29 @@ def test_airflow_hooks_imports_the_hook(tmp_path: Path) -> None:
     }
 
 
-def test_airflow_builds_the_form_from_the_info(tmp_path: Path) -> None:
-    script = """
-import json, warnings
-warnings.filterwarnings("error", message=".*LeenHook")
+FORMS = """
 from airflow.providers_manager import ProvidersManager
 manager = ProvidersManager()
-testable = manager.hooks["leen"].connection_testable
-widgets = manager.connection_form_widgets
+hooks, widgets, behaviours = manager.hooks, manager.connection_form_widgets, manager.field_behaviours
 def label(field):
-    return field["schema"]["title"] if isinstance(field, dict) else field.args[0]  # below 3.2, a form field of WTForms
-labels = {name: label(widgets[name].field) for name in widgets if name.startswith("extra__leen__")}
-print(json.dumps([{"testable": testable, "labels": labels, "behaviour": manager.field_behaviours["leen"]}]))
+    return field["schema"]["title"] if isinstance(field, dict) else field.args[0]  # on 2, a form field of WTForms
+"""
+FORMS_OF_3_1 = """
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+hooks, widgets, behaviours = HookMetaService._get_hooks_with_mocked_fab()
+def label(field):
+    return field.param.schema["title"]
+"""
+
+
+def test_airflow_builds_the_form_from_the_info(tmp_path: Path) -> None:
+    script = f"""
+import json, warnings
+warnings.filterwarnings("error", message=".*LeenHook")
+{FORMS_OF_3_1 if (3, 0) <= AIRFLOW < (3, 2) else FORMS}
+labels = {{name: label(widgets[name].field) for name in widgets if name.startswith("extra__leen__")}}
+testable = hooks["leen"].connection_testable
+print(json.dumps([{{"testable": testable, "labels": labels, "behaviour": behaviours["leen"]}}]))
 """
     [form] = rows_of(run_python("-c", script, home=tmp_path))
     assert form["testable"]

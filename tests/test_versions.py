@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.supported import OLDEST_AIRFLOW, check_airflow
+from tests.airflow_run import AIRFLOW
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "compatibility.md").read_text()
@@ -79,6 +80,13 @@ def test_below_the_oldest_airflow_importing_says_so(module: str, tmp_path: Path)
 def test_below_the_oldest_python_importing_says_so(tmp_path: Path) -> None:
     said = error_of("import sys; sys.version_info = (3, 10, 4); import airflow_provider_leen", tmp_path)
     assert said == "ImportError: airflow-provider-leen needs Python 3.11 or newer, and this is Python 3.10."
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow 3.3 and newer have retry policies")
+def test_where_airflow_has_no_retry_policies_importing_ours_says_what_to_do_instead(tmp_path: Path) -> None:
+    said = error_of("import airflow_provider_leen.retry_policies.leen", tmp_path)
+    assert said.startswith("ImportError: LeenRetryPolicy needs Airflow 3.3 or newer")
+    assert said.endswith("set retries and retry_delay instead.")
 
 
 def error_of(code: str, first_on_path: Path) -> str:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.summary import STATUSES, TicketResult, counts_by_status, is_result
 from airflow_provider_leen.bulk.whole_file import local_path, whole_file
+
+_LONGEST_LINE = 10_000_000
+"""A longer line is read in pieces, which are no results: not every file has lines, and it has to fit into memory."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -56,7 +60,7 @@ def read_results(path: Any, counts: Mapping[str, Any]) -> Iterator[TicketResult]
     try:
         with path.open("r", encoding="utf-8") as file:
             # Airflow 2 wraps the file so that it can't be iterated over.
-            for line in iter(file.readline, ""):
+            for line in iter(partial(file.readline, _LONGEST_LINE), ""):
                 result = json.loads(line)
                 if not is_result(result, STATUSES):
                     raise ValueError("it holds something else than results")

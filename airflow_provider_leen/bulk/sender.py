@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.api.models import BulkResult
 from airflow_provider_leen.bulk.isolation import Isolation, Part, take_apart, wrong_request
 from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
-from airflow_provider_leen.bulk.log_lines import batch_is_logged, folded, repetition_is_logged
+from airflow_provider_leen.bulk.log_lines import batch_is_logged, batch_said, folded, repetition_is_logged
 from airflow_provider_leen.bulk.summary import Status, counted
 from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
 from airflow_provider_leen.bulk.tickets import TicketRow
@@ -329,14 +329,10 @@ class BatchSender:
         self._done += 1
         if not batch_is_logged(self._done, self._batches):
             return
-        counts: Counter[str] = Counter(
-            self.outcomes[row.index].status for row in isolation.batch if row.index in self.outcomes
-        )
-        if isolation.submitted:
-            counts.update(submitted=isolation.submitted, unknown=-isolation.submitted)
-        said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+        statuses = [self.outcomes[row.index].status for row in isolation.batch if row.index in self.outcomes]
+        said = batch_said(statuses, isolation.submitted)
         seconds = time.monotonic() - isolation.started_at
-        log.info("Batch %d of %d: %s (%.1f s)", self._done, self._batches, said or "nothing sent", seconds)
+        log.info("Batch %d of %d: %s (%.1f s)", self._done, self._batches, said, seconds)
 
 
 def still_unknown(before: Outcome, after: Outcome | None) -> Outcome:

@@ -1,11 +1,12 @@
 """How many batches may be in flight, and how soon one may follow another: all batches of a task slow down together.
 
 Nobody is told a vendor's rate limit beforehand. Batches leave as fast as their places allow until the first 429. That
-halves the places, and tells the rate: as many calls as were accepted in as long a time as Leen asks to wait, a little
-less to be safe. From then on the batches leave at even distances, since the places alone can't hold a rate when calls
-are short. While nothing is refused, the places grow back one by one, and the distances shrink, slowly at first: each
-429 costs a wait of all batches, and the limit is usually where it was. Simulated, and run against the sandbox, this
-keeps above 85 % of the limit with less than 5 % of the calls refused.
+halves the places, and tells the rate: as many calls as were accepted in as long a time as Leen asks to wait (in a
+second, where that is less, or not said), a little less to be safe. From then on the batches leave at even distances,
+since the places alone can't hold a rate when calls are short. While nothing is refused, the places grow back one by
+one, and the distances shrink, slowly at first: each 429 costs a wait of all batches, and the limit is usually where it
+was. Simulated, and run against the sandbox, this keeps above 85 % of the limit with less than 5 % of the calls refused,
+as long as a vendor asks to wait for as long as it counts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from contextlib import asynccontextmanager
 
 SAFETY = 0.97
 """The share of the rate that was learnt at which batches leave."""
+
+MOST_LATE = 0.01
+"""Seconds: a batch that leaves late by so little, as an event loop has it, doesn't make the next ones late, too."""
+
+SHORTEST_WINDOW = 1.0
+"""Seconds: limits are seldom counted over less, and within less there is too little to count."""
 
 MOST_SLOWING = 1.25
 """By so much, at the most, one wave makes known distances longer: of few calls, one more or less says little."""
@@ -55,7 +62,7 @@ class Pace:
     def leaves(self, now: float) -> None:
         """A batch leaves."""
         self._left_at.append(now)
-        self.opens_at = max(self.opens_at, now + self.gap)
+        self.opens_at = max(self.opens_at, now - MOST_LATE) + self.gap
 
     def pause(self, now: float, seconds: float) -> None:
         """Let no batch leave for so many seconds."""
@@ -73,11 +80,15 @@ class Pace:
         if left_at >= self._slowed_at:
             self.places = max(1, self.places // 2)
             self._slowed_at = now
-            self._window = (now - wait, wait)
+            window = max(wait, SHORTEST_WINDOW)
+            self._window = (now - window, window)
             self._longest_gap = MOST_SLOWING * self.gap or math.inf
         since, seconds = self._window
         accepted = sum(left > since for left in self._left_at)
-        self.gap = min(seconds / max(1, accepted) / SAFETY, self._longest_gap)
+        self.gap = min(seconds / accepted / SAFETY if accepted else math.inf, self._longest_gap)
+        if self.gap == math.inf:
+            # Others have used up what there was: that says how long to wait, and nothing of a rate.
+            self.gap = 0.0
         self.pause(now, wait)
         self._quiet = self._quiet_at_step = self._steps = 0
         self._stepped_at = self.opens_at

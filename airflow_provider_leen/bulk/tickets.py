@@ -140,8 +140,13 @@ def read_json(text: str) -> list[Any]:
     :return: the rows in order; not validated.
     :raises LeenConfigError: when the text is no JSON, or neither an array nor an object.
     """
+    text = text.removeprefix("\ufeff")
+    if not text.strip():
+        raise LeenConfigError(
+            "The file at `tickets_path` is empty: where there is no ticket, write an empty array, []."
+        )
     try:
-        value = json.loads(text.removeprefix("\ufeff"))
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise LeenConfigError(
             f"The file at `tickets_path` is no JSON ({_json_reason(error)}): "
@@ -165,6 +170,9 @@ def read_lines(lines: Iterable[str]) -> Iterator[Any]:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
             reason = f"line {number} is no JSON ({_json_reason(error)}): {excerpt(text)}"
+            row = UnreadableRow(excerpt(text), reason)
+        if text.startswith("["):
+            reason = f"line {number} begins an array ({excerpt(text)}): name the file .json where it holds one array"
             row = UnreadableRow(excerpt(text), reason)
         yield row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from airflow_provider_leen.api.client import AsyncLeenClient
@@ -20,11 +20,14 @@ from airflow_provider_leen.api.jobs import has_ended
 from airflow_provider_leen.api.retry import Effect, effect_of_write, is_unknown_to_leen
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.isolation import Isolation, take_apart, wrong_request
+from airflow_provider_leen.bulk.log_lines import batch_is_logged, batch_said, folded
 from airflow_provider_leen.bulk.sender import BROKEN_AFTER, STOP_GRACE, leen_is_broken
-from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.updates import Outcome, outcomes_of
 
 log = logging.getLogger(__name__)
+
+MAX_NAMED_JOBS = 3
+"""So many jobs of one batch are named in the log; there are more only where the batch had to be taken apart."""
 
 
 class UpdateRun:
@@ -60,15 +63,17 @@ class UpdateRun:
         """The tickets of which nobody knows whether they were changed."""
         return [ticket_id for ticket_id, outcome in self.outcomes.items() if outcome.status == "unknown"]
 
-    async def submit(self, batches: Iterable[list[str]], updates: Mapping[str, str]) -> None:
+    async def submit(self, batches: Sequence[list[str]], updates: Mapping[str, str]) -> None:
         """Submit a job for each batch. On return each ticket has an outcome, or was not sent because of ``halted``."""
+        tickets = sum(map(len, batches))
         async with self._until_stopped():
-            for batch in batches:
-                isolation = Isolation(batch, started_at=time.monotonic())
-                parts = [batch]
-                while parts:
-                    parts += await self._submit(parts.pop(), updates, isolation)
-                self._refusals = isolation.last_refusals(self._refusals)
+            with folded(log, len(batches), "Changing %d tickets in %d batches", tickets, len(batches)):
+                for number, batch in enumerate(batches, start=1):
+                    isolation = Isolation(batch, started_at=time.monotonic())
+                    await self._submit_all(batch, updates, isolation)
+                    self._refusals = isolation.last_refusals(self._refusals)
+                    if batch_is_logged(number, len(batches)):
+                        self._log_batch(number, len(batches), isolation)
 
     async def ask(self) -> None:
         """Ask for each job once, eight at a time, and note what became of its tickets."""
@@ -143,6 +148,12 @@ class UpdateRun:
             if has_ended(job):
                 del self.jobs[job_id]
 
+    async def _submit_all(self, batch: list[str], updates: Mapping[str, str], isolation: Isolation) -> None:
+        """Submit a job for a batch, or several where it is refused as a whole."""
+        parts = [batch]
+        while parts:
+            parts += await self._submit(parts.pop(), updates, isolation)
+
     async def _submit(self, ids: list[str], updates: Mapping[str, str], isolation: Isolation) -> list[list[str]]:
         """Submit one job; return what has to be submitted again, the last one first."""
         if self._stop_reason is not None:
@@ -157,10 +168,10 @@ class UpdateRun:
             self._note_failure(ids, error)
             return []
         isolation.accepted = True
+        isolation.submitted += len(ids)
         self._unanswered = 0
         self.jobs[job_id] = ids
         self._note(ids, Outcome("unknown", f"the task ended before its job {job_id}"))
-        log.info("Job %s changes %s.", job_id, counted(len(ids), "ticket"))
         return []
 
     def _isolate(self, ids: list[str], isolation: Isolation, error: LeenValidationError) -> list[list[str]]:
@@ -180,6 +191,14 @@ class UpdateRun:
         self._unanswered += 1
         if self._unanswered >= BROKEN_AFTER:
             raise leen_is_broken(error)
+
+    def _log_batch(self, number: int, batches: int, isolation: Isolation) -> None:
+        tickets = set(isolation.batch)
+        jobs = [job_id for job_id, ids in self.jobs.items() if ids[0] in tickets]
+        said = batch_said((self.outcomes[ticket_id].status for ticket_id in isolation.batch), isolation.submitted)
+        named = f": {', '.join(jobs[:MAX_NAMED_JOBS])}{', …' if len(jobs) > MAX_NAMED_JOBS else ''}" if jobs else ""
+        seconds = time.monotonic() - isolation.started_at
+        log.info("Batch %d of %d: %s (%.1f s)%s", number, batches, said, seconds, named)
 
     def _note(self, ids: Sequence[str], outcome: Outcome) -> None:
         self.outcomes |= dict.fromkeys(ids, outcome)

@@ -24,9 +24,14 @@ def whole_file(path: Any) -> Iterator[IO[str]]:
             yield file
         return
     partial = local.with_name(f"{local.name}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        yield file
-    os.replace(partial, local)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+        os.replace(partial, local)
+    except BaseException:
+        # On a full disk half a file would take the room that the next try needs.
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def local_path(path: Any) -> Path | None:

@@ -231,12 +231,15 @@ def _output_path(text: str | None, given: str) -> Path | None:
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr, where that is a terminal."""
+    # Not left to rich: FORCE_COLOR makes it take a log file for a terminal, and older ones write an empty line anyway.
+    if not sys.stderr.isatty():
+        yield lambda _done: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = Console(file=sys.stderr)
     columns = ("Tickets", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # FORCE_COLOR makes rich take a log file for a terminal.
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,18 @@ class OutputError(Exception):
     """What was to be printed can't be."""
 
 
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Leave out what a task would log: it is in the way of a table, and below Airflow 3 it goes to stdout."""
+    level = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+
+
+@_without_log()
 def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command to its end, and return its exit code; what ends it early is at most a sentence on stderr.
 

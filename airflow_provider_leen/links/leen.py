@@ -69,4 +69,9 @@ def ticket_link(settings: LeenSettings, results: Iterable[TicketResult]) -> str 
 
 def filled(template: str, placeholder: str, value: str) -> str:
     """Put a value into a connection's setting, with everything in it escaped that has a meaning in a URL."""
-    return quote(value, safe="").join(quote(part, safe=_KEPT) for part in template.split(placeholder))
+    return quote(value, safe="").join(fixed_parts(template, placeholder))
+
+
+def fixed_parts(template: str, placeholder: str) -> tuple[str, ...]:
+    """Return what is before and behind the value in a connection's setting, as it goes into a URL."""
+    return tuple(quote(part, safe=_KEPT) for part in template.split(placeholder))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -65,6 +68,14 @@ def rows_at(tickets_path: str) -> Sequence[Any]:
         problem = "the file is not in UTF-8"
     except (ValueError, ImportError) as error:
         problem = f"no file system is there for it ({error}); an object store needs its Airflow provider installed"
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # A retry may run on another worker, or find more room.
+        raise LeenError(
+            f"The worker's disk is full: the tickets of `tickets_path` {path!r} wait in a temporary file in "
+            f"{tempfile.gettempdir()}, so nothing was sent. Make room there, or set TMPDIR."
+        ) from error
     raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
 
 
@@ -174,7 +185,8 @@ def check_differs(context: Context, task_id: str) -> None:
 
 
 def _plain(path: str) -> str:
-    return path.strip().removeprefix("file://")
+    """Return a path without its scheme, links and doubled slashes; a URL comes out as something else, yet unique."""
+    return os.path.realpath(path.strip().removeprefix("file://"))
 
 
 def _reason(error: Exception) -> str:

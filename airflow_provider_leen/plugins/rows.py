@@ -11,17 +11,19 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import nlargest, nsmallest
 from typing import Any, Literal, TypedDict, get_args
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from airflow_provider_leen.links.leen import filled
+from airflow_provider_leen.links.leen import fixed_parts
 from airflow_provider_leen.plugins.tasks import STATUSES, TaskTickets, status_of
 
 Column = Literal["status", "row", "key", "title", "identifier", "error"]
 COLUMNS: tuple[Column, ...] = get_args(Column)
 
 _RANK = {status: rank for rank, status in enumerate(STATUSES)}
+_NO_RESULT = "This entry of the summary is no result that this version of the page knows."
 _SEARCHED = ("task", "key", "title", "identifier", "error")
 _CODE = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What makes a spreadsheet take a text for a formula."""
@@ -72,9 +74,6 @@ def row_of(task: TaskTickets, result: Any) -> Row:
     entry: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
     status = status_of(result)
     vendor_ticket_id = _text(entry.get("vendor_ticket_id"))
-    url = _text(entry.get("url")) or (
-        vendor_ticket_id and task.ticket_url and filled(task.ticket_url, "{vendor_ticket_id}", vendor_ticket_id)
-    )
     index = entry.get("request_index")
     return {
         "task": task.name,
@@ -82,18 +81,18 @@ def row_of(task: TaskTickets, result: Any) -> Row:
         "status": status,
         "success": entry.get("success") is True and status != "unreadable",
         "key": vendor_ticket_id or _text(entry.get("ticket_id")),
-        "url": url if url and _leads_to_a_page(url) else None,
+        "url": _url(_text(entry.get("url")), task.ticket_url, vendor_ticket_id),
         "title": _text(entry.get("name")),
         "identifier": _text(entry.get("identifier")),
         "ticket_id": _text(entry.get("ticket_id")),
-        "error": _text(entry.get("error")) if status != "unreadable" else "This entry of the summary is no result.",
+        "error": _text(entry.get("error")) if status != "unreadable" else _NO_RESULT,
     }
 
 
 def page_of(rows: Iterable[Row], selection: Selection, offset: int, limit: int) -> tuple[list[Row], int]:
     """Return one page of the rows that are wanted, and how many are wanted in all.
 
-    At most ``offset + limit`` rows are held at a time.
+    At most ``offset + limit`` rows are held at a time, half a kilobyte each where texts are short.
     """
     wanted = 0
 
@@ -152,6 +151,24 @@ def _sort_key(row: Row, number: int, column: Column) -> Any:
     return not value, [int(part[:100]) if part.isdecimal() else part for part in parts]
 
 
+def _url(own: str | None, ticket_url: str | None, vendor_ticket_id: str | None) -> str | None:
+    """Return where a ticket is seen, None where that is no page or not known."""
+    if own:
+        return own if _leads_to_a_page(own) else None
+    parts = _around_the_id(ticket_url) if ticket_url and vendor_ticket_id else None
+    return quote(vendor_ticket_id or "", safe="").join(parts) if parts else None
+
+
+@lru_cache(maxsize=16)
+def _around_the_id(ticket_url: str) -> tuple[str, ...] | None:
+    """Return the address of tickets without the id, None where it leads to no page.
+
+    Once, since for each row anew it takes longer than all else. An id that is escaped changes neither scheme nor host.
+    """
+    parts = fixed_parts(ticket_url, "{vendor_ticket_id}")
+    return parts if _leads_to_a_page("0".join(parts)) else None
+
+
 def _leads_to_a_page(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -161,4 +178,7 @@ def _leads_to_a_page(url: str) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    if not isinstance(value, str) or not value:
+        return None
+    # JSON can carry half a surrogate pair, which no answer can be written with.
+    return value if value.isascii() else value.encode(errors="replace").decode()

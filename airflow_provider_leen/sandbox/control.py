@@ -5,15 +5,17 @@
 - ``GET /_sandbox/requests``, ``GET /_sandbox/tickets`` (``?connection_id=``)
 - ``GET /_sandbox/jobs``, ``POST``: how jobs run (a :class:`~.jobs.JobPlan` as JSON)
 - ``POST /_sandbox/sync``: Leen sees all tickets of the vendor
-- ``POST /_sandbox/reset``: tickets, jobs, rules, records gone
+- ``POST /_sandbox/reset``: tickets, jobs, rules, records gone, and calls under way cut off
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
@@ -37,8 +39,13 @@ def stats(store: Store, faults: Faults, recorder: Recorder) -> dict[str, Any]:
     }
 
 
-def add_control_routes(app: FastAPI, store: Store, faults: Faults, recorder: Recorder, jobs: Jobs) -> None:
-    """Add the routes to the app."""
+def add_control_routes(
+    app: FastAPI, store: Store, faults: Faults, recorder: Recorder, jobs: Jobs, forget: Callable[[Any], None]
+) -> None:
+    """Add the routes to the app.
+
+    :param forget: resets the sandbox; is told the address of the client that asks for it.
+    """
     _add_job_routes(app, jobs)
 
     @app.get("/_sandbox/faults")
@@ -77,11 +84,10 @@ def add_control_routes(app: FastAPI, store: Store, faults: Faults, recorder: Rec
         return JSONResponse({"synced": store.sync()})
 
     @app.post("/_sandbox/reset")
-    async def reset() -> JSONResponse:
-        jobs.clear()
-        store.clear()
-        faults.reset()
-        recorder.reset()
+    async def reset(request: Request) -> JSONResponse:
+        forget(request.scope["client"])
+        # The connections that are cut off close now, and not after the reply: nobody sends a call on one of them.
+        await asyncio.sleep(0)
         return JSONResponse({})
 
 

@@ -46,10 +46,16 @@ class Gate:
         """Ends every wait, so that the server can stop at once."""
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or not scope["path"].startswith(("/v1", "/v2")):
-            await self._app(scope, receive, send)
-            return
+        """Serve one request. One that is cancelled ends without a word; the server has cut its connection off."""
+        try:
+            if scope["type"] == "http" and scope["path"].startswith(("/v1", "/v2")):
+                await self._serve_api(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            await _client_left(receive)
+
+    async def _serve_api(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         started = time.time()
         exchange = _Exchange(self._app, scope, receive, send, self.stopping)
         if not await exchange.read():
@@ -199,8 +205,10 @@ class _Exchange:
         stop: asyncio.Future[Any] = asyncio.ensure_future(self._stopping.wait())
         departure = self._watch_client()
         ends = {stop, departure} if or_client_leaves else {stop}
-        done, _ = await asyncio.wait(ends, timeout=seconds, return_when=FIRST_COMPLETED)
-        stop.cancel()
+        try:
+            done, _ = await asyncio.wait(ends, timeout=seconds, return_when=FIRST_COMPLETED)
+        finally:
+            stop.cancel()
         return not done
 
     def finish(self) -> None:
@@ -215,9 +223,10 @@ class _Exchange:
 
     def _watch_client(self) -> asyncio.Task[None]:
         if self._departure is None:
-            self._departure = asyncio.ensure_future(self._client_left())
+            self._departure = asyncio.ensure_future(_client_left(self._receive))
         return self._departure
 
-    async def _client_left(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+
+async def _client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

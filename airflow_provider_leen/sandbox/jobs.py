@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ class JobPlan(BaseModel):
     """How jobs run from now on.
 
     :param seconds: how long a job takes, default 0. Its tickets are made at the end.
+    :param polls: the job takes until it was asked for so often, and not a time; None (default) for a time.
     :param reason: what the ``failure_reason`` of a partial failure is: an ``object`` (default), ``json_text``, or
         ``plain_text`` that tells of no single ticket.
     :param stall: the job is RUNNING for ever, its tickets never made (``before``) or made in time (``after``).
@@ -39,6 +41,7 @@ class JobPlan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seconds: float = Field(default=0.0, ge=0)
+    polls: int | None = Field(default=None, ge=1)
     reason: Literal["object", "json_text", "plain_text"] = "object"
     stall: Literal["before", "after"] | None = None
     crash_after: int | None = Field(default=None, ge=0)
@@ -50,6 +53,8 @@ class _Job:
     connection_id: str
     status: str = "QUEUED"
     failure_reason: Any = None
+    polls_left: int = 0
+    end: Callable[[], None] | None = None
 
 
 class Jobs:
@@ -68,12 +73,15 @@ class Jobs:
         job = _Job(str(uuid.uuid4()), connection_id)
         self._jobs[job.id] = job
         plan = self.plan
-        if plan.seconds == 0:
-            self._end(job, work, plan)
+        end = partial(self._end, job, work, plan)
+        if plan.polls is not None:
+            job.polls_left, job.end = plan.polls, end
+        elif plan.seconds == 0:
+            end()
         else:
             loop = asyncio.get_running_loop()
             loop.call_later(plan.seconds / 2, self._begin, job)
-            loop.call_later(plan.seconds, self._end, job, work, plan)
+            loop.call_later(plan.seconds, end)
         return job.id
 
     def get(self, connection_id: str, job_id: str) -> dict[str, Any] | None:
@@ -81,7 +89,11 @@ class Jobs:
         job = self._jobs.get(job_id)
         if job is None or job.connection_id != connection_id:
             return None
-        return {"id": job.id, "status": job.status, "failure_reason": job.failure_reason}
+        shown = {"id": job.id, "status": job.status, "failure_reason": job.failure_reason}
+        job.polls_left -= 1
+        if job.polls_left == 0 and job.end is not None:
+            job.end()
+        return shown
 
     def clear(self) -> None:
         """Forget all jobs, and run new ones as at the start; what is under way makes no tickets any more."""

@@ -92,7 +92,7 @@ class Recorder:
     """The most bulk calls that were in flight at one time."""
     _records: deque[RecordedRequest] = field(default_factory=deque)
     _bytes: int = 0
-    _in_flight: int = 0
+    _in_flight: set[int] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -110,16 +110,15 @@ class Recorder:
                 self._bytes -= len(self._records.popleft().raw) + 1000
             self.counts[f"{record.method} {route_of(record.path)}"] += 1
             if record.is_bulk:
-                self._in_flight += 1
-                self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
+                self._in_flight.add(id(record))
+                self.peak_in_flight = max(self.peak_in_flight, len(self._in_flight))
 
     def end(self, record: RecordedRequest, *, now: float, status: int | Literal["lost"]) -> None:
         """Note what a request ended with."""
         with self._lock:
             record.finished = now
             record.status = status
-            if record.is_bulk:
-                self._in_flight -= 1
+            self._in_flight.discard(id(record))
 
     def count(self, method: str | None = None, path_prefix: str | None = None) -> int:
         """How many of the recorded requests have this method and a path that starts like this."""
@@ -130,9 +129,10 @@ class Recorder:
         )
 
     def reset(self) -> None:
-        """Forget everything but what is in flight."""
+        """Forget everything, what is in flight as well."""
         with self._lock:
             self._records.clear()
             self._bytes = 0
             self.counts.clear()
-            self.peak_in_flight = self._in_flight
+            self.peak_in_flight = 0
+            self._in_flight.clear()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,7 +82,7 @@ class SandboxServer:
             raise
         self._jobs = Jobs(JobPlan(seconds=job_time))
         app = create_app(self._store, api_key=api_key, jobs=self._jobs)
-        add_control_routes(app, self._store, self._faults, self._recorder, self._jobs)
+        add_control_routes(app, self._store, self._faults, self._recorder, self._jobs, self._forget)
         add_page(app, self._store)
         gate = Gate(
             app, recorder=self._recorder, faults=self._faults, calls_per_second=calls_per_second, latency=latency
@@ -181,7 +184,14 @@ class SandboxServer:
         return self._store.sync()
 
     def reset(self) -> None:
-        """Forget tickets, jobs, rules and records."""
+        """Forget tickets, jobs, rules and records. A call sent before is cut off, and leaves nothing behind."""
+        # By a call, since that is accepted after every call that was sent before it.
+        with closing(HTTPConnection(self._host, self._port)) as connection:
+            connection.request("POST", "/_sandbox/reset")
+            connection.getresponse().read()
+
+    def _forget(self, client: Any) -> None:
+        self._server.cut_off(client)
         self._jobs.clear()
         self._store.clear()
         self._store.sync_after = self._sync_after
@@ -207,6 +217,15 @@ class _Server(uvicorn.Server):
         )
         self.up = threading.Event()
         self._gate = gate
+
+    def cut_off(self, spared: Any) -> None:
+        """End all calls but the current one, and all connections but that of one client, unread data included."""
+        for task in self.server_state.tasks - {asyncio.current_task()}:
+            task.cancel()
+        for connection in self.server_state.connections:
+            peer = connection.transport.get_extra_info("peername") or ()
+            if peer[:2] != spared:
+                connection.transport.abort()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -23,15 +23,17 @@ BULK = "v1/itsm/tickets/bulk/sync"
 RETRIES = 3
 PATIENT: dict[str, Any] = {"retries": RETRIES, "retry_delay": timedelta(0)}
 
-with DAG("peer_leen", schedule=None):
-    LeenBulkCreateTicketsOperator(
-        task_id="create",
-        tickets=FINDINGS,
-        leen_conn_id="leen_{{ dag_run.conf['number'] }}",
-        connection_id="{{ dag_run.conf['connection_id'] }}",
-        embed_identifier=True,
-        **PATIENT,
-    )
+for _dag_id, _in_flight in {"peer_leen": 4, "peer_leen_in_turn": 1}.items():
+    with DAG(_dag_id, schedule=None):
+        LeenBulkCreateTicketsOperator(
+            task_id="create",
+            tickets=FINDINGS,
+            leen_conn_id="leen_{{ dag_run.conf['number'] }}",
+            connection_id="{{ dag_run.conf['connection_id'] }}",
+            max_concurrent_batches=_in_flight,
+            embed_identifier=True,
+            **PATIENT,
+        )
 
 with DAG("peer_http", schedule=None):
     HttpOperator.partial(

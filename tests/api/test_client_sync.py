@@ -115,6 +115,15 @@ def interrupt() -> None:
     signal.pthread_kill(main_thread, signal.SIGINT)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts also where the tests were started in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_waiting_cancels_the_call_and_leaves_the_client_usable() -> None:
     with Stalling(interrupt) as server, LeenClient(settings_of(f"http://127.0.0.1:{server.port}/v1")) as client:
         for _ in range(2):

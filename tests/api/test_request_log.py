@@ -30,6 +30,6 @@ def test_our_requests_are_not_logged_and_those_of_others_are(
 def test_with_httpx_at_debug_level_ours_are_shown(sandbox: SandboxServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="httpx")
     ask(sandbox)
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "httpx"]
+    (line,) = [message for message in caplog.messages if message.startswith("HTTP Request: ")]
     assert "GET" in line
     assert sandbox.api_key not in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import threading
@@ -14,7 +15,6 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
-from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,10 +32,12 @@ from airflow_provider_leen.bulk.ledger import (
     Value,
     replay,
 )
+from tests.airflow_run import AIRFLOW
 from tests.bulk.runs import Store, until
 
 A, B = (f"airflow-{letter * 24}" for letter in "ab")
 AIRFLOWS_LIMIT = 64 * 1024
+LOCAL = pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 has no local://, and file:// is the same")
 
 
 def value(at: Any = 1.0, **entries: Any) -> Value:
@@ -362,12 +364,13 @@ def test_memory_forgets() -> None:
     assert memory.open() == []
 
 
-@pytest.fixture(params=["path", "file", "local", "memory"])
+@pytest.fixture(params=["path", "file", pytest.param("local", marks=LOCAL), "memory"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     if request.param == "path":
         return tmp_path / "deep" / "ledger"
     if request.param == "memory":
-        attach("memory", fs=MemoryFileSystem())
+        store = importlib.import_module("airflow.io.store" if AIRFLOW < (3, 0) else "airflow.sdk.io")
+        store.attach("memory", fs=MemoryFileSystem())
         return ObjectStoragePath(f"memory://{uuid.uuid4().hex}/ledger")
     return ObjectStoragePath(f"{request.param}://{tmp_path}/deep/ledger")
 
@@ -447,7 +450,7 @@ def test_a_file_that_is_no_ledgers_is_refused(folder: Any, threads: Executor) ->
         in_journal(FolderLedger(folder, 2), threads, act)
 
 
-@pytest.mark.parametrize("scheme", ["", "file://", "local://"])
+@pytest.mark.parametrize("scheme", ["", "file://", pytest.param("local://", marks=LOCAL)])
 def test_a_try_that_dies_while_it_writes_leaves_no_half_file(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

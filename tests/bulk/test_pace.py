@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from airflow_provider_leen.api.retry import FIRST_WAIT
 from airflow_provider_leen.bulk.throttle import (
+    MOST_LATE,
     MOST_SLOWING,
     QUIET_FOR_A_PLACE,
     QUIET_FOR_A_STEP,
@@ -34,7 +36,7 @@ def left(places: int, times: Sequence[float]) -> Pace:
         pytest.param([0.0, 0.0, 0.0, 0.0], [0.0, 0.0], 1.0, 2.0, id="half of a burst"),
         pytest.param([0.0, 5.0, 5.1, 5.2], [5.2], 1.0, 2.0, id="not what left long before"),
         pytest.param([0.0, 5.0, 5.1, 5.2], [5.2], 10.0, 0.3, id="a longer wait looks further back"),
-        pytest.param([0.0], [0.0], 2.0, 0.5, id="none was accepted"),
+        pytest.param([0.0, 0.3, 0.6, 0.9], [0.9], 0.2, 3.0, id="a shorter wait than a second looks back a second"),
     ],
 )
 def test_the_rate_is_what_was_accepted_in_as_long_a_time_as_leen_asks_to_wait(
@@ -48,11 +50,35 @@ def test_the_rate_is_what_was_accepted_in_as_long_a_time_as_leen_asks_to_wait(
     assert pace.opens_at == now + wait
 
 
+@pytest.mark.parametrize("wait", [0.1, 1.0, 60.0])
+def test_where_none_was_accepted_there_is_a_wait_and_no_rate_to_be_learnt(wait: float) -> None:
+    pace = left(4, [0.0, 0.0])
+    pace.refuse(0.0, 0.1, wait)
+    pace.refuse(0.0, 0.1, wait)
+    assert (pace.gap, pace.places, pace.opens_at) == (0.0, 2, 0.1 + wait)
+
+
 def test_without_a_refusal_nothing_is_held_back() -> None:
     pace = left(4, [0.0, 0.0, 0.1])
     for _ in range(1000):
         pace.accept(1000.0)
-    assert (pace.places, pace.gap, pace.opens_at) == (4, 0.0, 0.1)
+    assert (pace.places, pace.gap) == (4, 0.0)
+    assert pace.opens_at <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("late", "next_at"),
+    [
+        pytest.param(0.0, 2.0, id="in time"),
+        pytest.param(MOST_LATE / 2, 2.0, id="a little late: the next one is not"),
+        pytest.param(0.5, 2.5 - MOST_LATE, id="late: what was missed is not made up for"),
+    ],
+)
+def test_a_batch_that_leaves_late_does_not_slow_down_all_that_follow(late: float, next_at: float) -> None:
+    pace = left(4, [0.0])
+    pace.gap, pace.opens_at = 1.0, 1.0
+    pace.leaves(1.0 + late)
+    assert pace.opens_at == pytest.approx(next_at)
 
 
 def test_a_pause_for_another_reason_tells_nothing_of_the_rate() -> None:
@@ -113,10 +139,11 @@ class Vendor:
     """Takes so many calls in any one second, and asks to come back in a second.
 
     :param service: how long an accepted call takes.
+    :param says_when: whether it says when to come back.
     """
 
-    def __init__(self, rate: int, service: float) -> None:
-        self.rate, self.service = rate, service
+    def __init__(self, rate: int, service: float, *, says_when: bool = True) -> None:
+        self.rate, self.service, self.says_when = rate, service, says_when
         self.random = random.Random(1)
         self.accepted: deque[float] = deque()
 
@@ -128,6 +155,11 @@ class Vendor:
             return False, now + 0.003
         self.accepted.append(now)
         return True, now + self.service * self.random.uniform(0.9, 1.1)
+
+    def wait(self) -> float:
+        """The seconds after which a refused call is sent again, jitter included."""
+        jitter = self.random.random()
+        return 1 + jitter / 10 if self.says_when else FIRST_WAIT * (0.5 + jitter / 2)
 
 
 def simulate(vendor: Vendor, places: int, calls: int) -> tuple[float, float]:
@@ -150,7 +182,7 @@ def simulate(vendor: Vendor, places: int, calls: int) -> tuple[float, float]:
                 pace.accept(now)
             else:
                 refused += 1
-                pace.refuse(left_at, now, 1 + vendor.random.random() / 10)
+                pace.refuse(left_at, now, vendor.wait())
         else:
             now = opens
     return calls / now / vendor.rate, refused / (calls + refused)
@@ -160,7 +192,7 @@ def simulate(vendor: Vendor, places: int, calls: int) -> tuple[float, float]:
     ("rate", "service", "places"),
     [
         (rate, service, places)
-        for rate in (1, 2, 5, 20, 50)
+        for rate in (1, 2, 3, 5, 7, 20, 50, 100)
         for service in (0.02, 0.1, 0.35, 1.0)
         for places in (1, 2, 4, 8)
         if places / service > 1.05 * rate  # else they never come near the limit
@@ -168,5 +200,12 @@ def simulate(vendor: Vendor, places: int, calls: int) -> tuple[float, float]:
 )
 def test_a_limit_is_used_well_and_seldom_passed(rate: int, service: float, places: int) -> None:
     achieved, refused = simulate(Vendor(rate, service), places, calls=max(300, 20 * rate))
+    assert achieved >= 0.85
+    assert refused < 0.05
+
+
+@pytest.mark.parametrize("rate", [1, 2, 5, 20])
+def test_a_limit_of_which_nobody_says_when_to_come_back_is_seldom_passed_too(rate: int) -> None:
+    achieved, refused = simulate(Vendor(rate, 0.1, says_when=False), 4, calls=300)
     assert achieved >= 0.85
     assert refused < 0.05

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def test_a_file_that_is_not_this_summarys_is_refused(tmp_path: Path, content: st
     assert str(path) in str(caught.value)
 
 
+def test_a_file_without_lines_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_leen.bulk.results_file._LONGEST_LINE", 1000)
+    path = tmp_path / "r.jsonl"
+    path.write_text("x" * 10_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(LeenConfigError, match="JSONDecodeError"):
+            list(read_results(path, summarise(THREE)))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_folder_is_refused_too(tmp_path: Path) -> None:
     with pytest.raises(LeenConfigError, match="IsADirectoryError"):
         list(read_results(tmp_path, summarise(THREE)))
@@ -82,6 +96,7 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_lines(path, half())
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path], "half a file would fill a disk that is full"
     with whole_file(path) as file:
         file.write("new")
         assert path.read_text() == "old"

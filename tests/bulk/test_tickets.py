@@ -192,7 +192,8 @@ class TestReadJson:
     @pytest.mark.parametrize(
         ("text", "part"),
         [
-            ("", "column 1"),
+            ("", "is empty"),
+            ("\ufeff \n", "is empty"),
             ('{"name": "a"}\n{"name": "b"}', ".jsonl"),
             ('[\n{"name": }]', "line 2, column 10"),
             ("[" * 100_000, "nested too deeply"),
@@ -219,6 +220,14 @@ class TestReadLines:
         assert "column 10" in rows[1].reason
         assert len(rows[1].text) <= 80
         assert len(rows[1].reason) < 200
+
+    @pytest.mark.parametrize("line", ["[", '[{"name": "a"}, {"name": "b"}]', "[]", "[" * 100_000])
+    def test_an_array_is_advised_to_be_in_a_json_file(self, line: str) -> None:
+        (row,) = read_lines([line])
+        assert isinstance(row, UnreadableRow)
+        assert "line 1 begins an array" in row.reason
+        assert "name the file .json" in row.reason
+        assert len(row.reason) < 200
 
     def test_lines_are_read_one_by_one(self) -> None:
         def lines() -> Iterator[str]:

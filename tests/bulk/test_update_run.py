@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -68,6 +70,27 @@ def test_ids_that_the_refusal_locates_are_rejected_at_once() -> None:
     run, sent = submit(refuse, IDS, 50)
     assert [len(ids) for ids in sent] == [50, 48]
     assert (run.outcomes[IDS[3]].status, run.outcomes[IDS[40]].error) == ("rejected", "closed")
+
+
+def test_a_batch_gets_a_line_with_its_jobs_however_often_it_was_taken_apart(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    submit(unless_without({IDS[21]}), IDS[:40], 20)
+    assert [message.partition(" (")[0] for message in caplog.messages] == [
+        "Batch 1 of 2: 20 submitted",
+        "Batch 2 of 2: 1 rejected, 19 submitted",
+    ]
+    assert caplog.messages[0].endswith(" s): job-1")
+    assert caplog.messages[1].endswith(" s): job-6, job-8, job-9, …")
+
+
+def test_a_job_for_each_ticket_is_no_flood_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    ids = [str(UUID(int=number)) for number in range(1000)]
+    run, sent = submit(lambda _: None, ids, 1)
+    assert len(run.jobs) == len(sent) == 1000
+    assert caplog.messages[0] == "::group::Changing 1000 tickets in 1000 batches"
+    assert len(caplog.messages) == 1 + 100 + 1
+    assert caplog.messages[-1] == "::endgroup::"
 
 
 @pytest.mark.parametrize("size", [50, 3, 1])

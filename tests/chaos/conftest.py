@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,9 @@ from tests.chaos.environment import python_with_airflow
 from tests.chaos.lab import Lab
 
 
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+@pytest.fixture(scope="package")
+def lab(migrated_database: Path) -> Iterator[Lab]:
     """Airflow under a scheduler; ``CHAOS_AIRFLOW=2.11.2`` takes another release than the installed one."""
-    with Lab(slots=3, python=python_with_airflow(os.environ.get("CHAOS_AIRFLOW"))) as lab:
+    other = os.environ.get("CHAOS_AIRFLOW")
+    with Lab(slots=3, python=python_with_airflow(other), database=None if other else migrated_database) as lab:
         yield lab

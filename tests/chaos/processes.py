@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
-from collections.abc import Iterable
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+
+def started_in(home: Path, command: Sequence[str], env: Mapping[str, str], log: str) -> subprocess.Popen[bytes]:
+    """Start a process in a folder, and in a session of its own; what it says is added to a log file there."""
+    with (home / log).open("ab") as said:
+        return subprocess.Popen(
+            command,
+            env=env,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def end(processes: Sequence[subprocess.Popen[bytes]], home: Path) -> None:
+    """End what was started in a folder and all that came of it, and remove the folder."""
+    doomed = descendants(process.pid for process in processes) + processes_in(home)
+    kill(doomed)
+    for process in processes:
+        process.wait()
+    psutil.wait_procs(doomed, timeout=10)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def descendants(pids: Iterable[int]) -> list[psutil.Process]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,8 +18,9 @@ from typing import Any, Self
 
 import psutil
 
+from tests.airflow_home import DATABASE, home_in
 from tests.chaos.bridge import CREATE
-from tests.chaos.processes import descendants, free_port, kill, processes_in
+from tests.chaos.processes import end, free_port, started_in
 
 HERE = Path(__file__).resolve().parent
 
@@ -85,6 +85,7 @@ class SchedulerAirflow:
 
     :param python: the interpreter of the environment that holds Airflow, default this one.
     :param connections: Airflow's connections: id -> JSON.
+    :param database: an SQLite file with that Airflow's tables, to be copied; None (default) to make them.
     :param at_once: how many tasks may run at the same time.
     :param dags: the folder of the Dags.
     """
@@ -94,12 +95,14 @@ class SchedulerAirflow:
         connections: dict[str, str],
         *,
         python: str = sys.executable,
+        database: Path | None = None,
         at_once: int = 8,
         dags: Path = HERE / "dags",
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="leen-chaos-"))
         self._python = os.path.abspath(python)  # not resolved: an environment is found by the link
         self._connections = connections
+        self._database = database
         self._at_once = at_once
         self._dags = dags
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -183,8 +186,11 @@ class SchedulerAirflow:
         self.version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
         is_2 = self.version.startswith("2.")
         env = self._env = self._environment(is_2)
-        subprocess.run(self._airflow("db", "migrate"), env=env, cwd=self.home, check=True, capture_output=True)
-        with sqlite3.connect(self.home / "airflow.db") as database:
+        if self._database is None:
+            subprocess.run(self._airflow("db", "migrate"), env=env, cwd=self.home, check=True, capture_output=True)
+        else:
+            home_in(self.home, self._database)
+        with sqlite3.connect(self.home / DATABASE) as database:
             # Readers and the one writer don't lock each other out.
             database.execute("PRAGMA journal_mode = WAL")
         commands = [["scheduler", "--skip-serve-logs"]]
@@ -205,15 +211,7 @@ class SchedulerAirflow:
             )
 
     def _begin(self, *command: str) -> subprocess.Popen[bytes]:
-        with (self.home / f"{command[0]}.log").open("ab") as log:
-            process = subprocess.Popen(
-                self._airflow(*command),
-                env=self._env,
-                cwd=self.home,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = started_in(self.home, self._airflow(*command), self._env, f"{command[0]}.log")
         self._processes.append(process)
         return process
 
@@ -229,15 +227,10 @@ class SchedulerAirflow:
         }
 
     def _end(self) -> None:
-        doomed = descendants([process.pid for process in self._processes]) + processes_in(self.home)
-        kill(doomed)
-        for started in self._processes:
-            started.wait()
         if self._bridge is not None:
             with self._bridge:  # closes the pipes
                 self._bridge.kill()
-        psutil.wait_procs(doomed, timeout=10)
-        shutil.rmtree(self.home, ignore_errors=True)
+        end(self._processes, self.home)
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         bridge = self._bridge

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -14,7 +13,7 @@ from typing import Any, Self
 import httpx
 import psutil
 
-from tests.chaos.processes import descendants, free_port, kill, processes_in
+from tests.chaos.processes import end, free_port, started_in
 from tests.chaos.scheduler import environment_of_airflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,16 +113,7 @@ class CeleryAirflow:
         return True
 
     def _begin(self, *command: str) -> subprocess.Popen[bytes]:
-        with (self.home / f"{len(self._processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                self._airflow(*command),
-                env=self._env,
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = started_in(self.home, self._airflow(*command), self._env, f"{len(self._processes)}.log")
         self._processes.append(process)
         return process
 
@@ -134,10 +124,5 @@ class CeleryAirflow:
         return [self._python, "-m", "airflow", *arguments]
 
     def _end(self) -> None:
-        doomed = descendants(process.pid for process in self._processes) + processes_in(self.home)
-        kill(doomed)
-        for started in self._processes:
-            started.wait()
-        psutil.wait_procs(doomed, timeout=10)
         self._http.close()
-        shutil.rmtree(self.home, ignore_errors=True)
+        end(self._processes, self.home)

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 from airflow_provider_leen.triggers.sync import LeenTicketSyncTrigger
 from tests.airflow_run import AirflowRun
+from tests.bulk.runs import until
 from tests.docs.pages import DOCS, load_dag, text_of_dag
 from tests.operators.dags import connection
 
@@ -165,10 +167,16 @@ def test_while_that_ticket_is_open_the_next_run_makes_no_other(sandbox: SandboxS
 # Waiting
 
 
+def sync_when_asked_in_vain(sandbox: SandboxServer) -> None:
+    until(lambda: any(request.path == LIST and request.finished for request in sandbox.requests), seconds=60)
+    sandbox.sync()
+
+
 @pytest.mark.parametrize("name", ["leen_wait_for_sync", "leen_wait_in_the_triggerer"])
 def test_the_sync_is_waited_for_and_its_ids_are_handed_on(name: str, sandbox: SandboxServer, run_page: RunPage) -> None:
-    sandbox.sync_after(1)
-    run = run_page(name, synced={"poke_interval": 0.2})
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(sync_when_asked_in_vain, sandbox)
+        run = run_page(name, synced={"poke_interval": 0.2})
     assert set(run.states.values()) == {"success"}
     assert [result["ticket_id"] for result in run.summary("create_tickets")["results"]] == [None, None]
     held = {ticket["ticket_id"] for ticket in sandbox.tickets()}
@@ -191,11 +199,11 @@ def test_a_sync_that_never_comes_fails_the_sensor_and_the_tickets_are_named(
 def test_jobs_are_asked_for_until_they_have_ended_and_each_ticket_is_created_once(
     sandbox: SandboxServer, run_page: RunPage
 ) -> None:
-    sandbox.plan_jobs(seconds=1)
+    sandbox.plan_jobs(polls=2)
     run = run_page("leen_deferrable", create_tickets={"poll_interval": 0.2})
     assert run.states == {"find": "success", "create_tickets": "success", "gate": "success"}
     assert sandbox.count("POST") == sandbox.count("POST", SUBMISSION) == 3
-    assert asked(sandbox, JOBS) > 6
+    assert asked(sandbox, JOBS) == 3 * (3 + 1), "the trigger until it has ended, and the task once"
     assert len(sandbox.tickets()) == run.xcom("gate")["created"] == 120
 
 

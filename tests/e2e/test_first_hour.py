@@ -13,7 +13,7 @@ from tests.e2e import ui
 from tests.e2e.standalone import Standalone
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, Page, Route
 
     Shoot = Callable[[Page | Locator, str], None]
 
@@ -158,6 +158,27 @@ def test_the_task_s_extra_link_leads_to_its_tickets(page: Page, lab: Standalone,
 def test_a_task_that_is_not_leen_s_says_where_the_tickets_are(page: Page, lab: Standalone, demo_run: str) -> None:
     frame = ui.open_tab(page, lab, DEMO, demo_run, "scan")
     assert "The tab on the Dag run shows" in frame.locator("#message").inner_text()
+
+
+def test_markup_in_a_ticket_stays_text(page: Page, lab: Standalone, demo_run: str) -> None:
+    script = "document.title = 'run'"
+    markup = f'<script>{script}</script><img src=x onerror="{script}"><b>bold</b>'
+
+    def put_it_everywhere(route: Route) -> None:
+        reply = route.fetch()
+        shown = reply.json()
+        for row in shown["rows"]:
+            row |= dict.fromkeys(("task", "key", "title", "identifier", "error"), markup)
+        shown["tasks"][0] |= {"name": markup, "remark": markup}
+        route.fulfill(response=reply, json=shown)
+
+    page.route("**/leen/tickets/data?*", put_it_everywhere)
+    frame = ui.open_tab(page, lab, DEMO, demo_run)
+    frame.locator("tbody tr").first.wait_for()
+    for part in ("td.key", "td.title", "td.identifier", "td.error", "#remarks li"):
+        assert markup in frame.locator(part).first.inner_text()
+    assert frame.locator("main script, main img, td b").count() == 0
+    assert "run" not in (page.title(), frame.locator("title").inner_text())
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.providers.common.compat.sdk import DAG, AirflowNotFoundException, task
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenNotFoundError
 from airflow_provider_leen.get_provider_info import CONN_FIELDS
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_run import AIRFLOW
 
 TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task"}
 ID = "7f2c1e0a-0000-4000-8000-000000000000"
@@ -112,6 +113,12 @@ def test_arguments_beat_the_connection(connect: Connect) -> None:
     assert LeenHook(connection_id="").settings.connection_id == ID
 
 
+AIRFLOW_REFUSES = pytest.mark.skipif(
+    (3, 0) <= AIRFLOW < (3, 2), reason="Airflow 3.1 says itself that a connection with such an extra is not defined"
+)
+
+
+@AIRFLOW_REFUSES
 @pytest.mark.parametrize("extra", ["no JSON", "[1]", '"text"', "5", "{"])
 def test_an_extra_that_is_no_object_is_refused(connect: Connect, extra: str) -> None:
     connect(extra=extra)
@@ -166,7 +173,7 @@ def free_port() -> int:
         pytest.param({"password": ""}, "The API key is missing", id="no key"),
         pytest.param({"login": ""}, "The Leen connection ID is missing", id="no connection ID"),
         pytest.param({"extra": {"timeout": "soon"}}, "Timeout (s) is 'soon'", id="a bad extra"),
-        pytest.param({"extra": "no JSON"}, "no JSON object", id="no extra"),
+        pytest.param({"extra": "no JSON"}, "no JSON object", id="no extra", marks=AIRFLOW_REFUSES),
     ],
 )
 def test_the_test_says_in_a_sentence_what_is_wrong(
@@ -238,8 +245,6 @@ def test_the_connection_id_of_the_argument_goes_over_the_wire(sandbox: SandboxSe
 
 
 def test_the_hook_works_alone_in_a_task(sandbox: SandboxServer, run_dag: Any) -> None:
-    from airflow.sdk import DAG, task
-
     with DAG("hook_alone", schedule=None) as dag:
 
         @task

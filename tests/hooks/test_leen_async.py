@@ -132,13 +132,13 @@ def test_the_event_loop_reads_no_file_and_no_certificates(
     sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loading: list[int] = []
-    load = ssl.create_default_context
+    load = ssl.SSLContext.load_verify_locations
 
-    def create_default_context(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+    def load_verify_locations(*args: Any, **kwargs: Any) -> None:
         loading.append(threading.get_ident())
-        return load(*args, **kwargs)
+        load(*args, **kwargs)
 
-    monkeypatch.setattr(ssl, "create_default_context", create_default_context)
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load_verify_locations)
 
     async def work() -> None:
         async with LeenAsyncHook() as hook:

@@ -7,7 +7,6 @@ In a process of its own, since Airflow reads its log level once. The connections
 from __future__ import annotations
 
 import importlib
-import logging
 import pickle
 import sys
 import traceback
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
-from airflow.utils.db import initdb
 
 from airflow_provider_leen.hooks.leen import LeenHook
 from tests.airflow_run import AirflowRun, run
@@ -25,9 +23,6 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 
 
 def main() -> None:
-    initdb()
-    # Airflow 2's migrations make it WARNING.
-    logging.root.setLevel(logging.DEBUG)
     sys.path.insert(0, str(EXAMPLES))
     show("demo", run(importlib.import_module("leen_bandit_demo").leen_bandit_demo(), package="bandit"))
     show("refusing", run(bulk_dag(tickets(3), leen_conn_id="refusing", retries=1)))

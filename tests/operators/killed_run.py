@@ -1,7 +1,6 @@
-"""Runs a task that changes tickets, to be killed from outside, and tells what it left. Started by ``test_update.py``.
+"""Runs two tasks that change tickets, each to be killed, and tells what they left. Started by ``test_update.py``.
 
-Arguments: the file to tell it in, and the tickets' ids. Airflow's home, which is empty, and the connection are in the
-environment.
+Arguments: the file to tell it in, and the tickets' ids. Airflow's home and the connection are in the environment.
 """
 
 from __future__ import annotations
@@ -10,25 +9,29 @@ import json
 import sys
 from pathlib import Path
 
-from airflow.utils.db import initdb
-from airflow.utils.session import create_session
-from sqlalchemy import select
+from airflow.providers.common.compat.sdk import DAG
 
-from tests.airflow_run import run, xcom_model
-from tests.operators.dags import update_dag
+from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
+from tests.airflow_run import run
 
 
 def main(file: str, *ids: str) -> None:
-    initdb()
-    outcome = run(update_dag(list(ids), batch_size=1))
-    model = xcom_model()
-    with create_session() as session:
-        published = select(model.timestamp).filter_by(run_id=outcome.dag_run.run_id, key="return_value")
-        published_at = session.scalars(published).one().timestamp()
+    with DAG("leen_killed", schedule=None) as dag:
+        first, second = (
+            LeenUpdateTicketsOperator(
+                task_id=task_id,
+                ticket_ids=list(ids),
+                updates={"status": "CLOSED"},
+                batch_size=1,
+                trigger_rule="all_done",
+            )
+            for task_id in ("first", "second")
+        )
+        first >> second
+    outcome = run(dag)
     told = {
         "errors": [type(error).__name__ for error in outcome.exceptions],
-        "results": outcome.xcom("update")["results"],
-        "published_at": published_at,
+        "results": [outcome.xcom(task.task_id)["results"] for task in (first, second)],
     }
     Path(file).write_text(json.dumps(told))
 

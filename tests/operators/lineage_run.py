@@ -5,12 +5,9 @@ In a process of its own, since Airflow loads its listeners once.
 
 from __future__ import annotations
 
-from airflow.utils.db import initdb
-
 from tests.airflow_run import run
 from tests.operators.dags import bulk_dag, tickets
 
 if __name__ == "__main__":
-    initdb()
     assert run(bulk_dag(tickets(2))).states == {"create": "success"}
     assert run(bulk_dag([{"name": "x" * 300}, *tickets(2)], max_failures=0)).states == {"create": "failed"}

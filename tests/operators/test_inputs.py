@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
 from pydantic import BaseModel
 
-from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.airflow_run import AIRFLOW
 from tests.operators.dags import bulk_dag, create, tickets
@@ -252,6 +253,21 @@ def test_a_file_that_can_not_be_read_is_refused_in_one_sentence(
 def test_a_folder_in_place_of_a_file_is_refused(run_dag: Any, tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     assert "it is a folder" in refused(run_dag(file_dag(tmp_path / "folder.json")))
+
+
+def test_a_full_disk_is_named_before_anything_is_sent_and_a_retry_may_find_room(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "findings.jsonl").write_text('{"name": "one"}\n')
+    files = iter([open("/dev/full", "r+b"), tempfile.TemporaryFile()])  # noqa: SIM115  # the rows close them
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: next(files))
+    run = run_dag(file_dag(tmp_path / "findings.jsonl", retries=1))
+    (error,) = run.exceptions
+    assert type(error) is LeenError
+    assert "disk is full" in str(error)
+    assert tempfile.gettempdir() in str(error)
+    assert run.states == {"create": "success"}
+    assert names(sandbox) == ["one"]
 
 
 # What is no list of tickets

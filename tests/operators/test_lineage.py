@@ -34,12 +34,12 @@ def counts_told(event: dict[str, Any]) -> dict[str, int]:
     return {name: value for name, value in facet.items() if not name.startswith("_")}
 
 
-def test_openlineage_is_told_the_counts_also_of_a_task_that_failed(sandbox: SandboxServer, tmp_path: Path) -> None:
-    events = tmp_path / "events.json"
+def test_openlineage_is_told_the_counts_also_of_a_task_that_failed(sandbox: SandboxServer, airflow_home: Path) -> None:
+    events = airflow_home / "events.json"
     python(
         "-m",
         "tests.operators.lineage_run",
-        AIRFLOW_HOME=str(tmp_path / "home"),
+        AIRFLOW_HOME=str(airflow_home),
         AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps({"type": "file", "log_file_path": str(events), "append": True}),
     )
     told = [json.loads(line) for line in events.read_text().splitlines()]

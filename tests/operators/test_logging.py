@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import Connect, bulk_dag, counts, tickets
+from tests.operators.dags import Connect, bulk_dag, counts, tickets, update_dag
 
 CLOSING_TABLE = 30
 """The most lines that it takes, with its 20 errors."""
@@ -36,6 +37,26 @@ def test_five_thousand_tickets_leave_at_most_150_lines(
     assert len(said) <= 150 - CLOSING_TABLE
     fold = said[said.index("::group::Sending 5000 tickets in 100 batches") : said.index("::endgroup::")]
     assert len([line for line in fold if line.startswith("Batch ")]) == 100
+
+
+@pytest.mark.parametrize(("batch_size", "deferrable"), [(10, False), (50, True)])
+def test_changing_five_thousand_tickets_leaves_at_most_150_lines(
+    sandbox: SandboxServer,
+    run_dag: Any,
+    info: pytest.LogCaptureFixture,
+    batch_size: int,
+    deferrable: bool,
+) -> None:
+    sandbox.plan_jobs(seconds=0)
+    ids = [str(UUID(int=number)) for number in range(5000)]
+    run = run_dag(update_dag(ids, batch_size=batch_size, deferrable=deferrable))
+    assert run.xcom("update")["rejected"] == 5000  # Leen knows none of them
+    said = lines(info)
+    assert len(said) <= 150  # the closing table with its errors is among them
+    batches = 5000 // batch_size
+    fold = said[said.index(f"::group::Changing 5000 tickets in {batches} batches") : said.index("::endgroup::")]
+    assert len([line for line in fold if line.startswith("Batch ")]) == 100
+    assert fold[-1].startswith(f"Batch {batches} of {batches}: {batch_size} submitted (")
 
 
 def test_a_hundred_repetitions_leave_at_most_150_lines(

@@ -128,6 +128,8 @@ def test_a_deferred_task_keeps_what_it_knows_in_the_file(sandbox: SandboxServer,
         pytest.param("{tmp}", "IsADirectoryError", id="folder"),
         pytest.param("{tmp}/tickets.json", "overwrite the tickets", id="its own input"),
         pytest.param("file://{tmp}/tickets.json", "overwrite the tickets", id="its own input by URL"),
+        pytest.param("{tmp}//./tickets.json", "overwrite the tickets", id="its own input written otherwise"),
+        pytest.param("{tmp}/link", "overwrite the tickets", id="a link to its own input"),
     ],
 )
 def test_a_path_that_can_not_be_used_is_refused_before_anything_is_sent(
@@ -135,6 +137,7 @@ def test_a_path_that_can_not_be_used_is_refused_before_anything_is_sent(
 ) -> None:
     source = tmp_path / "tickets.json"
     source.write_text(json.dumps(tickets(2)))
+    (tmp_path / "link").symlink_to(source)
     dag = bulk_dag(tickets_path=str(source), results_path=path.replace("{tmp}", str(tmp_path)), retries=2)
     (error,) = run_dag(dag).exceptions
     assert type(error) is AirflowFailException

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.airflow_home import home_in
 from tests.operators.dags import Connect, bulk_dag, counts, tickets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +37,9 @@ class DebugRun:
 
 
 @pytest.fixture(scope="module")
-def debug_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebugRun]:
+def debug_run(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[DebugRun]:
     key = f"key-{uuid.uuid4().hex}"
-    home = tmp_path_factory.mktemp("airflow")
+    home = home_in(tmp_path_factory.mktemp("airflow"), migrated_database)
     with SandboxServer(api_key=key) as good, SandboxServer(api_key=key) as refusing, socket.socket() as silent:
         refusing.inject("status", status=401, method=None, path="/", message=f"{key} is not valid")
         silent.bind(("127.0.0.1", 0))
@@ -55,6 +56,7 @@ def debug_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebugRun]:
                 "AIRFLOW_HOME": str(home),
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
                 "AIRFLOW__CORE__DAGS_FOLDER": str(home),
+                "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
                 "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
                 "AIRFLOW_CONN_LEEN_DEFAULT": good.airflow_conn,
                 "AIRFLOW_CONN_REFUSING": refusing.airflow_conn,

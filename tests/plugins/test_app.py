@@ -213,6 +213,25 @@ def test_ten_thousand_tickets_are_quick_and_come_a_page_at_a_time(
     assert reply.json()["rows"][0]["key"] == "SEC-5000"
 
 
+def test_a_long_list_can_be_walked_to_its_end(
+    get: Callable[..., Any], dag_run: Any, set_xcom: Any, tmp_path: Path
+) -> None:
+    path, count = tmp_path / "results.jsonl", 120_050
+    write_lines(path, results(count))
+    set_xcom({**summarise(results(count)), "results": [], "results_path": str(path)})
+    started = time.process_time()
+    reply = get("data", dag_run, task_id="create", sort="row", offset=120_000)
+    assert time.process_time() - started < 6  # measured: 1.2 s
+    shown = reply.json()
+    assert shown["matched"] == count
+    assert [row["row"] for row in shown["rows"]] == list(range(120_000, count))
+
+
+def test_a_page_beyond_the_end_is_empty(get: Callable[..., Any], dag_run: Any) -> None:
+    shown = get("data", dag_run, offset=10**20).json()
+    assert (shown["rows"], shown["matched"]) == ([], 5)
+
+
 def test_a_malformed_value_is_a_remark_and_no_error(get: Callable[..., Any], dag_run: Any, set_xcom: Any) -> None:
     values: list[Any] = [None, [], "text", {"total": 2, "results": [None, {"status": 3}]}, {"total": -1, "results": {}}]
     for value in values:
@@ -259,6 +278,21 @@ def test_a_file_that_can_t_be_read_is_said_and_shows_none_of_its_content(
     file = get("download", dag_run, task_id="create")
     assert file.status_code == 502
     assert str(path) in file.json()["detail"]
+
+
+def test_half_a_file_is_never_downloaded_as_if_it_were_all(
+    get: Callable[..., Any], dag_run: Any, set_xcom: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.jsonl"
+    write_lines(path, results(2500))
+    whole = path.read_text()
+    set_xcom({**summarise(results(2500)), "results": [], "results_path": str(path)})
+    assert len(get("download", dag_run, task_id="create", format="json").json()) == 2500
+    path.write_text(whole[:-20])
+    assert get("data", dag_run, task_id="create").json()["matched"] == 2499
+    broken = get("download", dag_run, task_id="create", format="csv")
+    assert broken.status_code == 502
+    assert "can't be read" in broken.json()["detail"]
 
 
 def test_a_device_that_never_ends_is_not_read(get: Callable[..., Any], dag_run: Any, set_xcom: Any) -> None:

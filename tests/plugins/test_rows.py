@@ -61,12 +61,17 @@ def test_an_entry_that_is_no_result_has_a_row_that_says_so(result: Any) -> None:
     made = row_of(TASK, result)
     assert made["status"] == "unreadable"
     assert not made["success"]
-    assert made["error"] == "This entry of the summary is no result."
+    assert made["error"] == "This entry of the summary is no result that this version of the page knows."
 
 
 def test_values_of_a_wrong_type_become_nothing() -> None:
     made = row(name=7, identifier={}, error=[], vendor_ticket_id=4, request_index="x")
     assert (made["title"], made["identifier"], made["error"], made["key"], made["row"]) == (None,) * 5
+
+
+def test_a_text_that_is_no_text_does_not_spoil_the_answer() -> None:
+    assert row(name="half \ud83d", vendor_ticket_id="SEC-\udc00")["title"] == "half ?"
+    assert "".join(as_json([row(name="half \ud83d", error="Füße", vendor_ticket_id="SEC-\udc00")])).encode()
 
 
 ROWS = [

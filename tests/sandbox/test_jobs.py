@@ -104,6 +104,13 @@ def test_a_job_can_run_for_ever(client: httpx.Client, sandbox: SandboxServer, st
     assert len(sandbox.tickets()) == held
 
 
+def test_a_job_can_take_until_it_was_asked_for_often_enough(client: httpx.Client, sandbox: SandboxServer) -> None:
+    sandbox.plan_jobs(polls=2)
+    job_id = submit(client, ticket())
+    assert [job_of(client, job_id)["status"] for _ in range(4)] == ["QUEUED", "QUEUED", "SUCCESS", "SUCCESS"]
+    assert len(sandbox.tickets()) == 1
+
+
 def test_a_job_that_is_forgotten_makes_no_tickets(client: httpx.Client, sandbox: SandboxServer) -> None:
     sandbox.plan_jobs(seconds=0.05)
     forgotten = submit(client, ticket(name="forgotten"))

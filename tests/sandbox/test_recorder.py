@@ -50,7 +50,7 @@ def test_the_oldest_records_go_when_there_are_too_many_but_the_counts_stay(monke
     assert kept.counts == {f"POST {BULK_PATH}": 5}
 
 
-def test_what_is_in_flight_at_a_reset_still_counts_towards_the_next_peak() -> None:
+def test_what_is_in_flight_at_a_reset_counts_towards_no_later_peak() -> None:
     kept = Recorder()
     under_way = record()
     kept.begin(under_way)

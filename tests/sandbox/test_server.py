@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -11,7 +15,7 @@ import pytest
 
 from airflow_provider_leen.sandbox.faults import FaultRule
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.sandbox.conftest import BULK, ticket
+from tests.sandbox.conftest import BULK, Post, ticket
 
 
 def test_the_connection_for_airflow_leads_to_the_sandbox(sandbox: SandboxServer) -> None:
@@ -60,6 +64,46 @@ def test_it_stops_at_once_while_calls_wait(rule: FaultRule) -> None:
     assert time.monotonic() - leaving < 2
     caller.join(5)
     assert isinstance(outcome[0], httpx.RemoteProtocolError)
+
+
+def test_a_call_that_waits_at_a_reset_ends_and_leaves_nothing(
+    sandbox: SandboxServer, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.inject("latency", seconds=0.1)
+    with caplog.at_level(logging.DEBUG, "uvicorn"), ThreadPoolExecutor() as threads:
+        cut_off = threads.submit(post, ticket(name="late"))
+        while not sandbox.requests:
+            time.sleep(0.005)
+        sandbox.reset()
+        with pytest.raises(httpx.TransportError):
+            cut_off.result(5)
+        held = names_after_a_while(sandbox, post)
+    assert held == ["after"]
+    assert (sandbox.count("POST"), sandbox.peak_in_flight) == (1, 1)
+    assert [record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno > 10] == []
+
+
+def test_calls_sent_before_a_reset_leave_nothing_though_they_may_be_read_after_it(
+    sandbox: SandboxServer, post: Post
+) -> None:
+    body = json.dumps({"tickets": [ticket(name="late")]})
+    headers = sandbox.headers | {"Content-Type": "application/json"}
+    with ExitStack() as open_connections:
+        for _ in range(100):
+            connection = HTTPConnection(sandbox.url.removeprefix("http://"))
+            open_connections.enter_context(closing(connection))
+            connection.request("POST", "/v1/itsm/tickets/bulk/sync", body, headers)
+        sandbox.reset()
+        held = names_after_a_while(sandbox, post)
+    assert held == ["after"]
+    assert sandbox.count() == 1
+
+
+def names_after_a_while(sandbox: SandboxServer, post: Post) -> list[str]:
+    """The names of the tickets held after one more call, which ends after all that is still under way."""
+    sandbox.inject("latency", seconds=0.3)
+    post(ticket(name="after"))
+    return [held["name"] for held in sandbox.tickets()]
 
 
 def test_two_sandboxes_cant_share_a_port(sandbox: SandboxServer) -> None:

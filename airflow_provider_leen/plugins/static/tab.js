@@ -97,6 +97,7 @@ function show(shown) {
   showOverview(shown);
   showRemarks(shown);
   showTools(shown);
+  for (const button of $("chips").children) button.disabled = !(listed || filtered);
   $("rows").replaceChildren(...shown.rows.map((row) => line(row, shown.tasks.length > 1)));
   showPager(shown);
 }
@@ -181,8 +182,9 @@ function showPager({ rows, matched, offset: from }) {
   // Set only when it differs: a screen reader reads it aloud each time.
   const found = `${tickets(matched)} listed${matched > rows.length ? `, ${$("range").textContent} on this page` : ""}.`;
   if ($("found").textContent !== found) $("found").textContent = found;
-  $("previous").disabled = from === 0;
-  $("next").disabled = from + rows.length >= matched;
+  $("first").disabled = $("previous").disabled = from === 0;
+  $("next").disabled = $("last").disabled = from + rows.length >= matched;
+  $("last").onclick = () => turn(Math.floor((matched - 1) / PAGE) * PAGE - from);
 }
 
 function line(row, named) {
@@ -195,7 +197,7 @@ function line(row, named) {
     cell("row", row.row === null ? "" : `#${row.row}`),
     cell(row.key?.length > 24 ? "key long" : "key", row.url ? link(row.url, row.key ?? "open") : row.key),
     title,
-    cell("identifier", row.identifier),
+    cell("identifier", row.identifier && clamped(row.identifier)),
     cell("error", row.error && clamped(row.error)),
   );
 }
@@ -265,6 +267,7 @@ function setUp() {
   // Airflow's own pages need a wide screen; this one does not.
   $("alone").hidden = parent === window;
   leadTo($("alone"), location.href);
+  $("first").onclick = () => turn(-offset);
   $("previous").onclick = () => turn(-PAGE);
   $("next").onclick = () => turn(PAGE);
 }
