@@ -13,7 +13,8 @@ import tempfile
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import IO, Any, TextIO
 
 from airflow_provider_leen.bulk.tickets import UnreadableRow, read_json
 
@@ -32,7 +33,7 @@ class SpooledRows(Sequence[Any]):
 
     def __init__(self, rows: Iterable[Any]) -> None:
         file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the rows are no longer needed
-        weakref.finalize(self, file.close)
+        weakref.finalize(self, _close, file)
         self._descriptor = file.fileno()
         self._ends = array("Q", [0])
         self._unreadable: dict[int, UnreadableRow] = {}
@@ -68,6 +69,12 @@ def spool_json(file: TextIO) -> Sequence[Any]:
         # One ticket, lists of tickets, or no JSON, of which the reader of a text says what and where.
         file.seek(0)
         return read_json(file.read())
+
+
+def _close(file: IO[bytes]) -> None:
+    # Closing writes what a full disk has not taken so far, and nobody asks for it any more.
+    with suppress(OSError):
+        file.close()
 
 
 def _items(file: TextIO) -> Iterator[Any]:

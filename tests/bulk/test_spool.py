@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import os
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -47,6 +48,18 @@ def test_the_file_is_gone_with_the_rows() -> None:
     del rows
     gc.collect()
     assert file not in temporary_files()
+
+
+def test_rows_that_a_full_disk_did_not_take_go_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    file = open("/dev/full", "r+b")  # noqa: SIM115  # the rows close it
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: file)
+    with pytest.raises(OSError, match="No space left"):
+        SpooledRows(ROWS)
+    gc.collect()
+    assert file.closed
+    assert not raised
 
 
 def temporary_files() -> set[str]:

@@ -460,7 +460,7 @@ def stopper(sandbox: SandboxServer) -> Iterator[Stopper]:
 def test_a_stop_lets_what_is_in_flight_end_publishes_it_and_the_retry_sends_the_rest(
     sandbox: SandboxServer, run_dag: Any, stopper: Stopper
 ) -> None:
-    sandbox.inject("latency", nth=2, seconds=0.1)
+    sandbox.inject("latency", nth=2, seconds=0.5)
     published: list[Any] = []
 
     def read(context: Any) -> None:
