@@ -85,8 +85,9 @@ class Pace:
             self._longest_gap = MOST_SLOWING * self.gap or math.inf
         since, seconds = self._window
         accepted = sum(left > since for left in self._left_at)
-        self.gap = min(seconds / accepted / SAFETY if accepted else math.inf, self._longest_gap)
-        if self.gap == math.inf:
+        if accepted or self._longest_gap < math.inf:
+            self.gap = min(seconds / max(1, accepted) / SAFETY, self._longest_gap)
+        else:
             # Others have used up what there was: that says how long to wait, and nothing of a rate.
             self.gap = 0.0
         self.pause(now, wait)

@@ -18,6 +18,7 @@ from airflow_provider_leen.bulk.throttle import (
     QUIET_FOR_A_STEP,
     SAFETY,
     SECONDS_FOR_A_STEP,
+    SHORTEST_WINDOW,
     Pace,
 )
 
@@ -79,6 +80,16 @@ def test_a_batch_that_leaves_late_does_not_slow_down_all_that_follow(late: float
     pace.gap, pace.opens_at = 1.0, 1.0
     pace.leaves(1.0 + late)
     assert pace.opens_at == pytest.approx(next_at)
+
+
+def test_refusals_that_have_nothing_to_do_with_a_rate_do_not_slow_down_without_end() -> None:
+    pace = left(4, [0.0, 0.1])
+    pace.refuse(0.1, 0.2, 0.05)
+    for _ in range(50):
+        now = pace.opens_at
+        pace.leaves(now)
+        pace.refuse(now, now + 0.01, 0.05)
+    assert pace.gap <= SHORTEST_WINDOW / SAFETY
 
 
 def test_a_pause_for_another_reason_tells_nothing_of_the_rate() -> None:
