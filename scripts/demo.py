@@ -22,6 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from airflow_provider_leen.api.text import for_terminal
+
 if TYPE_CHECKING:
     from airflow_provider_leen.sandbox.server import SandboxServer
 
@@ -136,7 +138,7 @@ def report(outcome: dict[str, Any], sandbox: SandboxServer) -> None:
     for label, value, remark in rows:
         print(f"  {label:<17}{value:>5}  {remark}".rstrip())
     for line in failure_lines(summary.get("results", [])):
-        print(f"    {line}")
+        print(f"    {for_terminal(line)}")
     print(f"  {'gate':<17}{verdict(outcome)}")
     print(f"  {'tickets page':<17}{sandbox.url}\n")
 
@@ -196,7 +198,7 @@ def farewell(sandbox: SandboxServer, keep: bool) -> None:
 def last_lines(path: Path, count: int = 15) -> str:
     """Show the end of Airflow's log, without the lines in which all is well."""
     lines = [line for line in path.read_text(errors="replace").splitlines() if not re.search(r"\[(info|debug) ", line)]
-    return "\n".join(f"    {line[:200]}" for line in lines[-count:])
+    return "\n".join(f"    {for_terminal(line[:200])}" for line in lines[-count:])
 
 
 def say(text: str) -> None:

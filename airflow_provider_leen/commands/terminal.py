@@ -7,8 +7,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
+
+from airflow_provider_leen.api.text import for_terminal
 
 if TYPE_CHECKING:
     from airflow_provider_leen.hooks.leen import LeenHook
@@ -77,19 +79,19 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
 
 def say(text: str) -> None:
-    """Print what was asked for.
+    """Print what was asked for; what a terminal would obey is shown as text.
 
     :raises OutputError: it can't be written.
     :raises BrokenPipeError: nobody reads it any more.
     """
     with _printing():
-        print(text)
+        print(for_terminal(text))
 
 
 def complain(text: str) -> None:
     """Print what is not part of the result: errors and notes. Where even that fails, nobody can be told."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(for_terminal(text), file=sys.stderr, flush=True)
     except OSError:
         _silence(sys.stderr)
 
@@ -103,15 +105,20 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: str = "table") -> None:
     from airflow.cli.simple_table import AirflowConsole
     from rich.markup import escape
 
-    if form == "table":
-        # A ticket's name is no markup.
-        rows = [{name: escape(str(value)) for name, value in row.items()} for row in rows]
+    # JSON and YAML escape what a terminal would obey. A ticket's name is no markup.
+    if form in ("table", "plain"):
+        shown = escape if form == "table" else str
+        rows = [{name: shown(for_terminal(str(value))) for name, value in row.items()} for row in rows]
+    elif form == "yaml":
+        rows = [{name: _without_halves(value) for name, value in row.items()} for row in rows]
+    # It looks at the terminal when it is made, so before the redirection.
     console = AirflowConsole()
     with _printing():
-        # Rich ends the process by itself when nobody reads what it writes, so it doesn't write.
-        with console.capture() as written:
+        # Rich ends the process by itself when nobody reads what it writes, so it doesn't write: nothing, not what waits
+        # in the buffer of stdout either.
+        with redirect_stdout(io.StringIO()) as written:
             console.print_as(data=list(rows), output=form)
-        print(written.get(), end="")
+        print(written.getvalue(), end="")
 
 
 @contextmanager
@@ -129,6 +136,13 @@ def _printing() -> Iterator[None]:
     else:
         return
     raise OutputError(f"The output can't be written: {reason}.")
+
+
+def _without_halves(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which Airflow's YAML can't write."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _silence(stream: TextIO) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_leen.commands.terminal import print_rows
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.commands.processes import AIRFLOW, MODULE, environment, needs_airflow_commands, start, wait_until
 
@@ -94,23 +96,37 @@ def test_a_second_ctrl_c_waits_for_nothing_and_tells_what_is_known(sandbox: Sand
 # Nobody who reads, a full disk
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @every_command
 def test_a_command_whose_output_nobody_reads_ends_quietly(
-    command: list[str], sandbox: SandboxServer, folder: Path
+    command: list[str], unbuffered: str, sandbox: SandboxServer, folder: Path
 ) -> None:
-    assert_ends_quietly(command, sandbox, folder)
+    assert_ends_quietly(command, sandbox, folder, unbuffered)
+
+
+@pytest.mark.parametrize("form", ["table", "json", "yaml"])
+def test_so_does_a_list_in_every_other_form(form: str, sandbox: SandboxServer, folder: Path) -> None:
+    assert_ends_quietly([*MODULE, "users", "--output", form], sandbox, folder, "")
 
 
 @needs_airflow_commands
-def test_so_does_one_of_airflow_s(sandbox: SandboxServer, folder: Path) -> None:
-    assert_ends_quietly([*AIRFLOW, *CREATE], sandbox, folder)
+@pytest.mark.parametrize("arguments", [CREATE, ["users", "--output", "plain"]], ids=["create", "users"])
+def test_so_does_one_of_airflow_s(arguments: list[str], sandbox: SandboxServer, folder: Path) -> None:
+    assert_ends_quietly([*AIRFLOW, *arguments], sandbox, folder, "")
 
 
-def assert_ends_quietly(command: list[str], sandbox: SandboxServer, folder: Path) -> None:
+def assert_ends_quietly(command: list[str], sandbox: SandboxServer, folder: Path, unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
+    # The variable of whoever runs the tests must not decide: buffered is how a user's shell starts a command.
     done = subprocess.run(
-        command, env=environment(sandbox), cwd=folder, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        command,
+        env=environment(sandbox, PYTHONUNBUFFERED=unbuffered),
+        cwd=folder,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     os.close(writer)
     assert done.returncode == 141
@@ -166,6 +182,40 @@ def test_tickets_are_created_also_where_nobody_can_be_told(sandbox: SandboxServe
 
 
 # Terminals
+
+
+HOSTILE = "\x1b[2J\x9b31m\x00\x7f\u202e\r"
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
+
+
+@pytest.mark.parametrize("form", ["table", "plain", "json", "yaml"])
+def test_what_a_terminal_would_obey_is_shown_as_text_in_every_form(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_rows([{"name": f"red{HOSTILE} alert", "half": "\ud83d|", "none": None}], form)
+    shown = capsys.readouterr().out
+    assert OBEYED.findall(shown) == []
+    assert re.search(r"red\\(x1b|u001b|e)\[2J", shown)
+    if form == "json":
+        assert json.loads(shown) == [{"name": f"red{HOSTILE} alert", "half": "\ud83d|", "none": None}]
+
+
+def test_what_leen_says_never_reaches_the_terminal_raw(sandbox: SandboxServer, folder: Path) -> None:
+    sandbox.inject("status", status=401, message=f"refused{HOSTILE}by Leen")
+    done = subprocess.run(
+        [*MODULE, *CREATE], env=environment(sandbox), cwd=folder, capture_output=True, text=True, check=False
+    )
+    said = done.stdout + done.stderr
+    assert OBEYED.findall(said) == []
+    assert "refused" in said
+
+
+def test_a_file_s_own_text_never_reaches_the_terminal_raw(sandbox: SandboxServer, folder: Path) -> None:
+    (folder / "t.json").write_text(json.dumps([{"name": HOSTILE, f"field{HOSTILE}": "x"}]))
+    done = subprocess.run(
+        [*MODULE, *CREATE], env=environment(sandbox), cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert OBEYED.findall(done.stdout + done.stderr) == []
 
 
 def test_a_letter_that_the_terminal_lacks_costs_nothing(sandbox: SandboxServer, folder: Path) -> None:
