@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from airflow_provider_leen.api.errors import LeenLedgerError
-from airflow_provider_leen.bulk.whole_file import whole_file
+from airflow_provider_leen.bulk.whole_file import open_regular, whole_file
 
 VERSION = 1
 """Written into each value; a value of another version is refused, never misread."""
@@ -235,7 +235,7 @@ class FolderLedger:
         return sorted(path.name for path in self._folder.iterdir() if path.name.endswith(".json"))
 
     def _read(self, name: str) -> str:
-        with (self._folder / name).open("r") as file:
+        with open_regular(self._folder / name, follow=False) as file:
             return str(file.read())
 
     def _write(self, name: str, text: str) -> None:

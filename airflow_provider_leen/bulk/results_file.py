@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.summary import STATUSES, TicketResult, counts_by_status, is_result
-from airflow_provider_leen.bulk.whole_file import local_path, whole_file
+from airflow_provider_leen.bulk.whole_file import local_path, open_regular, whole_file
 
 _LONGEST_LINE = 10_000_000
 """A longer line is read in pieces, which are no results: not every file has lines, and it has to fit into memory."""
@@ -58,7 +58,7 @@ def read_results(path: Any, counts: Mapping[str, Any]) -> Iterator[TicketResult]
     """
     by_status: Counter[str] = Counter()
     try:
-        with path.open("r", encoding="utf-8") as file:
+        with open_regular(path, follow=False) as file:
             # Airflow 2 wraps the file so that it can't be iterated over.
             for line in iter(partial(file.readline, _LONGEST_LINE), ""):
                 result = json.loads(line)

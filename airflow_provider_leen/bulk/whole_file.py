@@ -1,12 +1,26 @@
-"""Writes a file that is seen whole or not at all, on a file system as on an object store."""
+"""Files that others may lie in wait for: written whole or not at all, read only where they are regular files.
+
+Folders for results and ledgers are often shared. A name that can be guessed, a link that is followed, or a pipe that
+never ends would let whoever may write there overwrite another file with this process's rights, or hold it up.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PRIVATE = 0o600
+
+
+class NotRegularError(OSError):
+    """What lies at a path is no regular file: a pipe, a device, a socket, or a link where none is followed."""
 
 
 @contextmanager
@@ -14,18 +28,33 @@ def whole_file(path: Any) -> Iterator[IO[str]]:
     """Open a file for writing; it takes its place when the block has ended without an error.
 
     An object store shows an object once it is closed. A file system would show half a file if this process died on the
-    way: there it is written under another name first.
+    way: there it is written under a random name first, for this user alone, and then takes the place of what was there,
+    a link itself and not what it leads to.
 
     :param path: a path with pathlib's interface (Airflow's ``ObjectStoragePath``).
+    :raises NotRegularError: a pipe, a device or a socket is there.
+    :raises OSError: or whatever else the store raises.
     """
     local = local_path(path)
     if local is None:
         with path.open("w", encoding="utf-8") as file:
             yield file
         return
-    partial = local.with_name(f"{local.name}.part")
+    with suppress(FileNotFoundError):
+        mode = local.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            _refuse_irregular(local, mode)
+    partial = local.with_name(f".leen-{secrets.token_hex(16)}.part")
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        descriptor = os.open(partial, _NEW, _PRIVATE)
+    except OSError as error:
+        # A random name says nothing to anybody.
+        error.filename = str(local.parent)
+        if isinstance(error, PermissionError):
+            error.strerror = "the worker's user may not write into this folder"
+        raise
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
             yield file
         os.replace(partial, local)
     except BaseException:
@@ -34,7 +63,46 @@ def whole_file(path: Any) -> Iterator[IO[str]]:
         raise
 
 
+def open_regular(path: Any, *, follow: bool) -> TextIO:
+    """Open a text file for reading; on a file system it has to be a regular one.
+
+    :param path: a path with pathlib's interface.
+    :param follow: whether it may be a link to one. What this package wrote itself is none.
+    :raises NotRegularError: it is something else, which might never end, or not even open.
+    :raises OSError: or whatever else the store raises.
+    """
+    local = local_path(path)
+    if local is None:
+        return path.open("r", encoding="utf-8")  # type: ignore[no-any-return]
+    # Looked at before it is opened, since that alone may set a device going, and after, since it may have been swapped.
+    _refuse_irregular(local, os.stat(local, follow_symlinks=follow).st_mode)
+    descriptor = os.open(local, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        _refuse_irregular(local, os.fstat(descriptor).st_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return open(descriptor, encoding="utf-8")
+
+
 def local_path(path: Any) -> Path | None:
     """Return where a path is on this machine's file system, None where it is elsewhere."""
     is_local = getattr(path, "protocol", "") in ("", "file", "local")
     return Path(getattr(path, "path", path)) if is_local else None
+
+
+def _refuse_irregular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise NotRegularError(errno.EINVAL, f"it is no regular file but {kind}", str(path))
+
+
+_KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}

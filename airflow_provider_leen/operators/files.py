@@ -50,12 +50,14 @@ def rows_at(tickets_path: str) -> Sequence[Any]:
 
     from airflow_provider_leen.bulk.spool import SpooledRows, spool_json
     from airflow_provider_leen.bulk.tickets import read_lines
+    from airflow_provider_leen.bulk.whole_file import NotRegularError, open_regular
 
+    _check_temporary_folder()
     path = tickets_path.strip()
     if not path.endswith((".json", ".jsonl")):
         raise LeenConfigError(f"`tickets_path` is {path!r}: write the path of a file that ends in .json or .jsonl.")
     try:
-        with ObjectStoragePath(path).open("r", encoding="utf-8") as file:
+        with open_regular(ObjectStoragePath(path), follow=True) as file:
             # Airflow 2 wraps the file so that it can't be iterated over.
             return spool_json(file) if path.endswith(".json") else SpooledRows(read_lines(iter(file.readline, "")))
     except FileNotFoundError:
@@ -64,6 +66,8 @@ def rows_at(tickets_path: str) -> Sequence[Any]:
         problem = "it is a folder, or lies below a file"
     except PermissionError:
         problem = "the worker may not read it"
+    except NotRegularError as error:
+        problem = str(error.strerror)
     except UnicodeDecodeError:
         problem = "the file is not in UTF-8"
     except (ValueError, ImportError) as error:
@@ -77,6 +81,19 @@ def rows_at(tickets_path: str) -> Sequence[Any]:
             f"{tempfile.gettempdir()}, so nothing was sent. Make room there, or set TMPDIR."
         ) from error
     raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
+
+
+def _check_temporary_folder() -> None:
+    """Tell a worker without room for temporary files from a file that is not there.
+
+    :raises LeenError: no such folder can be written to; another worker may have one.
+    """
+    try:
+        tempfile.gettempdir()
+        return
+    except FileNotFoundError as error:
+        problem = str(error.strerror)
+    raise LeenError(f"Nothing was sent: tickets wait in a temporary file, and there is no room for it ({problem}).")
 
 
 def results_of(summary: Mapping[str, Any]) -> Iterable[TicketResult]:
@@ -122,7 +139,7 @@ class ResultsFiles:
         self.failed_path = failed_path(self.results_path)
         self._results = object_path("results_path", self.results_path)
         self._failed = object_path("results_path", self.failed_path)
-        if tickets_path and _plain(tickets_path) in (_plain(self.results_path), _plain(self.failed_path)):
+        if tickets_path and _plain(str(tickets_path)) in (_plain(self.results_path), _plain(self.failed_path)):
             raise LeenConfigError(
                 f"`results_path` {self.results_path!r} would overwrite the tickets in {tickets_path!r}: results are "
                 f"written there, and failed tickets to {self.failed_path!r}. Name another file."
@@ -141,7 +158,7 @@ class ResultsFiles:
         except Exception as error:  # each object store has errors of its own
             problem = _reason(error)
         raise LeenConfigError(
-            f"`results_path` {self.results_path!r} can't be written ({problem}), so nothing was sent. Mend that, or "
+            f"`results_path` {self.results_path!r} can't be written ({problem}), so nothing was sent. Fix that, or "
             "name another file."
         )
 
@@ -176,10 +193,12 @@ def check_differs(context: Context, task_id: str) -> None:
 
     :raises LeenConfigError: they would overwrite each other's results.
     """
-    shared = getattr(context["dag"].get_task(task_id), "partial_kwargs", {}).get("results_path")
-    if isinstance(shared, str) and "map_index" not in shared and "task." not in shared:
+    # An operator that a task executes by hand is in no Dag: what it was given there may differ.
+    shared = getattr(context["dag"].task_dict.get(task_id), "partial_kwargs", {}).get("results_path")
+    is_path = isinstance(shared, str) or hasattr(shared, "joinpath")
+    if is_path and "map_index" not in str(shared) and "task." not in str(shared):
         raise LeenConfigError(
-            f"`results_path` is {shared!r} for all mapped instances, which would overwrite each other's results: "
+            f"`results_path` is {str(shared)!r} for all mapped instances, which would overwrite each other's results: "
             "write {{ ti.map_index }} into it."
         )
 

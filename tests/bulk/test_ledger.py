@@ -450,6 +450,27 @@ def test_a_file_that_is_no_ledgers_is_refused(folder: Any, threads: Executor) ->
         in_journal(FolderLedger(folder, 2), threads, act)
 
 
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "link"])
+def test_what_others_have_put_among_its_files_holds_nothing_up_and_is_refused(
+    plant: Callable[[Path], None], tmp_path: Path, threads: Executor
+) -> None:
+    FolderLedger(tmp_path, 1).open()
+    plant(tmp_path / "0001-000001.json")
+
+    async def act(_: Journal) -> None:
+        raise AssertionError("nothing may happen after that")
+
+    with pytest.raises(LeenLedgerError, match=r"could not be read .* no regular file"):
+        in_journal(FolderLedger(tmp_path, 2), threads, act)
+
+
+def test_its_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    ledger = FolderLedger(tmp_path / "task", 1)
+    ledger.open()
+    ledger.append(value(sent=[A]))
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "task").iterdir()} == {0o600}
+
+
 @pytest.mark.parametrize("scheme", ["", "file://", pytest.param("local://", marks=LOCAL)])
 def test_a_try_that_dies_while_it_writes_leaves_no_half_file(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.results_file import failed_path, make_empty, read_results, write_lines
 from airflow_provider_leen.bulk.summary import Status, TicketResult, summarise
-from airflow_provider_leen.bulk.whole_file import whole_file
+from airflow_provider_leen.bulk.whole_file import NotRegularError, open_regular, whole_file
 
 
 def results(*statuses: Status) -> list[TicketResult]:
@@ -102,6 +105,98 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Others who may write into the folder
+
+
+def test_no_name_can_be_guessed_and_no_link_is_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    path = folder / "r.jsonl"
+    for planted in (f"{path.name}.part", f"{path.name}.tmp", path.name):
+        (folder / planted).symlink_to(victim)
+    names = set()
+    for _ in range(2):
+        with whole_file(path):
+            names |= {entry.name for entry in folder.iterdir()}
+    write_lines(path, THREE)
+    assert victim.read_text() == "untouched"
+    assert not path.is_symlink()
+    assert list(read_results(path, summarise(THREE))) == THREE
+    assert len([name for name in names if name.startswith(".leen-")]) == 2, "a new name each time"
+
+
+def test_a_temporary_name_that_was_guessed_all_the_same_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_leen.bulk.whole_file.secrets.token_hex", lambda size: "guessed")
+    (tmp_path / "victim").write_text("untouched")
+    (tmp_path / ".leen-guessed.part").symlink_to(tmp_path / "victim")
+    with pytest.raises(FileExistsError):
+        write_lines(tmp_path / "r.jsonl", THREE)
+    assert (tmp_path / "victim").read_text() == "untouched"
+
+
+def test_a_file_is_for_its_owner_alone_also_where_one_was_there(tmp_path: Path) -> None:
+    for path in (tmp_path / "new.jsonl", tmp_path / "old.jsonl"):
+        (tmp_path / "old.jsonl").write_text("old")
+        (tmp_path / "old.jsonl").chmod(0o666)
+        with whole_file(path) as file:
+            assert os.fstat(file.fileno()).st_mode & 0o777 == 0o600
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_regular_file_is_neither_read_nor_replaced(irregular: Path) -> None:
+    before = irregular.lstat()
+    with pytest.raises(LeenConfigError, match=r"it is no regular file but a (pipe|socket|device)"):
+        list(read_results(irregular, summarise(THREE)))
+    with pytest.raises(NotRegularError):
+        write_lines(irregular, THREE)
+    assert irregular.lstat().st_ino == before.st_ino
+
+
+def test_results_are_not_read_through_a_link(tmp_path: Path) -> None:
+    write_lines(tmp_path / "others.jsonl", THREE)
+    (tmp_path / "r.jsonl").symlink_to(tmp_path / "others.jsonl")
+    with pytest.raises(LeenConfigError, match=r"it is no regular file but a link"):
+        list(read_results(tmp_path / "r.jsonl", summarise(THREE)))
+
+
+@pytest.mark.parametrize("swapped_for", ["pipe", "link"])
+def test_what_was_swapped_while_it_was_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped_for: str
+) -> None:
+    path, victim = tmp_path / "r.jsonl", tmp_path / "victim"
+    victim.write_text("secret")
+    path.write_text("")
+    true_open = os.open
+
+    def swap(*arguments: Any, **options: Any) -> int:
+        path.unlink()
+        os.mkfifo(path) if swapped_for == "pipe" else path.symlink_to(victim)
+        return true_open(*arguments, **options)
+
+    monkeypatch.setattr("airflow_provider_leen.bulk.whole_file.os.open", swap)
+    with pytest.raises(OSError, match=r"no regular file but a pipe|symbolic links"):
+        open_regular(path, follow=False)
+
+
+def test_a_folder_that_the_user_may_not_write_into_is_named() -> None:
+    with TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        am_root = os.geteuid() == 0
+        if am_root:  # who may write everywhere
+            os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError) as caught:
+                write_lines(Path(folder) / "r.jsonl", THREE)
+        finally:
+            if am_root:
+                os.seteuid(0)
+    assert str(caught.value).endswith(f"the worker's user may not write into this folder: '{folder}'")
 
 
 def test_what_failed_lies_beside_the_results_under_a_name_that_tickets_path_takes() -> None:

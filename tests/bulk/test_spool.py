@@ -50,6 +50,11 @@ def test_the_file_is_gone_with_the_rows() -> None:
     assert file not in temporary_files()
 
 
+def test_the_file_is_for_its_owner_alone() -> None:
+    rows = SpooledRows(ROWS)
+    assert os.fstat(rows._descriptor).st_mode & 0o777 == 0o600
+
+
 def test_rows_that_a_full_disk_did_not_take_go_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     raised: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", raised.append)

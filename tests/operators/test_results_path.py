@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.bulk.results_file import write_lines
@@ -170,6 +170,27 @@ def test_mapped_instances_may_not_share_a_file(sandbox: SandboxServer, run_dag: 
     run = run_dag(mapped(f"{tmp_path}/{{{{ ti.map_index }}}}.jsonl"))
     assert run.states == {"create": "success success"}
     assert [len(lines(tmp_path / f"{index}.jsonl")) for index in range(2)] == [1, 2]
+
+
+def test_an_operator_that_a_mapped_task_executes_by_hand_has_a_file_of_its_own(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path
+) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task
+        def file_all(count: int, **context: Any) -> Any:
+            by_hand: Any = LeenBulkCreateTicketsOperator(
+                task_id="by_hand",
+                tickets=tickets(count),
+                ticket_defaults=DEFAULTS,
+                results_path=f"{tmp_path}/{count}.jsonl",
+            )
+            return by_hand.execute(context)
+
+        file_all.expand(count=[1, 2])
+    run = run_dag(dag)
+    assert run.states == {"file_all": "success success"}
+    assert [len(lines(tmp_path / f"{count}.jsonl")) for count in (1, 2)] == [1, 2]
 
 
 # A file that can't be written in the end
