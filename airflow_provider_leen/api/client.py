@@ -7,14 +7,14 @@ means is decided in :mod:`airflow_provider_leen.api.retry`.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httpx
 
@@ -53,6 +53,7 @@ from airflow_provider_leen.api.models import (
     TicketCreate,
     User,
 )
+from airflow_provider_leen.api.replies import Reply, Safe, UnreadableReplyError, parse, read_body, safe_from
 from airflow_provider_leen.api.request_log import unlogged
 from airflow_provider_leen.api.settings import LeenSettings
 
@@ -62,6 +63,15 @@ CONNECT_TIMEOUT = 10.0
 # A server may close an idle connection at the moment in which it is used again, and nobody could say then whether the
 # request was read. Uvicorn closes after 5 s, load balancers later: so don't keep one for longer than this.
 KEEPALIVE_SECONDS = 2.0
+
+MAX_PAGES = 10_000
+"""The most pages of one listing that are fetched: a million things with Leen's page size."""
+
+MAX_SEARCH_PAGES = 100
+"""The same for a search of the vendor."""
+
+MAX_EMPTY_PAGES = 20
+"""So many empty pages in a row, each of which promises a further one, mean that the listing does not end."""
 
 _FINDINGS = "/v2/vulnerability_findings"
 
@@ -87,6 +97,7 @@ class AsyncLeenClient:
         self.settings = settings
         self._transport = transport
         self._http: httpx.AsyncClient | None = None
+        self._safe = safe_from(settings.api_key)
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,9 +127,9 @@ class AsyncLeenClient:
         :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` says what it did.
         """
         reply = await self._send("POST", "/itsm/tickets/bulk/sync", content=encode({"tickets": tickets}))
-        if reply.status_code != 200:
+        if reply.status != 200:
             return [None] * len(tickets)
-        return retry.read_bulk_results(reply.content, len(tickets))
+        return retry.match_results(retry.results_in(reply.content), len(tickets))
 
     async def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
         """Create 1 to 50 tickets in one call, ``POST /itsm/tickets/bulk/sync``.
@@ -212,8 +223,10 @@ class AsyncLeenClient:
 
         :param jql: the search in Jira's query language, at most 5000 characters.
         :return: what was found, as it came: Leen does not document whether these are Jira's issues or its own tickets.
+        :raises LeenResponseError: the pages of the reply don't end.
         """
-        return [hit async for hit in self._iter_raw("/itsm/passthrough/tickets/search", {"jql": jql})]
+        path = "/itsm/passthrough/tickets/search"
+        return [hit async for hit in self._iter_raw(path, {"jql": jql}, MAX_SEARCH_PAGES)]
 
     # Jobs
 
@@ -285,7 +298,8 @@ class AsyncLeenClient:
 
     async def get_job(self, job_id: str) -> Job:
         """Fetch the state of a job, ``GET /jobs/{job_id}``; :mod:`airflow_provider_leen.api.jobs` reads it."""
-        return read(Job, await self._call("GET", f"/jobs/{path_segment(job_id)}"))
+        content = await self._call("GET", f"/jobs/{path_segment(job_id)}")
+        return read(Job, _with_reason_parsed(content, self._safe))
 
     # Findings
 
@@ -322,18 +336,23 @@ class AsyncLeenClient:
     # One call
 
     async def _iter(self, model: type[Model], path: str, filters: Mapping[str, Any]) -> AsyncIterator[Model]:
-        async for item in self._iter_raw(path, filters):
+        async for item in self._iter_raw(path, filters, MAX_PAGES):
             yield read(model, item)
 
-    async def _iter_raw(self, path: str, filters: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _iter_raw(self, path: str, filters: Mapping[str, Any], max_pages: int) -> AsyncIterator[dict[str, Any]]:
         params = {name: query_value(value) for name, value in filters.items() if value is not None}
         seen: set[str] = set()
+        empty = 0
         while True:
             items, cursor = read_page(await self._call("GET", path, params=params))
             for item in items:
                 yield item
-            if cursor is None or cursor in seen:
+            if cursor is None:
                 return
+            empty = 0 if items else empty + 1
+            if cursor in seen or empty == MAX_EMPTY_PAGES or len(seen) + 1 == max_pages:
+                # What was found so far is not all: to end here as if it were would drop the rest without a word.
+                raise LeenResponseError(_endless(path, repeats=cursor in seen, empty=empty), status=200)
             seen.add(cursor)
             # Leen answers 422 to updatedSince together with a cursor.
             params = {name: value for name, value in params.items() if name != "updatedSince"} | {"cursor": cursor}
@@ -345,10 +364,11 @@ class AsyncLeenClient:
 
         async def send() -> Any:
             reply = await self._send(method, path, content=content, params=params)
-            try:
-                return json.loads(reply.content) if reply.content else None
-            except (ValueError, RecursionError):
-                failure = f"{method} {path} was answered with HTTP {reply.status_code}, but the reply is not JSON."
+            if reply.problem is None:
+                return reply.content
+            failure = (
+                f"{method} {path} was answered with HTTP {reply.status}, but the reply is not JSON ({reply.problem})."
+            )
             raise LeenConnectError(failure) if method == "GET" else LeenOutcomeUnknownError(failure)
 
         return await self._repeat(send, read_only=method == "GET")
@@ -374,7 +394,7 @@ class AsyncLeenClient:
 
     async def _send(
         self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, Any] | None = None
-    ) -> httpx.Response:
+    ) -> Reply:
         """Send a request once and return its reply when that is a success; raise what else happened."""
         settings = self.settings
         call = f"{method} {path}"
@@ -383,15 +403,9 @@ class AsyncLeenClient:
         try:
             async with departure.deadline:
                 with unlogged():
-                    reply = await self._client().request(
-                        method,
-                        address(settings.base_url, path),
-                        content=content,
-                        params=params,
-                        extensions={"trace": departure.trace},
-                    )
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            reason = _reason(error).replace(settings.api_key, "***")
+                    reply = await self._fetch(method, path, content, params, departure)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnreadableReplyError) as error:
+            reason = self._safe(_reason(error))
             if isinstance(error, _NOTHING_SENT) or departure.is_at_proxy:
                 failure = LeenConnectError(
                     f"Leen could not be reached at {settings.base_url} ({reason}); nothing was sent."
@@ -401,13 +415,33 @@ class AsyncLeenClient:
                     reason = f"no whole reply within {settings.timeout:g} s"
                 failure = _lost_reply(method, call, reason)
         else:
-            if reply.is_success:
+            if 200 <= reply.status < 300:
                 return reply
-            failure = retry.error_from_reply(
-                call, reply.status_code, reply.headers, reply.content, datetime.now(UTC), secret=settings.api_key
-            )
+            failure = retry.error_from_reply(call, reply, datetime.now(UTC))
         # Raised outside of the except block: a chained httpx error would carry the request with its headers.
         raise failure
+
+    async def _fetch(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        params: Mapping[str, Any] | None,
+        departure: _Departure,
+    ) -> Reply:
+        request = self._client().stream(
+            method,
+            address(self.settings.base_url, path),
+            content=content,
+            params=params,
+            extensions={"trace": departure.trace},
+        )
+        async with request as response:
+            # httpx would unpack whatever comes, without a limit: take the bytes as they are.
+            body = await read_body(
+                cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
+            )
+            return Reply.of(response.status_code, response.headers, body, self._safe)
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
@@ -434,6 +468,7 @@ class AsyncLeenClient:
                 "X-CONNECTION-ID": settings.connection_id,
                 "User-Agent": f"airflow-provider-leen/{__version__}",
                 "Accept": "application/json",
+                "Accept-Encoding": "identity",
                 "Content-Type": "application/json",
             },
             timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
@@ -478,6 +513,22 @@ def _lost_reply(method: str, call: str, reason: str) -> LeenError:
     return LeenOutcomeUnknownError(f"{call} was sent, but its reply was lost ({reason}).")
 
 
+def _endless(path: str, *, repeats: bool, empty: int) -> str:
+    why = "a cursor came twice" if repeats else f"{empty} empty pages in a row" if empty else "there are too many"
+    return f"The pages of GET {path} don't end ({why}), so that nothing shows what is missing."
+
+
+def _with_reason_parsed(job: Any, safe: Safe) -> Any:
+    """Parse a job's reason that is JSON text here, where the key is struck out of what it holds."""
+    reason = job.get("failure_reason") if isinstance(job, dict) else None
+    if isinstance(reason, str):
+        with suppress(ValueError):
+            return job | {"failure_reason": parse(reason, safe)}
+    return job
+
+
 def _reason(error: Exception) -> str:
     text = str(error)
+    if isinstance(error, UnreadableReplyError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -65,15 +65,11 @@ def names_of(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
     return [body.get("identifier") or body["name"] for body in bodies]
 
 
-def read_job_id(path: str, body: bytes) -> str:
+def read_job_id(path: str, content: Any) -> str:
     """Return the id in the reply to a job that was submitted.
 
     :raises LeenOutcomeUnknownError: it names none.
     """
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        content = None
     job_id = content.get("job_id") if isinstance(content, dict) else None
     if isinstance(job_id, str) and job_id:
         return job_id

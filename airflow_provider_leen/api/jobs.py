@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_leen.api.models import BulkResult, Job
+from airflow_provider_leen.api.replies import parse
 from airflow_provider_leen.api.retry import match_results
 
 _SHOWN = 300
@@ -69,7 +70,7 @@ def _entries(job: Job) -> Any:
     reason = job.failure_reason
     if isinstance(reason, str):
         try:
-            reason = json.loads(reason)
-        except (ValueError, RecursionError):
+            reason = parse(reason)
+        except ValueError:
             return None
     return reason.get("results") if isinstance(reason, dict) else None

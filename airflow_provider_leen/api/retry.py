@@ -24,11 +24,13 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.api.models import BulkResult
+from airflow_provider_leen.api.replies import Reply
+from airflow_provider_leen.api.text import one_line
 
 FIRST_WAIT = 1.0
 """Seconds before the first repetition, where Leen names none; each further wait doubles."""
 
-_HEADERS_READ = ("retry-after", "x-request-id", "location")
+_MAX_SAID = 300
 
 
 class Effect(Enum):
@@ -104,22 +106,19 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def error_from_reply(
-    call: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime, *, secret: str
-) -> LeenError:
+def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
     """Turn a reply that is no success into the exception that names it.
 
     Two shapes of body are read: Leen's ``ErrorResponse`` (``type``, ``code``, ``message``, ``detail``) and FastAPI's
     ``detail`` as text or list. Anything else, an HTML page from a proxy say, is quoted in short.
 
     :param call: the method and path, for the message.
-    :param headers: of the reply, by lower-case names.
+    :param reply: what came.
     :param now: the time, for a ``Retry-After`` that is a date.
-    :param secret: the API key, struck out wherever the reply quotes it.
     """
-    content = _json_object(body, secret)
-    headers = {name: _without(secret, headers[name]) for name in _HEADERS_READ if name in headers}
-    said = _what_it_says(content, _without(secret, body.decode("utf-8", "replace")))
+    status, headers = reply.status, reply.headers
+    content = reply.content if isinstance(reply.content, dict) else {}
+    said = _what_it_says(reply)
     text = _sentence(f"{call} was answered with HTTP {status}{': ' + said if said else ''}")
     if 300 <= status < 400:
         return LeenConfigError(
@@ -160,21 +159,20 @@ def is_unknown_to_leen(error: LeenNotFoundError) -> bool:
     return isinstance(error.detail, str) and error.detail != "Not Found"
 
 
-def read_bulk_results(body: bytes, count: int) -> list[BulkResult | None]:
-    """Match the reply to a bulk call with the tickets that were sent.
+def results_in(content: Any) -> Any:
+    """Return the ``results`` of a reply to a bulk call; None where it has none."""
+    return content.get("results") if isinstance(content, dict) else None
+
+
+def match_results(entries: Any, count: int) -> list[BulkResult | None]:
+    """Match the ``results`` of a reply to a bulk call, not yet validated, with the tickets that were sent.
 
     The position decides, and ``request_index`` must agree with it, counted from 0 or from 1 throughout (Leen does not
     document which).
 
-    :param body: the body of a reply with status 200.
     :param count: how many tickets were sent.
     :return: one entry a ticket, in order; None where the reply doesn't say what became of it.
     """
-    return match_results(_json_object(body).get("results"), count)
-
-
-def match_results(entries: Any, count: int) -> list[BulkResult | None]:
-    """Match the entries of a ``results`` list, not yet validated, with the tickets; see :func:`read_bulk_results`."""
     if not isinstance(entries, list) or len(entries) > count:
         return [None] * count
     results = [_bulk_result(entry) for entry in entries]
@@ -224,39 +222,22 @@ def _bulk_result(entry: Any) -> BulkResult | None:
         return None
 
 
-def _without(secret: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace(secret, "***")
-    if isinstance(value, list):
-        return [_without(secret, entry) for entry in value]
-    if isinstance(value, dict):
-        return {_without(secret, name): _without(secret, entry) for name, entry in value.items()}
-    return value
-
-
-def _json_object(body: bytes, secret: str | None = None) -> dict[str, Any]:
-    try:
-        content = json.loads(body)
-        if secret is not None:
-            content = _without(secret, content)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _text_of(content: dict[str, Any], name: str) -> str | None:
     value = content.get(name)
     return value if isinstance(value, str) else None
 
 
-def _what_it_says(content: dict[str, Any], text: str) -> str:
+def _what_it_says(reply: Reply) -> str:
+    content = reply.content
+    if not isinstance(content, dict):
+        return one_line(reply.quote if content is None else json.dumps(content), _MAX_SAID)
     message, detail = content.get("message"), content.get("detail")
     parts = [str(message)] if message else []
     if isinstance(detail, str):
         parts.append(detail)
     elif isinstance(detail, list):
         parts += [_detail_line(entry) for entry in detail[:3]]
-    return _shorten("; ".join(part for part in parts if part) or (json.dumps(content) if content else text))
+    return one_line("; ".join(part for part in parts if part) or json.dumps(content), _MAX_SAID)
 
 
 def _detail_line(entry: Any) -> str:
@@ -272,12 +253,6 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
-def _shorten(text: str, limit: int = 300) -> str:
-    # JSON can carry half a surrogate pair, which no log can be written with.
-    text = " ".join(text.encode("utf-8", "replace").decode().split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def _redirect_target(headers: Mapping[str, str]) -> str:
     target = headers.get("location", "").split("?")[0]
-    return f" (it points to {_shorten(target, 120)})" if target else ""
+    return f" (it points to {one_line(target, 120)})" if target else ""

@@ -7,6 +7,7 @@ writing direction make a text read as another one.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -29,17 +30,20 @@ def clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def clean_json(value: Any, _depth: int = 0) -> Any:
-    """Return a value of plain JSON types with each text in it, keys included, cleaned; too deep nesting is cut off."""
+def clean_json(value: Any, each: Callable[[str], str] = clean, _depth: int = 0) -> Any:
+    """Return a value of plain JSON types with each text in it, keys included, cleaned; too deep nesting is cut off.
+
+    :param each: cleans a text.
+    """
     if isinstance(value, str):
-        return clean(value)
+        return each(value)
     if not isinstance(value, dict | list):
         return value
     if _depth == _MAX_DEPTH:
         return "…"
     if isinstance(value, list):
-        return [clean_json(entry, _depth + 1) for entry in value]
-    return {clean_json(key): clean_json(entry, _depth + 1) for key, entry in value.items()}
+        return [clean_json(entry, each, _depth + 1) for entry in value]
+    return {clean_json(key, each): clean_json(entry, each, _depth + 1) for key, entry in value.items()}
 
 
 def one_line(text: str, limit: int) -> str:

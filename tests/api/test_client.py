@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
+from airflow_provider_leen.api import client as client_module
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
@@ -281,16 +282,42 @@ def ids_of(client: LeenClient) -> list[str]:
         pytest.param(
             [{"issues": [{"id": "a"}], "nextPageToken": "1"}, {"issues": [{"id": "b"}]}], ["a", "b"], id="Jira's token"
         ),
-        pytest.param(
-            [{"items": [{"id": page}], "next_cursor": cursor} for page, cursor in ("a1", "b2", "c1")],
-            ["a", "b", "c"],
-            id="a cursor for the second time",
-        ),
         pytest.param([{"items": [{"id": "a", "tags": ["x"], "new": {"b": 1}}]}], ["a"], id="fields not documented"),
     ],
 )
 def test_pages_of_other_shapes_are_read(scripted: Scripted, pages: list[Any], ids: list[str]) -> None:
     assert ids_of(scripted(*pages)) == ids
+
+
+def page(number: int, cursor: str) -> dict[str, Any]:
+    return {"items": [{"id": f"{number}"}], "next_cursor": cursor}
+
+
+@pytest.mark.parametrize(
+    ("pages", "why"),
+    [
+        pytest.param([page(1, "x"), page(2, "y"), page(3, "x")], "a cursor came twice", id="a cursor that repeats"),
+        pytest.param([page(1, "x"), page(2, "x")], "a cursor came twice", id="the same cursor"),
+        pytest.param(
+            [{"items": [], "next_cursor": str(n)} for n in range(99)], "20 empty pages in a row", id="empty pages"
+        ),
+        pytest.param([page(n, str(n)) for n in range(99)], "there are too many", id="no end"),
+    ],
+)
+def test_a_listing_that_does_not_end_is_an_error_and_not_cut_off(
+    scripted: Scripted, pages: list[Any], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "MAX_PAGES", 30)
+    monkeypatch.setattr(client_module, "MAX_SEARCH_PAGES", 30)
+    with pytest.raises(LeenResponseError, match=f"don't end \\({why}\\)"):
+        ids_of(scripted(*pages))
+    with pytest.raises(LeenResponseError, match=f"don't end \\({why}\\)"):
+        scripted(*pages).search_tickets("key = SEC-1")
+
+
+def test_empty_pages_in_between_do_not_end_a_listing(scripted: Scripted) -> None:
+    pages = [{"items": [{"id": "a"}] if n % 19 == 0 else [], "next_cursor": str(n)} for n in range(60)]
+    assert ids_of(scripted(*pages, {"items": []})) == ["a"] * 4
 
 
 @pytest.mark.parametrize(

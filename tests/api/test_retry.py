@@ -22,14 +22,16 @@ from airflow_provider_leen.api.errors import (
     LeenThresholdError,
     LeenValidationError,
 )
+from airflow_provider_leen.api.replies import Reply, safe_from
 from airflow_provider_leen.api.retry import (
     Effect,
     effect_of_write,
     error_from_reply,
     is_unknown_to_leen,
     located_tickets,
+    match_results,
     parse_retry_after,
-    read_bulk_results,
+    results_in,
     retry_wait,
 )
 
@@ -40,7 +42,7 @@ SECRET = 'lk_"f00d"/\\x'
 def reply(status: int, body: Any = b"", secret: str = SECRET, **headers: str) -> LeenError:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return error_from_reply("POST /itsm/tickets", status, named, content, NOW, secret=secret)
+    return error_from_reply("POST /itsm/tickets", Reply.of(status, named, content, safe_from(secret)), NOW)
 
 
 # What a status means
@@ -261,7 +263,7 @@ ERROR_RESPONSE = {
         ),
         pytest.param(b"\xff\xfe\x00", "HTTP 409: ", {}, id="no text"),
         pytest.param(b"[" * 100_000, "HTTP 409: [[[", {}, id="nested too deeply"),
-        pytest.param({"message": "half \ud800"}, "HTTP 409: half ?", {}, id="half a surrogate pair"),
+        pytest.param({"message": "half \ud800"}, "HTTP 409: half \ufffd", {}, id="half a surrogate pair"),
         pytest.param({"message": "two\nlines"}, "HTTP 409: two lines.", {}, id="a line break"),
     ],
 )
@@ -395,19 +397,17 @@ def result(index: Any, **fields: Any) -> dict[str, Any]:
 def test_results_are_matched_by_position_and_their_index_must_agree(
     results: Any, count: int, known: list[int | None]
 ) -> None:
-    body = json.dumps({"total": count, "succeeded": count, "failed": 0, "results": results}).encode()
-    found = read_bulk_results(body, count)
-    assert [entry and entry.request_index for entry in found] == known
+    assert [entry and entry.request_index for entry in match_results(results, count)] == known
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b'"x"', b"{}", b"[" * 100_000, b"\xff\xfe"])
-def test_a_reply_that_is_no_bulk_reply_accounts_for_no_ticket(body: bytes) -> None:
-    assert read_bulk_results(body, 2) == [None, None]
+@pytest.mark.parametrize("content", [None, [], "x", {}, {"results": None}])
+def test_a_reply_that_is_no_bulk_reply_accounts_for_no_ticket(content: Any) -> None:
+    assert match_results(results_in(content), 2) == [None, None]
 
 
 def test_a_result_holds_what_leen_said() -> None:
     said = {"success": False, "request_index": 0, "identifier": "i", "ticket_id": "t", "error": "no such project"}
-    [entry] = read_bulk_results(json.dumps({"results": [said]}).encode(), 1)
+    [entry] = match_results([said], 1)
     assert entry is not None
     assert entry.model_dump(exclude_none=True) == said
 

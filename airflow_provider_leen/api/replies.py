@@ -1,0 +1,182 @@
+"""Makes a reply safe before anything else sees it: read to a limit, unpacked, parsed once, cleaned, without the key."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import zlib
+from collections.abc import AsyncIterable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import isinf
+from typing import Any, NoReturn
+
+from airflow_provider_leen.api.text import clean, clean_json, one_line
+
+MAX_BYTES = 32 * 1024 * 1024
+"""The longest reply that is read, packed or unpacked."""
+
+_HEADERS_READ = ("retry-after", "x-request-id", "location")
+_MAX_QUOTED = 400
+_MAX_VALUES = 2_000_000
+"""Of 32 MB of empty objects, the making of which keeps an event loop busy for many seconds."""
+
+_SURE_TO_BE_SECRET = 8
+"""A key shorter than this is struck out only where it stands alone: it would be found in every other word."""
+
+_STRUCK_OUT = "***"
+
+Safe = Callable[[str], str]
+
+
+class UnreadableReplyError(Exception):
+    """A reply can't be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply as everything else sees it.
+
+    :param status: the HTTP status.
+    :param headers: those that are read, by lower-case names.
+    :param content: the body's JSON; None where it is empty or no JSON.
+    :param quote: the begin of a body that is no JSON, on one line.
+    :param problem: why the body is no JSON; None where it is, or is empty.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: Any = None
+    quote: str = ""
+    problem: str | None = None
+
+    @classmethod
+    def of(cls, status: int, headers: Mapping[str, str], body: bytes, safe: Safe) -> Reply:
+        """Read a reply.
+
+        :param headers: all of them, by lower-case names.
+        :param body: what :func:`read_body` returned.
+        :param safe: what :func:`safe_from` returned.
+        """
+        shown = {name: safe(headers[name]) for name in _HEADERS_READ if name in headers}
+        if not body:
+            return cls(status, shown)
+        try:
+            # JSON is UTF-8. Half a surrogate pair, which some servers write all the same, becomes U+FFFD later.
+            return cls(status, shown, parse(body.decode("utf-8-sig", "surrogatepass"), safe))
+        except ValueError as error:
+            said = one_line(safe(body.decode("utf-8", "replace")), _MAX_QUOTED)
+            return cls(status, shown, quote=said, problem=one_line(safe(str(error)), _MAX_QUOTED))
+
+
+async def read_body(chunks: AsyncIterable[bytes], encoding: str) -> bytes:
+    """Read a body and unpack it.
+
+    :param chunks: the body as it came.
+    :param encoding: the reply's ``Content-Encoding``: nothing, or one layer of gzip or deflate.
+    :raises UnreadableReplyError: it is too large, or can't be unpacked.
+    """
+    layers = [name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
+    if layers not in ([], ["gzip"], ["x-gzip"], ["deflate"]):
+        raise UnreadableReplyError(f"it is packed as {one_line(encoding, 60)!r}, though no packing was asked for")
+    unpacker = None
+    body = bytearray()
+    received = 0
+    async for chunk in chunks:
+        received += len(chunk)
+        if layers and chunk:
+            unpacker = unpacker or _unpacker(layers[0], chunk)
+            try:
+                chunk = unpacker.decompress(chunk, MAX_BYTES + 1 - len(body))
+            except zlib.error as error:
+                raise UnreadableReplyError(f"it can't be unpacked: {error}") from None
+        body += chunk
+        if max(received, len(body)) > MAX_BYTES:
+            raise UnreadableReplyError(f"it is larger than {MAX_BYTES >> 20} MB")
+    if unpacker is not None and (not unpacker.eof or unpacker.unused_data):
+        raise UnreadableReplyError("it can't be unpacked: its end is missing, or something follows it")
+    return bytes(body)
+
+
+def _unpacker(layer: str, first: bytes) -> Any:
+    if layer != "deflate":
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    # What is called deflate comes with zlib's header from some servers, and without from others.
+    has_header = first[0] & 0x0F == zlib.DEFLATED
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+
+
+def parse(text: str, safe: Safe = clean) -> Any:
+    """Parse JSON strictly, with each text in it made safe.
+
+    :raises ValueError: it is none, says two things of one name, or holds a number that is none.
+    """
+    if text.count(",") > _MAX_VALUES:
+        raise ValueError("it holds too many values")
+    # What is whole as one text is so in every part, which is the rule and spares most of the work.
+    is_safe = text.isprintable() and "\\" not in text and safe(text) == text
+    hook = partial(_object, _as_it_is if is_safe else safe)
+    try:
+        content = json.loads(text, object_pairs_hook=hook, parse_constant=_refuse_constant, parse_float=_float)
+        return content if is_safe and _is_flat(content) else clean_json(content, safe)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _is_flat(content: Any) -> bool:
+    """Tell whether a content has ten levels at the most, as almost every reply has."""
+    level = [content]
+    for _ in range(10):
+        parts = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list))
+        level = [value for part in parts for value in part if isinstance(value, dict | list)]
+    return not level
+
+
+def _object(safe: Safe, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = {safe(name): value for name, value in pairs}
+    if len(content) < len(pairs):
+        raise ValueError("an object in it has a name twice")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if isinf(value):
+        raise ValueError("it holds a number that is too large")
+    return value
+
+
+def safe_from(secret: str) -> Safe:
+    """Return the function that cleans a text and strikes a secret out of it.
+
+    The secret is found however a server may have written it down: as it is, or with some of its characters escaped as
+    in JSON, Python, a URL or HTML.
+    """
+    pattern = "".join(f"(?:{'|'.join(_forms(character))})" for character in secret)
+    if len(secret) < _SURE_TO_BE_SECRET:
+        pattern = rf"(?<!\w){pattern}(?!\w)"
+    found = re.compile(pattern)
+    # Cleaned first: a control character inside of the secret would hide it until it is left out.
+    return lambda text: found.sub(_STRUCK_OUT, clean(text))
+
+
+def _forms(character: str) -> list[str]:
+    code = ord(character)
+    url = "".join(f"%(?:25)*{byte:02x}" for byte in character.encode())
+    return [
+        re.escape(character),
+        # Each form begins with a character and not with a repetition, so that the search is quick.
+        rf"\\\\*(?:{re.escape(character)}|(?i:u{code:04x}|x{code:02x}))",
+        f"(?i:{url})",
+        rf"&#(?:0*{code}|(?i:x0*{code:x}));",
+        *([re.escape(html.escape(character))] if html.escape(character) != character else []),
+    ]
