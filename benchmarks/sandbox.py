@@ -14,6 +14,7 @@ from typing import Any, Self
 import httpx
 
 from airflow_provider_leen.sandbox.faults import BULK_PATH
+from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
 
 
 class Sandbox:
@@ -49,7 +50,9 @@ class Sandbox:
         connection = self._process.stdout.readline().split("=", 1)[1].strip().strip("'")
         self.base_url = where
         self.connection: dict[str, Any] = json.loads(connection)
-        self._http = httpx.Client(base_url=where.removesuffix("/v1"), timeout=60, trust_env=False)
+        self._http = httpx.Client(
+            base_url=where.removesuffix("/v1"), headers=CONTROL_HEADERS, timeout=60, trust_env=False
+        )
         if self._service_time and not self.wait:
             self._calibrate()
 

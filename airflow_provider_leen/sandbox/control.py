@@ -1,5 +1,7 @@
 """The sandbox's own routes, under ``/_sandbox``, for other processes: rules that misbehave, counts, what it holds.
 
+Each call has to carry the header ``X-Leen-Sandbox: 1`` (:mod:`~.guard` says why).
+
 - ``GET /_sandbox/faults``, ``POST`` (a :class:`~.faults.FaultRule` as JSON), ``DELETE`` (all of them)
 - ``GET /_sandbox/stats``: counts of requests by method and route, faults by kind, tickets, duplicates; peak in flight
 - ``GET /_sandbox/requests``, ``GET /_sandbox/tickets`` (``?connection_id=``)

@@ -1,16 +1,17 @@
-"""The ASGI layer before the app: it records each request to Leen's API, limits the rate, and misbehaves as told."""
+"""The ASGI layer before the app: it keeps foreign pages out, records Leen's requests, limits the rate, misbehaves."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from asyncio import FIRST_COMPLETED, Event
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Literal
 
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults, Limiter
+from airflow_provider_leen.sandbox.guard import refusal
 from airflow_provider_leen.sandbox.recorder import RecordedRequest, Recorder
-from airflow_provider_leen.sandbox.replies import Reply, error_reply, garble, limited
+from airflow_provider_leen.sandbox.replies import Reply, error_reply, garble, limited, refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -24,6 +25,7 @@ class Gate:
     """Wraps the app.
 
     :param app: what answers when nothing misbehaves.
+    :param host: the address that the sandbox was told to listen on.
     :param calls_per_second: more than this get a 429 that says to come back in a second; None for no limit.
     :param latency: seconds that each call takes at least, default 0.
     """
@@ -32,12 +34,14 @@ class Gate:
         self,
         app: App,
         *,
+        host: str,
         recorder: Recorder,
         faults: Faults,
         calls_per_second: int | None = None,
         latency: float = 0.0,
     ) -> None:
         self._app = app
+        self._host = host
         self._recorder = recorder
         self._faults = faults
         self._limiter = Limiter(calls_per_second)
@@ -48,7 +52,10 @@ class Gate:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request. One that is cancelled ends without a word; the server has cut its connection off."""
         try:
-            if scope["type"] == "http" and scope["path"].startswith(("/v1", "/v2")):
+            problem = refusal(scope["path"], _decoded(scope["headers"]), self._host)
+            if problem is not None:
+                await _send_whole(send, refused(problem))
+            elif scope["path"].startswith(("/v1", "/v2")):
                 await self._serve_api(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
@@ -136,7 +143,7 @@ class _Exchange:
 
     def headers(self) -> dict[str, str]:
         """The request's headers, without the API key."""
-        decoded = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._scope["headers"]}
+        decoded = dict(_decoded(self._scope["headers"]))
         if "x-api-key" in decoded:
             decoded["x-api-key"] = "***"
         return decoded
@@ -165,8 +172,7 @@ class _Exchange:
         """Send a whole reply."""
         if self._departure is not None and self._departure.done():
             return "lost"
-        await self._start(reply)
-        await self._send({"type": "http.response.body", "body": reply.body})
+        await _send_whole(self._send, reply)
         return reply.status
 
     async def hang_up(self) -> Outcome:
@@ -182,7 +188,7 @@ class _Exchange:
 
     async def cut(self, reply: Reply) -> Outcome:
         """Send the head and half of the body, then close the connection."""
-        await self._start(reply)
+        await _send_head(self._send, reply)
         half = reply.body[: len(reply.body) // 2]
         await self._send({"type": "http.response.body", "body": half, "more_body": True})
         return await self.hang_up()
@@ -216,15 +222,25 @@ class _Exchange:
         if self._departure is not None:
             self._departure.cancel()
 
-    async def _start(self, reply: Reply) -> None:
-        length = (b"content-length", str(len(reply.body)).encode())
-        headers = [*reply.headers] if reply.status in (204, 304) else [*reply.headers, length]
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
-
     def _watch_client(self) -> asyncio.Task[None]:
         if self._departure is None:
             self._departure = asyncio.ensure_future(_client_left(self._receive))
         return self._departure
+
+
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+async def _send_whole(send: Send, reply: Reply) -> None:
+    await _send_head(send, reply)
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _send_head(send: Send, reply: Reply) -> None:
+    length = (b"content-length", str(len(reply.body)).encode())
+    headers = [*reply.headers] if reply.status in (204, 304) else [*reply.headers, length]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
 
 
 async def _client_left(receive: Receive) -> None:

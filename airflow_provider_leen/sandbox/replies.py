@@ -96,3 +96,8 @@ def limited() -> Reply:
     """The reply to a call over the limit."""
     content = error_body("rate_limit", "RATE_LIMITED", "Too many requests; try again in a second.")
     return Reply.json(429, content, (b"retry-after", b"1"))
+
+
+def refused(problem: str) -> Reply:
+    """The reply to a request that is not let in."""
+    return Reply.json(403, error_body("forbidden", "FORBIDDEN", problem))

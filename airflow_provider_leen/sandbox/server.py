@@ -20,6 +20,7 @@ from airflow_provider_leen.sandbox.app import create_app
 from airflow_provider_leen.sandbox.control import add_control_routes
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
 from airflow_provider_leen.sandbox.gate import Gate
+from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
 from airflow_provider_leen.sandbox.jobs import JobPlan, Jobs
 from airflow_provider_leen.sandbox.page import add_page
 from airflow_provider_leen.sandbox.recorder import RecordedRequest, Recorder
@@ -85,7 +86,12 @@ class SandboxServer:
         add_control_routes(app, self._store, self._faults, self._recorder, self._jobs, self._forget)
         add_page(app, self._store)
         gate = Gate(
-            app, recorder=self._recorder, faults=self._faults, calls_per_second=calls_per_second, latency=latency
+            app,
+            host=host,
+            recorder=self._recorder,
+            faults=self._faults,
+            calls_per_second=calls_per_second,
+            latency=latency,
         )
         self._server = _Server(gate)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="sandbox", daemon=True)
@@ -187,7 +193,7 @@ class SandboxServer:
         """Forget tickets, jobs, rules and records. A call sent before is cut off, and leaves nothing behind."""
         # By a call, since that is accepted after every call that was sent before it.
         with closing(HTTPConnection(self._host, self._port)) as connection:
-            connection.request("POST", "/_sandbox/reset")
+            connection.request("POST", "/_sandbox/reset", headers=CONTROL_HEADERS)
             connection.getresponse().read()
 
     def _forget(self, client: Any) -> None:

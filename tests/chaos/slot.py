@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from airflow_provider_leen.sandbox.faults import BULK_PATH, FaultRule
+from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 
@@ -126,7 +127,8 @@ class Slot:
         return self._server.tickets(connection_id)
 
     def _note_strikes(self) -> None:
-        with urllib.request.urlopen(f"{self._server.url}/_sandbox/faults") as reply:
+        faults = urllib.request.Request(f"{self._server.url}/_sandbox/faults", headers=CONTROL_HEADERS)
+        with urllib.request.urlopen(faults) as reply:
             for rule in json.load(reply):
                 self.strikes[fault_name(rule)] += rule["struck"]
 

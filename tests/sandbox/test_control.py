@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.sandbox.conftest import Post, ticket
 
 
 @pytest.fixture
 def control(sandbox: SandboxServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{sandbox.url}/_sandbox", trust_env=False) as client:
+    with httpx.Client(base_url=f"{sandbox.url}/_sandbox", headers=CONTROL_HEADERS, trust_env=False) as client:
         yield client
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
 from airflow_provider_leen.sandbox.jira import PROJECTS, USERS
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.sandbox.conftest import ticket
@@ -176,7 +177,7 @@ def test_an_update_that_is_not_well_formed_is_refused_whole(client: httpx.Client
 
 
 def test_another_process_can_say_how_jobs_run(client: httpx.Client, sandbox: SandboxServer) -> None:
-    with httpx.Client(base_url=f"{sandbox.url}/_sandbox", trust_env=False) as control:
+    with httpx.Client(base_url=f"{sandbox.url}/_sandbox", headers=CONTROL_HEADERS, trust_env=False) as control:
         assert control.get("/jobs").json()["stall"] is None
         assert control.post("/jobs", json={"stall": "before"}).json()["stall"] == "before"
         assert control.post("/jobs", json={"stall": "sometimes"}).status_code == 422
