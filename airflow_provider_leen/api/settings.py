@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.text import one_line
 
 REGIONS: Mapping[str, str] = {
     "us": "https://api.leen.dev/v1",
@@ -21,6 +22,19 @@ REGIONS: Mapping[str, str] = {
 
 SANDBOX_API_KEY = "sandbox-key"
 """The sandbox's key: no secret, so that it may also cross a network in clear."""
+
+EXTRAS = (
+    "region",
+    "timeout",
+    "max_retries",
+    "max_retry_wait",
+    "settle_time",
+    "verify",
+    "proxy",
+    "ticket_url",
+    "search_url",
+)
+"""The fields that a connection's extra may have."""
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -94,6 +108,52 @@ def read_settings(
         ticket_url=_template("Ticket URL", given.get("ticket_url"), "{vendor_ticket_id}"),
         search_url=_template("Search URL", given.get("search_url"), "{vendor_ticket_ids}"),
     )
+
+
+def connection_url(host: str | None, port: int | None, schema: str | None) -> str | None:
+    """Put the Base URL together from Airflow's fields: a connection given as a URI, unlike the form, has it in parts.
+
+    :param host: an address, with or without its scheme and path.
+    :param port: a port that is not part of the host.
+    :param schema: the path, as of a URI; or ``https`` or ``http``, as of Airflow's HTTP connections.
+    :return: the URL, not checked any further; None where there is no host.
+    :raises LeenConfigError: schema and host contradict each other.
+    """
+    host, path = (host or "").strip(), (schema or "").strip().strip("/")
+    told = path.lower().rstrip(":")
+    scheme, _, rest = host.rpartition("://")
+    if told in ("http", "https"):
+        path = ""
+        if told != (scheme.lower() or (told if host else "https")):
+            # The host is not quoted: it may hold a password.
+            says = f"the Base URL (host) begins with {scheme}://" if host else "Leen's own servers take https alone"
+            raise LeenConfigError(
+                f"The field 'schema' of the Leen connection is {schema!r}, but {says}: empty 'schema'."
+            )
+        scheme = told
+    if not host:
+        return None
+    place, slash, rest = rest.partition("/")
+    if port and not place.endswith(f":{port}"):
+        place = f"{place}:{port}"
+    url = f"{scheme or 'https'}://{place}{slash}{rest}"
+    return f"{url.rstrip('/')}/{path}" if path else url
+
+
+def unknown_extras(extra: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each field of a connection's extra that has no meaning; what it holds is not quoted.
+
+    :param extra: the connection's extra as a mapping.
+    """
+    return [_unknown_extra(str(name)) for name in extra if name not in EXTRAS]
+
+
+def _unknown_extra(name: str) -> str:
+    import difflib  # seldom needed
+
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), EXTRAS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(EXTRAS)}."
+    return f"the extra {one_line(name, 80)!r} is unknown and ignored: {hint}"
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from airflow_provider_leen.api.models import BulkReply, Finding, Job, Project, Ticket, TicketCreate, User
     from airflow_provider_leen.api.settings import LeenSettings
     from airflow_provider_leen.api.sync_client import LeenClient
+
+log = logging.getLogger(__name__)
 
 
 class _ConnectedHook(BaseHook):
@@ -334,7 +337,7 @@ class LeenAsyncHook(_ConnectedHook):
 
 
 def _read_connection(hook: LeenHook | LeenAsyncHook, connection: Connection) -> LeenSettings:
-    from airflow_provider_leen.api.settings import read_settings
+    from airflow_provider_leen.api.settings import connection_url, read_settings, unknown_extras
 
     try:
         # Not extra_dejson: it takes an extra that is no JSON for none.
@@ -345,8 +348,10 @@ def _read_connection(hook: LeenHook | LeenAsyncHook, connection: Connection) -> 
         raise LeenConfigError(
             f'The extra of connection {hook.leen_conn_id!r} is no JSON object: write one like {{"timeout": 60}}.'
         )
+    for problem in unknown_extras(extra):
+        _warn_once(f"Connection {hook.leen_conn_id!r}: {problem}")
     return read_settings(
-        host=_url(connection.host, connection.port, connection.schema),
+        host=connection_url(connection.host, connection.port, connection.schema),
         login=connection.login,
         password=connection.password,
         extra=extra,
@@ -364,11 +369,7 @@ def _open_client(hook: LeenAsyncHook, connection: Connection) -> AsyncLeenClient
     return client
 
 
-def _url(host: str | None, port: int | None, schema: str | None) -> str | None:
-    """Put a URL together again: a connection given as a URI, unlike the form, has it in parts."""
-    if not host or not host.strip():
-        return None
-    scheme, _, rest = host.strip().rpartition("://")
-    place, slash, path = rest.partition("/")
-    url = f"{scheme or 'https'}://{place}{f':{port}' if port else ''}{slash}{path}"
-    return f"{url.rstrip('/')}/{schema.strip('/')}" if schema else url
+@cache
+def _warn_once(sentence: str) -> None:
+    """Warn, once in a process: a sensor reads its connection at every poke."""
+    log.warning("%s", sentence)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.api.settings import LeenSettings, read_settings
+from airflow_provider_leen.api.settings import EXTRAS, LeenSettings, connection_url, read_settings, unknown_extras
 from airflow_provider_leen.get_provider_info import CONN_FIELDS
 
 KEY = "lk_live_f00d"
@@ -116,6 +116,84 @@ def test_a_key_that_was_filled_into_the_login_is_not_quoted() -> None:
 )
 def test_the_base_url_comes_from_the_host_or_the_region(host: str | None, region: str | None, base_url: str) -> None:
     assert read(host=host, extra={"region": region}).base_url == base_url
+
+
+LEEN, LOCAL = "https://api.leen.dev/v1", "http://127.0.0.1:8765/v1"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "schema", "url"),
+    [
+        (None, None, None, None),
+        (" ", 443, "", None),
+        ("", None, "https", None),
+        (LEEN, None, None, LEEN),
+        # What Airflow's HTTP connections call schema.
+        (LEEN, None, "https", LEEN),
+        (LEEN, None, " HTTPS:// ", LEEN),
+        ("api.leen.dev/v1", None, "https", LEEN),
+        (LOCAL, None, "http", LOCAL),
+        ("127.0.0.1:8765/v1", None, "http", LOCAL),
+        ("localhost", 8765, "http", "http://localhost:8765"),
+        ("HTTPS://api.leen.dev/v1", None, "https", LEEN),
+        # What a URI calls so.
+        ("api.leen.dev", None, "v1", LEEN),
+        ("api.leen.dev", 8443, "/leen/v1/", "https://api.leen.dev:8443/leen/v1"),
+        ("http://127.0.0.1", 8765, "v1", LOCAL),
+        # The port is given twice.
+        (LOCAL, 8765, "http", LOCAL),
+        ("[::1]:80/v1", 80, "http", "http://[::1]:80/v1"),
+    ],
+)
+def test_the_base_url_is_put_together_from_airflows_fields(
+    host: str | None, port: int | None, schema: str | None, url: str | None
+) -> None:
+    assert connection_url(host, port, schema) == url
+
+
+@pytest.mark.parametrize(
+    ("host", "schema", "said"),
+    [
+        ("https://me:hunter2@api.leen.dev/v1", "http", "begins with https://"),
+        (LOCAL, "https", "begins with http://"),
+        (None, "http", "https alone"),
+    ],
+)
+def test_a_schema_that_contradicts_the_host_is_named(host: str | None, schema: str, said: str) -> None:
+    with pytest.raises(LeenConfigError) as caught:
+        connection_url(host, None, schema)
+    assert f"'schema' of the Leen connection is {schema!r}" in str(caught.value)
+    assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_scheme_http_is_for_this_machine_alone() -> None:
+    assert read(host=connection_url("localhost:8765/v1", None, "http")).base_url == "http://localhost:8765/v1"
+    assert "in clear" in refusal(host=connection_url("api.leen.dev/v1", None, "http"))
+
+
+# Unknown extras
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("time_out", "did you mean 'timeout'?"),
+        ("Max-Retries", "did you mean 'max_retries'?"),
+        ("ticketurl", "did you mean 'ticket_url'?"),
+        ("api_key_of_someone", "there are region, timeout,"),
+        ("a\x1b[2J\nb", "'a[2J b'"),
+    ],
+)
+def test_an_unknown_extra_is_named_with_the_nearest_known_one(name: str, said: str) -> None:
+    [sentence] = unknown_extras({name: "hunter2", "timeout": 5})
+    assert said in sentence
+    assert "hunter2" not in sentence
+
+
+def test_the_forms_extras_are_all_known() -> None:
+    assert list(CONN_FIELDS) == list(EXTRAS)
+    assert unknown_extras(dict.fromkeys(EXTRAS)) == []
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,9 @@ def test_a_uri_may_carry_all_extras_and_a_quoted_key(connect: Connect) -> None:
         pytest.param(
             {"host": "https://leen.acme.example/", "schema": "v1"}, "https://leen.acme.example/v1", id="slash"
         ),
+        pytest.param(
+            {"host": "https://api.leen.dev/v1", "schema": "https"}, "https://api.leen.dev/v1", id="schema is a scheme"
+        ),
     ],
 )
 def test_a_connection_may_be_json(connect: Connect, fields: dict[str, Any], base_url: str) -> None:
@@ -130,6 +133,17 @@ def test_an_extra_that_is_no_object_is_refused(connect: Connect, extra: str) -> 
 def test_an_empty_extra_is_the_same_as_none(connect: Connect, extra: str | None) -> None:
     connect(extra=extra)
     assert LeenHook().settings.timeout == 120
+
+
+def test_an_unknown_extra_is_warned_about_once_and_its_value_is_not_shown(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect(extra={"time_out": "hunter2", "timeout": 7})
+    assert [LeenHook().settings.timeout for _ in range(3)] == [7.0] * 3
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == (
+        "Connection 'leen_default': the extra 'time_out' is unknown and ignored: did you mean 'timeout'?"
+    )
 
 
 def test_another_connection_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
