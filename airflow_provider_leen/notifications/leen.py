@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
+from airflow_provider_leen.api.text import one_line
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 CLOSED = ("RESOLVED", "CLOSED")
 """Statuses of a ticket that nobody works on any more. Leen may have others, which count as open."""
+
+_DISPENSABLE = ("title", "description", "identifier", "priority", "assigned_user_id", "assigned_user_vendor_id")
+"""Without these there is a ticket all the same, with a default or nothing in their place."""
 
 _PASSED_ON = (
     "project_id",
@@ -38,7 +42,11 @@ class LeenNotifier(BaseNotifier):
     identifier with a number behind it (``…-2``), since Leen does not document whether two tickets may share one.
 
     Works as ``on_failure_callback`` of tasks and Dags, and in ``AsyncCallback`` and ``SyncCallback`` of a deadline
-    alert. A ticket that can't be created raises one sentence, which Airflow logs; the task's own error stands.
+    alert; as another callback (success, retry, skipped, execute), too: title and text then say what happened.
+
+    A text that is longer than Jira takes is cut. A template that can't be rendered costs no ticket: the default takes
+    its place, and the description says so. A ticket that can't be created raises one sentence, which Airflow logs; the
+    task's own error stands.
 
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
@@ -109,6 +117,26 @@ class LeenNotifier(BaseNotifier):
         """Return the Dag's Jinja environment; ``dag.test()`` gives a Dag's callback a Dag that has none."""
         return super().get_template_env(dag if hasattr(dag, "get_template_env") else None)
 
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render each text by itself, so that one that can't be rendered costs no ticket.
+
+        :param context: what Airflow gives to the callback.
+        :param jinja_env: default the Dag's.
+        :raises LeenConfigError: what the ticket can't do without can't be rendered.
+        """
+        environment = jinja_env or self.get_template_env(context.get("dag"))
+        self._unrendered: dict[str, str] = {}
+        for field in self.template_fields:
+            try:
+                self._do_render_template_fields(self, (field,), context, environment, set())
+            except Exception as error:  # whatever a template calls
+                self._unrendered[field] = one_line(f"{type(error).__name__}: {error}", 300)
+                setattr(self, field, None)
+        if lost := [field for field in self._unrendered if field not in _DISPENSABLE]:
+            raise LeenConfigError(
+                f"No ticket was created: the template of `{lost[0]}` can't be rendered ({self._unrendered[lost[0]]})."
+            )
+
     def notify(self, context: Context) -> None:
         """Create the ticket, unless one is open.
 
@@ -168,10 +196,16 @@ class LeenNotifier(BaseNotifier):
         from airflow_provider_leen.bulk.validation import field_problems, missing_fields
         from airflow_provider_leen.notifications import occasion as words
 
+        notes = "".join(
+            f"\n\nThe template of `{field}` can't be rendered ({reason}): the default stands in its place."
+            for field, reason in getattr(self, "_unrendered", {}).items()
+        )
         # An exception's text may quote a secret that Airflow knows.
         ticket = {
-            "name": words.one_line(str(redact(self.title or words.title(occasion)))),
-            "description": str(redact(self.description or words.description(occasion))),
+            "name": words.fitting_title(str(redact(self.title or words.title(occasion)))),
+            "description": words.fitting_description(
+                str(redact(self.description or words.description(occasion))), str(redact(notes))
+            ),
             "identifier": self.identifier or words.identifier(occasion),
         }
         given = {field: getattr(self, field) for field in _PASSED_ON}

@@ -7,19 +7,35 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from airflow_provider_leen.api.text import clean, cut
+
+MAX_TITLE = 255
+MAX_DESCRIPTION = 32_767
+"""What Jira takes, in UTF-16 code units."""
 
 _MAX_ERROR = 2000
-_MAX_TITLE = 255
+
+Outcome = Literal["failed", "up_for_retry", "success", "skipped", "running"]
+"""By Airflow's names of states."""
+
+_SAID: dict[Outcome, str] = {
+    "failed": "failed",
+    "up_for_retry": "failed and is tried again",
+    "success": "succeeded",
+    "skipped": "was skipped",
+    "running": "has started",
+}
 
 
 @dataclass(frozen=True)
 class Occasion:
-    """A failed task, a failed Dag run, or a deadline that was missed.
+    """What happened to a task or a Dag run, or a deadline that was missed.
 
     :param kind: which of the three.
     :param dag_id: the Dag.
-    :param task_id: the task that failed; None for a Dag run and a deadline.
+    :param task_id: the task; None for a Dag run and a deadline.
     :param run_id: the Dag run.
     :param map_index: the mapped instance, None where the task is not mapped.
     :param try_number: which try it was, from 1.
@@ -27,6 +43,7 @@ class Occasion:
     :param deadline: when it should have been done.
     :param error: what went wrong, in Airflow's or the exception's words.
     :param log_url: where the log is read; for a Dag run that of its last task.
+    :param outcome: what happened to the task or the Dag run.
     """
 
     kind: Literal["task", "dag", "deadline"]
@@ -39,11 +56,13 @@ class Occasion:
     deadline: str | None = None
     error: str | None = None
     log_url: str | None = None
+    outcome: Outcome = "failed"
 
     def __str__(self) -> str:
-        if self.kind == "task":
-            return f"task {self.task_id} of Dag {self.dag_id} failed"
-        return f"Dag {self.dag_id} {'missed a deadline' if self.kind == 'deadline' else 'failed'}"
+        said = "missed a deadline" if self.kind == "deadline" else _SAID[self.outcome]
+        return (
+            f"task {self.task_id} of Dag {self.dag_id} {said}" if self.kind == "task" else f"Dag {self.dag_id} {said}"
+        )
 
 
 def read_context(context: Mapping[str, Any]) -> Occasion:
@@ -60,7 +79,10 @@ def read_context(context: Mapping[str, Any]) -> Occasion:
     log_url = getattr(ti, "log_url", None)
     # Airflow gives the callback of a Dag the run's last task, too.
     if ti is None or ("reason" in context and not context.get("exception")):
-        return Occasion("dag", dag_id, run_id=run_id, error=_text(context.get("reason")), log_url=log_url)
+        reason = context.get("reason")
+        if reason == "success":
+            return Occasion("dag", dag_id, run_id=run_id, log_url=log_url, outcome="success")
+        return Occasion("dag", dag_id, run_id=run_id, error=_text(reason), log_url=log_url)
     max_tries = getattr(ti, "max_tries", None)
     map_index = getattr(ti, "map_index", None)
     return Occasion(
@@ -73,18 +95,40 @@ def read_context(context: Mapping[str, Any]) -> Occasion:
         max_tries=max_tries + 1 if isinstance(max_tries, int) else None,
         error=_text(context.get("exception")),
         log_url=log_url,
+        outcome=_outcome_of_task(ti, context.get("exception")),
     )
+
+
+def _outcome_of_task(ti: Any, exception: Any) -> Outcome:
+    """Tell which callback this is: Airflow does not say it, but the state that it gives the task does.
+
+    Where it gives none, the callback is that of a failure, or, below 3.3, of a task that starts: its process was not
+    killed, so it knows when it began.
+    """
+    state = getattr(ti, "state", None)
+    state = str(getattr(state, "value", state) or "")
+    if exception is not None:
+        return "up_for_retry" if state == "up_for_retry" else "skipped" if state == "skipped" else "failed"
+    # ``dag.test()`` of Airflow 2 starts a task that was only scheduled.
+    if state in ("running", "queued", "scheduled") or (not state and getattr(ti, "start_date", None) is not None):
+        return "running"
+    known: tuple[Outcome, ...] = get_args(Outcome)
+    return next((outcome for outcome in known if outcome == state), "failed")
 
 
 def title(occasion: Occasion) -> str:
     """The default title: always the same for one Dag and task, since one ticket stands for all failures of it."""
-    return one_line(f"Airflow: {occasion}")
+    return fitting_title(f"Airflow: {occasion}")
 
 
-def one_line(text: str) -> str:
+def fitting_title(text: str) -> str:
     """Make a text fit for a title: trackers take one line, Jira one of at most 255 characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= _MAX_TITLE else f"{text[: _MAX_TITLE - 1]}…"
+    return cut(" ".join(clean(text).split()), MAX_TITLE)
+
+
+def fitting_description(text: str, notes: str) -> str:
+    """Make a text fit for a description, with all of these notes at its end."""
+    return f"{cut(clean(text), MAX_DESCRIPTION - len(notes))}{notes}"
 
 
 def description(occasion: Occasion) -> str:
@@ -103,7 +147,9 @@ def description(occasion: Occasion) -> str:
 
 def identifier(occasion: Occasion) -> str:
     """The default identifier: one for each Dag and task, so that not every failure makes a ticket."""
-    kind = "deadline" if occasion.kind == "deadline" else "failure"
+    # Failures of several tries are one, a success is something else.
+    failed = occasion.outcome in ("failed", "up_for_retry")
+    kind = "deadline" if occasion.kind == "deadline" else "failure" if failed else occasion.outcome
     names = json.dumps([occasion.dag_id, occasion.task_id, kind])
     return f"airflow-alert-{hashlib.sha256(names.encode()).hexdigest()[:24]}"
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperator
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, BaseOperator
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.hooks.leen import LeenHook
@@ -133,6 +134,86 @@ def test_the_example_of_the_docs_files_a_ticket_when_its_task_fails(
     run = run_dag(load_dag(text_of_dag("leen_notified"), tmp_path))
     assert run.states == {"create_tickets": "failed"}
     assert titles(sandbox) == ["Airflow: task create_tickets of Dag leen_notified failed"]
+
+
+# What else happens
+
+
+class Skip(BaseOperator):
+    def execute(self, context: Any) -> None:
+        raise AirflowSkipException("nothing to do")
+
+
+class Succeed(BaseOperator):
+    def execute(self, context: Any) -> None:
+        pass
+
+
+def test_every_other_callback_says_what_happened(run_dag: RunDag, sandbox: SandboxServer) -> None:
+    notifier = LeenNotifier(**TO_SEC)
+    with DAG("nightly", schedule=None, on_success_callback=notifier) as dag:
+        Succeed(task_id="fine", on_execute_callback=notifier, on_success_callback=notifier)
+        Skip(task_id="idle", on_skipped_callback=notifier)
+        Fail(task_id="flaky", retries=1, retry_delay=timedelta(0), on_retry_callback=notifier, trigger_rule="always")
+        dag.get_task("flaky") >> Succeed(task_id="last", trigger_rule="always")
+    run = run_dag(dag)
+    assert run.states == {"fine": "success", "idle": "skipped", "flaky": "failed", "last": "success"}
+    assert sorted(titles(sandbox)) == [
+        "Airflow: Dag nightly succeeded",
+        "Airflow: task fine of Dag nightly has started",
+        "Airflow: task fine of Dag nightly succeeded",
+        "Airflow: task flaky of Dag nightly failed and is tried again",
+        "Airflow: task idle of Dag nightly was skipped",
+    ]
+
+
+# Texts that don't fit, templates that fail
+
+
+def test_an_exception_of_any_length_fits(run_dag: RunDag, sandbox: SandboxServer) -> None:
+    run_dag(
+        failing_dag(
+            LeenNotifier(**TO_SEC, title="{{ exception }}", description="{{ exception }}"), text="😀\x00" * 40_000
+        )
+    )
+    [ticket] = sandbox.tickets()
+    assert ticket["name"] == "😀" * 127 + "…"
+    assert ticket["description"] == "😀" * 16_383 + "…"
+
+
+BROKEN = {
+    "undefined": ("{{ no_such_name }}", "'no_such_name' is undefined"),
+    "no template": ("{{ oops", "TemplateSyntaxError"),
+    "what it calls": ("{{ 1 / 0 }}", "ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize(("template", "reason"), BROKEN.values(), ids=BROKEN)
+def test_a_template_that_fails_gives_way_to_the_default_and_the_ticket_says_so(
+    sandbox: SandboxServer, template: str, reason: str
+) -> None:
+    notify(title=f"Scan of {template}", description="Look at run {{ run_id }}.", priority=template)
+    [ticket] = sandbox.tickets()
+    assert ticket["name"] == "Airflow: Dag nightly failed"
+    assert ticket["description"].startswith("Look at run r.\n\nThe template of `title` can't be rendered (")
+    assert "The template of `priority` can't be rendered (" in ticket["description"]
+    assert reason in ticket["description"]
+
+
+def test_every_text_has_a_default_to_give_way_to(sandbox: SandboxServer) -> None:
+    notify(title="{{ a }}", description="{{ b }}", identifier="{{ c }}")
+    notify()
+    [ticket] = sandbox.tickets()
+    assert ticket["name"] == "Airflow: Dag nightly failed"
+    assert ticket["description"].startswith("**Dag nightly failed.**")
+    assert ticket["description"].count("can't be rendered") == 3
+
+
+@pytest.mark.parametrize("field", ["project_vendor_id", "type", "connection_id", "leen_conn_id"])
+def test_what_a_ticket_can_not_do_without_is_named(sandbox: SandboxServer, field: str) -> None:
+    with pytest.raises(LeenConfigError, match=f"^No ticket was created: the template of `{field}` can't be rendered"):
+        notify(**{field: "{{ no_such_name }}"})
+    assert sandbox.requests == []
 
 
 # Deadlines

@@ -4,12 +4,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.utils.state import TaskInstanceState
 
 from airflow_provider_leen.notifications.occasion import (
+    MAX_DESCRIPTION,
     Occasion,
     description,
+    fitting_description,
+    fitting_title,
     identifier,
-    one_line,
     read_context,
     title,
 )
@@ -64,6 +67,10 @@ CONTEXTS: dict[str, tuple[dict[str, Any], Occasion]] = {
         {"dag": DAG, "task_list": "scan", "blocking_task_list": "", "slas": [], "blocking_tis": []},
         Occasion("deadline", "nightly"),
     ),
+    "a Dag that succeeded": (
+        {"ti": ti(state="success"), "dag": DAG, "run_id": RUN, "reason": "success"},
+        Occasion("dag", "nightly", run_id=RUN, log_url=URL, outcome="success"),
+    ),
     "nothing": ({}, Occasion("dag", "(unknown)")),
 }
 
@@ -74,20 +81,60 @@ def test_what_happened_is_read_from_the_context_of(context: dict[str, Any], occa
 
 
 @pytest.mark.parametrize(
+    ("fields", "exception", "outcome"),
+    [
+        pytest.param({"state": "failed"}, ValueError(), "failed", id="failed"),
+        pytest.param({"state": TaskInstanceState.FAILED}, ValueError(), "failed", id="failed, as Airflow names it"),
+        pytest.param({"state": TaskInstanceState.UP_FOR_RETRY}, ValueError(), "up_for_retry", id="tried again"),
+        pytest.param({"state": TaskInstanceState.SUCCESS}, None, "success", id="succeeded"),
+        pytest.param({"state": TaskInstanceState.SKIPPED}, None, "skipped", id="skipped"),
+        pytest.param({"state": TaskInstanceState.RUNNING}, None, "running", id="started"),
+        pytest.param({"state": TaskInstanceState.SCHEDULED}, None, "running", id="started by dag.test() of Airflow 2"),
+        pytest.param({"state": TaskInstanceState.SKIPPED}, ValueError(), "skipped", id="skipped by an exception"),
+        pytest.param({"state": TaskInstanceState.RUNNING}, "killed", "failed", id="failed before its state says so"),
+        pytest.param({"state": None, "start_date": 1}, None, "running", id="started, below 3.3"),
+        pytest.param({"state": None, "start_date": 1}, ValueError(), "failed", id="failed without a state"),
+        pytest.param({"state": None}, None, "failed", id="killed from outside"),
+        pytest.param({"state": "of a later Airflow"}, None, "failed", id="a state that is not known"),
+    ],
+)
+def test_the_outcome_of_a_task_is_read_from_its_state(fields: dict[str, Any], exception: Any, outcome: str) -> None:
+    assert read_context({"ti": ti(**fields), "dag": DAG, "exception": exception}).outcome == outcome
+
+
+@pytest.mark.parametrize(
     ("occasion", "words"),
     [
+        (Occasion("task", "nightly", "scan", outcome="success"), "Airflow: task scan of Dag nightly succeeded"),
+        (Occasion("task", "nightly", "scan", outcome="skipped"), "Airflow: task scan of Dag nightly was skipped"),
+        (Occasion("task", "nightly", "scan", outcome="running"), "Airflow: task scan of Dag nightly has started"),
+        (
+            Occasion("task", "nightly", "scan", outcome="up_for_retry"),
+            "Airflow: task scan of Dag nightly failed and is tried again",
+        ),
+        (Occasion("dag", "nightly", outcome="success"), "Airflow: Dag nightly succeeded"),
         (Occasion("task", "nightly", "scan"), "Airflow: task scan of Dag nightly failed"),
         (Occasion("dag", "nightly"), "Airflow: Dag nightly failed"),
         (Occasion("deadline", "nightly"), "Airflow: Dag nightly missed a deadline"),
     ],
 )
-def test_the_title_says_what_failed(occasion: Occasion, words: str) -> None:
+def test_the_title_says_what_happened(occasion: Occasion, words: str) -> None:
     assert title(occasion) == words
 
 
 def test_a_title_is_one_line_that_jira_takes() -> None:
-    assert one_line("first\n  second ") == "first second"
-    assert one_line("x" * 300) == "x" * 254 + "…"
+    assert fitting_title("first\n  second\x1b ") == "first second"
+    assert fitting_title("x" * 300) == "x" * 254 + "…"
+    assert fitting_title("😀" * 200) == "😀" * 127 + "…"
+    assert fitting_title("half \ud83d") == "half \ufffd"
+
+
+@pytest.mark.parametrize("letter", ["x", "😀"])
+def test_a_description_is_cut_as_jira_counts_it_and_keeps_its_notes(letter: str) -> None:
+    body = fitting_description(letter * 40_000, "\n\na note")
+    assert MAX_DESCRIPTION - 1 <= len(body.encode("utf-16-le")) // 2 <= MAX_DESCRIPTION
+    assert body.endswith(f"{letter}…\n\na note")
+    assert fitting_description("short\x00\n\tline", "") == "short\n\tline"
 
 
 def test_the_body_names_all_that_is_known_and_nothing_that_is_not() -> None:
@@ -119,5 +166,11 @@ def test_failures_of_one_task_share_an_identifier_and_others_have_their_own() ->
             Occasion("deadline", "nightly"),
         )
     }
-    assert len(shared) == 1
+    tried_again = identifier(Occasion("task", "nightly", "scan", outcome="up_for_retry"))
+    assert shared == {tried_again}
     assert len(shared | others) == 5
+
+
+def test_what_is_no_failure_has_an_identifier_of_its_own() -> None:
+    outcomes: tuple[Any, ...] = ("failed", "success", "skipped", "running")
+    assert len({identifier(Occasion("task", "nightly", "scan", outcome=outcome)) for outcome in outcomes}) == 4
