@@ -57,9 +57,6 @@ from airflow_provider_leen.api.replies import Reply, Safe, UnreadableReplyError,
 from airflow_provider_leen.api.request_log import unlogged
 from airflow_provider_leen.api.settings import LeenSettings
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds for a connection to be made, whatever the timeout of a reply is."""
-
 # A server may close an idle connection at the moment in which it is used again, and nobody could say then whether the
 # request was read. Uvicorn closes after 5 s, load balancers later: so don't keep one for longer than this.
 KEEPALIVE_SECONDS = 2.0
@@ -74,6 +71,7 @@ MAX_EMPTY_PAGES = 20
 """So many empty pages in a row, each of which promises a further one, mean that the listing does not end."""
 
 _FINDINGS = "/v2/vulnerability_findings"
+_SEARCH = "/itsm/passthrough/tickets/search"
 
 _NOTHING_SENT = (
     httpx.ConnectError,
@@ -225,8 +223,11 @@ class AsyncLeenClient:
         :return: what was found, as it came: Leen does not document whether these are Jira's issues or its own tickets.
         :raises LeenResponseError: the pages of the reply don't end.
         """
-        path = "/itsm/passthrough/tickets/search"
-        return [hit async for hit in self._iter_raw(path, {"jql": jql}, MAX_SEARCH_PAGES)]
+        return [hit async for hit in self._iter_raw(_SEARCH, {"jql": jql}, MAX_SEARCH_PAGES)]
+
+    async def search_page(self, jql: str) -> Any:
+        """Search the vendor itself, and return the reply as it came, one page: whoever must know what else it says."""
+        return await self._call("GET", _SEARCH, params={"jql": jql})
 
     # Jobs
 
@@ -364,6 +365,11 @@ class AsyncLeenClient:
 
         async def send() -> Any:
             reply = await self._send(method, path, content=content, params=params)
+            if method == "GET" and reply.status != 200:
+                # Accepted, partial, without content: nothing that proves anything.
+                raise LeenResponseError(
+                    f"GET {path} was answered with HTTP {reply.status}, which is no whole answer.", status=reply.status
+                )
             if reply.problem is None:
                 return reply.content
             failure = (
@@ -399,7 +405,7 @@ class AsyncLeenClient:
         settings = self.settings
         call = f"{method} {path}"
         failure: LeenError
-        departure = _Departure(settings.timeout)
+        departure = _Departure(settings)
         try:
             async with departure.deadline:
                 with unlogged():
@@ -471,7 +477,7 @@ class AsyncLeenClient:
                 "Accept-Encoding": "identity",
                 "Content-Type": "application/json",
             },
-            timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
+            timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout, pool=settings.connect_timeout),
             limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
             verify=_tls(settings.verify) if encrypted else False,
             # Plain http is loopback: it never goes through a proxy, the environment's included.
@@ -488,15 +494,15 @@ class _Departure:
     from the moment in which the request leaves. A proxy's CONNECT is not yet the request.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, settings: LeenSettings) -> None:
         self.deadline = asyncio.timeout(None)
         self.is_at_proxy = False
-        self._timeout = timeout
+        self._settings = settings
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
             self.is_at_proxy = info["request"].method == b"CONNECT"
-            seconds = CONNECT_TIMEOUT if self.is_at_proxy else self._timeout
+            seconds = self._settings.connect_timeout if self.is_at_proxy else self._settings.timeout
             self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
 
 

@@ -107,7 +107,14 @@ class LeenAuthError(LeenResponseError):
 
 
 class LeenNotFoundError(LeenResponseError):
-    """Leen knows no such thing (404)."""
+    """There is no such thing (404).
+
+    :param unknown_to_leen: whether Leen itself says so, and not something on the way to it.
+    """
+
+    def __init__(self, message: str, *, unknown_to_leen: bool = False, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.unknown_to_leen = unknown_to_leen
 
 
 class LeenValidationError(LeenResponseError):

@@ -10,6 +10,7 @@ Sources: Leen's OpenAPI document for ``POST /itsm/tickets/bulk/sync`` (the whole
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -74,7 +75,7 @@ class Ticket(_Reply):
 
     id: str
     name: str | None = None
-    description: str | None = None
+    description: str | dict[str, Any] | None = None
     identifier: str | None = None
     project_id: str | None = None
     type: str | None = None
@@ -84,6 +85,15 @@ class Ticket(_Reply):
     url: str | None = None
     ticket_created_at: str | None = None
     vendor_attributes: dict[str, Any] | None = None
+
+    @property
+    def vendor_ticket_id(self) -> str | None:
+        """The vendor's id, a Jira key say. Leen does not document where it is: a Jira issue's url ends with it."""
+        found = re.search(r"/([A-Za-z][A-Za-z0-9_]*-\d+)/?$", self.url) if isinstance(self.url, str) else None
+        other = self.vendor_attributes.get("id") if isinstance(self.vendor_attributes, dict) else None
+        if found is not None:
+            return found.group(1)
+        return other if isinstance(other, str) and other else None
 
 
 class Project(_Reply):

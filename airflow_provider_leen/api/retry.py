@@ -24,6 +24,7 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.api.models import BulkResult
+from airflow_provider_leen.api.not_found import knows_no_such_thing
 from airflow_provider_leen.api.replies import Reply
 from airflow_provider_leen.api.text import one_line
 
@@ -136,7 +137,9 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
         return LeenAuthError(f"{text} Check the API key and the Leen connection ID of the Leen connection.", **facts)
     if status == 404:
         return LeenNotFoundError(
-            f"{text} Check the Base URL and the Leen connection ID of the Leen connection.", **facts
+            f"{text} Check the Base URL and the Leen connection ID of the Leen connection.",
+            unknown_to_leen=knows_no_such_thing(content, call),
+            **facts,
         )
     if status in (400, 413, 422):
         return LeenValidationError(text, **facts)
@@ -152,11 +155,7 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
 
 def is_unknown_to_leen(error: LeenNotFoundError) -> bool:
     """Tell Leen's own 404 (it knows no such ticket) from a missing route or a page of something in between."""
-    names = f"{error.type or ''} {error.code or ''}".strip()
-    if names:
-        # Leen does not document its codes; one that speaks of the connection says nothing of a ticket.
-        return "connection" not in names.lower()
-    return isinstance(error.detail, str) and error.detail != "Not Found"
+    return error.unknown_to_leen
 
 
 def results_in(content: Any) -> Any:

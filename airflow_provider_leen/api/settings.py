@@ -23,6 +23,9 @@ REGIONS: Mapping[str, str] = {
 SANDBOX_API_KEY = "sandbox-key"
 """The sandbox's key: no secret, so that it may also cross a network in clear."""
 
+CONNECT_TIMEOUT = 10.0
+"""Seconds for a connection to be made; no longer than the timeout of a whole reply."""
+
 EXTRAS = (
     "region",
     "timeout",
@@ -50,8 +53,8 @@ class LeenSettings:
     :param timeout: seconds in which a whole reply must have come, default 120.
     :param max_retries: tries after the first for one HTTP call, default 3.
     :param max_retry_wait: the longest single wait in seconds, default 120.
-    :param settle_time: seconds, on top of twice the timeout, after which a search of the vendor that finds nothing is
-        believed, default 120.
+    :param settle_time: seconds, on top of two calls and the difference of clocks, after which a search of the vendor
+        that finds nothing is believed, default 120.
     :param verify: whether TLS certificates are checked, or the path of a CA bundle, default True.
     :param proxy: a proxy's URL, default none.
     :param ticket_url: where a person sees a ticket, with ``{vendor_ticket_id}`` in it.
@@ -69,6 +72,11 @@ class LeenSettings:
     proxy: str | None = field(default=None, repr=False)
     ticket_url: str | None = None
     search_url: str | None = None
+
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds in which a connection must be made."""
+        return min(CONNECT_TIMEOUT, self.timeout)
 
 
 def read_settings(

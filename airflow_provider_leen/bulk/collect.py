@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from airflow_provider_leen.api import jobs
+from airflow_provider_leen.api import jira, jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
 from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.retry import is_unknown_to_leen
 from airflow_provider_leen.bulk.asking import ask_all
-from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
+from airflow_provider_leen.bulk.ledger import Created, Journal
+from airflow_provider_leen.bulk.lookup import Unsettled, final_after, is_same_identifier, why_not_by_id
 from airflow_provider_leen.bulk.sender import Outcome, outcome_of, still_unknown
-from airflow_provider_leen.bulk.settle import (
-    FAILURES_BEFORE_GIVING_UP,
-    Unsettled,
-    absence_after,
-    is_this_ticket,
-    vendor_ticket_id,
-)
+from airflow_provider_leen.bulk.settle import FAILURES_BEFORE_GIVING_UP
 
 Submitted = Sequence[Unsettled | None]
 """The tickets of a job, in the order in which they were submitted; None for one that is no longer in the list."""
@@ -31,17 +27,9 @@ class JobCollector:
     :param client: the API.
     :param journal: the ledger of this try.
     :param outcomes: by the index of a row, what became of it; what jobs tell is noted here.
-    :param doubted: the keys that were submitted although an earlier sending had no answer.
     """
 
-    def __init__(
-        self,
-        client: AsyncLeenClient,
-        journal: Journal,
-        outcomes: dict[int, Outcome],
-        doubted: Collection[str] = frozenset(),
-    ) -> None:
-        self._doubted = doubted
+    def __init__(self, client: AsyncLeenClient, journal: Journal, outcomes: dict[int, Outcome]) -> None:
         self._client = client
         self._journal = journal
         self._outcomes = outcomes
@@ -96,21 +84,23 @@ class JobCollector:
                 created.append(ticket)
             else:
                 self._journal.learn({}, [str(ticket.row.key)])
-                if ticket.row.key in self._doubted:
-                    outcome = still_unknown(self._outcomes[ticket.row.index], outcome)
+                if len(ticket.sent) > 1:
+                    # Its last sending is settled, but not the ones before it.
+                    before = replace(self._outcomes[ticket.row.index], sent=ticket.sent[:-1])
+                    outcome = still_unknown(before, outcome)
             self._outcomes[ticket.row.index] = outcome
         # It may have created a ticket just before it ended, whenever that was: the vendor's search may not know it yet.
-        ended_by = time.time() + absence_after(self._client.settings)
+        final_from = time.time() + final_after(self._client.settings)
         reason = f"Job {job_id} ended with {jobs.describe(job)}, and doesn't say what became of this ticket."
-        self._note_untold(untold, reason, absence_from=ended_by)
+        self._note_untold(untold, reason, final_from=final_from)
         return created
 
-    def _note_untold(self, tickets: Submitted, reason: str, *, absence_from: float | None = None) -> None:
+    def _note_untold(self, tickets: Submitted, reason: str, *, final_from: float | None = None) -> None:
         for ticket in tickets:
             if ticket is not None:
                 sent = ticket.sent
-                if absence_from is not None and sent.absence_from is not None:
-                    sent = Sent(sent.at, absence_from)
+                if final_from is not None:
+                    sent = (*sent[:-1], sent[-1]._replace(final_from=final_from))
                 self._outcomes[ticket.row.index] = Outcome("unknown", error=reason, sent=sent)
 
     async def _fetch_ids(self, ticket: Unsettled) -> None:
@@ -123,9 +113,11 @@ class JobCollector:
             self._failures += 1
             return
         self._failures = 0
-        if known is not None and is_this_ticket(known, ticket.row, ticket.created_after):
+        if known is None or not is_same_identifier(ticket.row.identifier, known.identifier):
+            return
+        if why_not_by_id(jira.read_ticket(known), ticket) is None:
             outcome = self._outcomes[ticket.row.index]
-            outcome.ticket_id, outcome.vendor_ticket_id = known.id, vendor_ticket_id(known.model_dump())
+            outcome.ticket_id, outcome.vendor_ticket_id = known.id, known.vendor_ticket_id
 
     def _ids(self, ticket: Unsettled) -> Created:
         outcome = self._outcomes[ticket.row.index]

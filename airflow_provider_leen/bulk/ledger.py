@@ -2,9 +2,9 @@
 
 The ledger is a journal of numbered values, each of them written once. A value says which keys were about to leave and
 when (``sent``), and what has been learnt since the value before it: tickets that exist (``created``), sendings that did
-nothing (``absent``: refused, or not sent after all), tickets that surely don't exist (``gone``), and the jobs in which
-tickets were submitted (``jobs``). Replayed in order, they tell a retry which tickets are done, which are new, and which
-went out without an answer.
+nothing (``absent``: refused, or not sent after all), tickets that surely don't exist (``gone``), ids that contradictory
+replies named (``named``), and the jobs in which tickets were submitted (``jobs``). Replayed in order, they tell a retry
+which tickets are done, which are new, and which went out without an answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ MAX_KEYS_PER_ENTRY = 100
 
 Value = dict[str, Any]
 
-_NOTHING: Value = {"sent": [], "created": {}, "absent": [], "gone": [], "jobs": {}}
+_NOTHING: Value = {"sent": [], "created": {}, "absent": [], "gone": [], "named": {}, "jobs": {}}
+
+NEVER = 1e11
+"""Seconds: stands for a time that doesn't come, since a ledger's values are plain JSON, which has no infinity."""
 
 
 class Created(NamedTuple):
@@ -41,15 +44,16 @@ class Created(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A ticket that was sent without an answer.
+    """One sending of a ticket.
 
     :param at: a time on record before it left, in seconds since the epoch.
-    :param absence_from: from when on a search of the vendor that finds nothing proves that the ticket does not exist;
-        None where it left without its key in its description, so that no search can prove it.
+    :param final_from: from when on nothing more comes of it, and the vendor's search shows what did.
+    :param embedded: whether the ticket's key was in its description.
     """
 
     at: float
-    absence_from: float | None
+    final_from: float
+    embedded: bool
 
 
 @dataclass
@@ -57,16 +61,18 @@ class History:
     """What the tries so far have left.
 
     :param created: by key, the tickets that exist.
-    :param sent: by key, the tickets of which no answer is on record.
-    :param doubted: the keys among them that were sent once more although an earlier sending had no answer.
+    :param sent: by key, the open sendings of the tickets whose outcome is not on record, the earliest first.
+    :param named: by key, the ids that a contradictory reply named for such a ticket.
+    :param carrying: by key, the created tickets that carry their keys, and a time at which they existed.
     :param jobs: by job id, the keys that it was submitted with.
     :param job_of: by key, the job that a ticket without an answer is in; none where even the job's id was lost.
     :param values: how many values there were.
     """
 
     created: dict[str, Created] = field(default_factory=dict)
-    sent: dict[str, Sent] = field(default_factory=dict)
-    doubted: set[str] = field(default_factory=set)
+    sent: dict[str, tuple[Sent, ...]] = field(default_factory=dict)
+    named: dict[str, Created] = field(default_factory=dict)
+    carrying: dict[str, float] = field(default_factory=dict)
     jobs: dict[str, list[str]] = field(default_factory=dict)
     job_of: dict[str, str] = field(default_factory=dict)
     values: int = 0
@@ -78,21 +84,24 @@ class History:
             self.job_of.update(dict.fromkeys(keys, job_id))
         for key, ids in value["created"].items():
             self.created[key] = Created(*ids)
+            sendings = self.sent.get(key, ())
+            if sendings and all(sending.embedded for sending in sendings):
+                self.carrying[key] = float(value["at"])
             self._answered(key)
         for key in value["gone"]:
             self._answered(key)
         for key in value["absent"]:
-            if key in self.doubted:
-                # The last sending did nothing; what became of the one before it is as open as it was.
-                self.doubted.discard(key)
+            if earlier := self.sent.get(key, ())[:-1]:
+                # The last sending did nothing; the ones before it are as open as they were.
+                self.sent[key] = earlier
                 self.job_of.pop(key, None)
             else:
                 self._answered(key)
+        self.named |= {key: Created(*ids) for key, ids in value["named"].items()}
+        sending = Sent(float(value["at"]), float(value["final_from"]), bool(value["embedded"]))
         for key in value["sent"]:
-            if key in self.sent:
-                self.doubted.add(key)
             self.job_of.pop(key, None)
-            self.sent[key] = Sent(float(value["at"]), _time_or_none(value["absence_from"]))
+            self.sent[key] = (*self.sent.get(key, ()), sending)
 
     def open_jobs(self) -> dict[str, list[str]]:
         """Return the jobs of which a ticket has no answer yet, with all their keys."""
@@ -100,7 +109,7 @@ class History:
 
     def _answered(self, key: str) -> None:
         self.sent.pop(key, None)
-        self.doubted.discard(key)
+        self.named.pop(key, None)
         self.job_of.pop(key, None)
 
 
@@ -126,10 +135,6 @@ def replay(values: Iterable[Value]) -> History:
             continue
         raise LeenLedgerError(f"{problem} Look into the tracker and start a new Dag run.")
     return history
-
-
-def _time_or_none(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 class LedgerStore(Protocol):
@@ -214,7 +219,7 @@ class FolderLedger:
         self._folder.mkdir(parents=True, exist_ok=True)
         # A broker may deliver a task twice under one number: what the first one wrote must not be overwritten.
         self._number = sum(name.startswith(f"{self._try_number:04}-") for name in self._names())
-        self.append({"v": VERSION, "at": time.time(), "absence_from": None, **_NOTHING})
+        self.append({"v": VERSION, **Sent(time.time(), NEVER, False)._asdict(), **_NOTHING})
         return [json.loads(self._read(name)) for name in self._names()]
 
     def append(self, value: Value) -> None:
@@ -253,8 +258,8 @@ class Journal:
     :param store: where the values are.
     :param threads: an executor of one thread, in which the store is called: signals (a task's timeout, SIGTERM) reach
         only the main thread, and an exception in the middle of a call to Airflow's supervisor shifts all later replies.
-    :param absence_after: seconds after a sending from which on a search of the vendor that finds nothing is believed;
-        None where tickets leave without their keys in their descriptions.
+    :param final_after: seconds after a sending from which on nothing more comes of it.
+    :param embedded: whether tickets leave with their keys in their descriptions.
     :param now: the time in seconds since the epoch.
     """
 
@@ -263,19 +268,24 @@ class Journal:
         store: LedgerStore,
         threads: Executor,
         *,
-        absence_after: float | None = None,
+        final_after: float = NEVER,
+        embedded: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.remembers = store.remembers
         self.failure: LeenLedgerError | None = None
         self._store = store
         self._threads = threads
-        self._absence_after = absence_after
+        self.carrying: dict[str, float] = {}
+        """As in :class:`History`, with what this try has created."""
+        self._final_after = final_after
+        self._embedded = embedded
         self._now = now
         self._sent: list[str] = []
         self._created: dict[str, Created] = {}
         self._absent: list[str] = []
         self._gone: list[str] = []
+        self._named: dict[str, Created] = {}
         self._jobs: dict[str, list[str]] = {}
         self._recorded = 0
         self._written = 0
@@ -286,12 +296,14 @@ class Journal:
 
         :raises LeenLedgerError: it can't be read.
         """
-        return replay(await self._call("read", self._store.open))
+        history = replay(await self._call("read", self._store.open))
+        self.carrying = history.carrying
+        return history
 
     def sent_now(self) -> Sent:
         """Return what is to be known of a ticket that leaves now."""
         at = self._now()
-        return Sent(at, None if self._absence_after is None else at + self._absence_after)
+        return Sent(at, at + self._final_after, self._embedded)
 
     async def intend(self, keys: Iterable[str]) -> Sent:
         """Record that these keys are about to leave.
@@ -312,6 +324,7 @@ class Journal:
         *,
         gone: Iterable[str] = (),
         jobs: Mapping[str, list[str]] | None = None,
+        named: Mapping[str, Created] | None = None,
     ) -> None:
         """Note what came back; it is written with the next value.
 
@@ -319,10 +332,14 @@ class Journal:
         :param absent: keys whose last sending did nothing; an earlier one without an answer stays open.
         :param gone: keys of tickets that surely don't exist, whatever was sent.
         :param jobs: jobs that were submitted, with their keys.
+        :param named: ids that contradictory replies named for tickets whose outcome is unknown.
         """
         absent, gone = list(absent), list(gone)
-        if created or absent or gone or jobs:
+        if self._embedded:
+            self.carrying.update(dict.fromkeys(created, self._now()))
+        if created or absent or gone or jobs or named:
             self._jobs.update(jobs or {})
+            self._named.update(named or {})
             self._created.update(created)
             self._absent += absent
             self._gone += gone
@@ -341,18 +358,16 @@ class Journal:
 
     async def _write_value(self) -> None:
         carried = self._recorded
-        created = {key: list(ids) for key, ids in list(self._created.items())[:MAX_KEYS_PER_ENTRY]}
-        for key in created:
-            del self._created[key]
+        created, named = _take_ids(self._created), _take_ids(self._named)
         absent, gone = _take(self._absent), _take(self._gone)
         # A key that leaves again was first learnt to be absent: its new sending may not be read before that.
-        sent = [] if self._created or self._absent or self._gone else _take(self._sent)
+        sent = [] if self._created or self._absent or self._gone or self._named else _take(self._sent)
         jobs = dict(list(self._jobs.items())[:MAX_JOBS_PER_VALUE])
         for job_id in jobs:
             del self._jobs[job_id]
-        entries = {"sent": sent, "created": created, "absent": absent, "gone": gone, "jobs": jobs}
+        entries = {"sent": sent, "created": created, "absent": absent, "gone": gone, "named": named, "jobs": jobs}
         value = {"v": VERSION, **self.sent_now()._asdict(), **entries}
-        whole = not (self._created or self._absent or self._gone or self._sent or self._jobs)
+        whole = not any((self._created, self._absent, self._gone, self._named, self._sent, self._jobs))
         await self._call("written", self._store.append, value)
         if whole:
             self._written = carried
@@ -374,3 +389,7 @@ class Journal:
 def _take(keys: list[str]) -> list[str]:
     taken, keys[:MAX_KEYS_PER_ENTRY] = keys[:MAX_KEYS_PER_ENTRY], []
     return taken
+
+
+def _take_ids(ids_by_key: dict[str, Created]) -> dict[str, list[str | None]]:
+    return {key: list(ids_by_key.pop(key)) for key in list(ids_by_key)[:MAX_KEYS_PER_ENTRY]}

@@ -22,8 +22,9 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.bulk.collect import JobCollector
 from airflow_provider_leen.bulk.existing import find_existing
 from airflow_provider_leen.bulk.ledger import Created, History, Journal
+from airflow_provider_leen.bulk.lookup import Control, Unsettled, project_of, without_clashes
 from airflow_provider_leen.bulk.sender import BatchSender, Outcome, still_unknown
-from airflow_provider_leen.bulk.settle import Settler, Unsettled
+from airflow_provider_leen.bulk.settle import Settler
 from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted
 from airflow_provider_leen.bulk.tickets import TicketRow
 
@@ -80,6 +81,7 @@ class BulkRun:
         self._rows = rows
         self._client = client
         self._journal = journal
+        self._payload = payload
         self._sender = BatchSender(
             client,
             journal,
@@ -184,11 +186,15 @@ class BulkRun:
                 outcomes[row.index] = Outcome("created", *created)
                 taken_over += 1
             elif row.key in history.sent:
+                named = history.named.get(row.key)
                 reason = "An earlier try sent it, and no answer is on record."
-                outcomes[row.index] = Outcome("unknown", error=reason, sent=history.sent[row.key])
+                if named is not None:
+                    reason = f"An earlier try sent it; the reply contradicts itself and names {_shown(named)}."
+                outcomes[row.index] = Outcome("unknown", error=reason, sent=history.sent[row.key], named=named)
             elif self._forgotten_since is not None:
                 reason = "An earlier try may have sent it; nothing remembers. Set ledger_path for the next runs."
-                outcomes[row.index] = Outcome("unknown", error=reason, sent=self._journal.sent_now())
+                sent = self._journal.sent_now()._replace(at=self._forgotten_since)
+                outcomes[row.index] = Outcome("unknown", error=reason, sent=(sent,))
             else:
                 left.append(row)
         if taken_over:
@@ -206,7 +212,7 @@ class BulkRun:
         }
         if not submitted:
             return
-        collector = JobCollector(self._client, self._journal, self._sender.outcomes, history.doubted)
+        collector = JobCollector(self._client, self._journal, self._sender.outcomes)
         self._unended = await self._ask(collector.collect(submitted))
         for job_id, status in self._unended.items():
             for ticket in submitted[job_id]:
@@ -261,9 +267,9 @@ class BulkRun:
             return
         absent = unsettled if self._on_unknown == "resend" else []
         if self._on_unknown == "lookup":
-            found, absent = await self._ask(self._settler.confirm_absence(unsettled))
+            found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._control))
             self._note_found(found, unsettled)
-            self._journal.learn({}, [], gone=[str(ticket.row.key) for ticket in absent])
+            self._journal.learn({}, [], gone=[ticket.key for ticket in absent])
         if absent:
             await self._send_again([ticket.row for ticket in absent])
 
@@ -274,11 +280,14 @@ class BulkRun:
         before = {row.index: outcomes.pop(row.index) for row in rows}
         await self._sender.send(rows)
         if self._on_unknown == "resend":
-            # Nothing has shown that these don't exist: what did not get through this time is as unknown as before.
+            # Nothing has shown that these don't exist: the earlier sendings are as open as they were.
             for index, outcome in before.items():
                 after = outcomes.get(index)
                 if after is None or after.status == "rejected":
                     outcomes[index] = still_unknown(outcome, after)
+                elif after.status == "unknown":
+                    after.sent = outcome.sent + after.sent
+                    after.named = after.named or outcome.named
         unsettled = self._to_settle()
         if unsettled and not isinstance(self.error, _NO_USE_ASKING):
             self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
@@ -294,10 +303,25 @@ class BulkRun:
 
     def _unsettled(self) -> list[Unsettled]:
         return [
-            Unsettled(row, outcome.sent, outcome.sent.at if self._forgotten_since is None else self._forgotten_since)
+            self._as_unsettled(row, outcome)
             for row in self._rows
             if (outcome := self._sender.outcomes.get(row.index)) and outcome.status == "unknown" and outcome.sent
         ]
+
+    def _as_unsettled(self, row: TicketRow, outcome: Outcome) -> Unsettled:
+        body = self._payload(row)
+        return Unsettled(row, body["name"], project_of(body), outcome.sent, outcome.named)
+
+    def _control(self, project: str) -> Control | None:
+        """Name the newest ticket in a project that carries its key and that the tracker's search must know by now."""
+        carrying = self._journal.carrying
+        known_before = time.time() - self._client.settings.settle_time
+        rows = [row for row in self._rows if row.key is not None and carrying.get(row.key, known_before) < known_before]
+        for row in sorted(rows, key=lambda row: carrying[str(row.key)], reverse=True):
+            outcome = self._sender.outcomes.get(row.index)
+            if outcome and outcome.status == "created" and project_of(self._payload(row)) == project:
+                return Control(str(row.key), outcome.vendor_ticket_id)
+        return None
 
     def _to_settle(self) -> list[Unsettled]:
         # A job that goes on may still create its tickets: asking now would prove nothing.
@@ -307,19 +331,27 @@ class BulkRun:
     def _note_found(self, found: dict[int, Created], asked: list[Unsettled]) -> list[Unsettled]:
         """Note which tickets exist after all; return the others."""
         outcomes = self._sender.outcomes
+        taken = [
+            Created(outcome.ticket_id, outcome.vendor_ticket_id)
+            for outcome in outcomes.values()
+            if outcome.status in ("created", "existing")
+        ]
+        sole = without_clashes(found, taken)
         created: dict[str, Created] = {}
         left: list[Unsettled] = []
         for ticket in asked:
             index = ticket.row.index
-            if index in found:
-                outcomes[index] = Outcome("created", *found[index])
-                created[str(ticket.row.key)] = found[index]
+            if index in sole:
+                outcomes[index] = Outcome("created", *sole[index])
+                created[ticket.key] = sole[index]
             else:
+                if index in found:
+                    ticket.findings = f"Found {_shown(found[index])}, which another row of this run has, too."
                 left.append(ticket)
                 reason = (outcomes[index].error or "").split(" Looked up: ")[0]
                 outcomes[index].error = f"{reason} Looked up: {ticket.findings.strip()}"
         self._journal.learn(created, [])
-        log.info("Found: %d of %s sent without an answer.", len(found), counted(len(asked), "ticket"))
+        log.info("Found: %d of %s sent without an answer.", len(sole), counted(len(asked), "ticket"))
         return left
 
     async def _stop(self, reason: str) -> None:
@@ -345,6 +377,10 @@ class BulkRun:
         elif outcome is None:
             outcome = Outcome("unsent", error=f"Not sent: {self.error}" if self.error else "Not sent.")
         return cast(TicketResult, vars(_Result(row, outcome)))
+
+
+def _shown(ids: Created) -> str:
+    return " or ".join(filter(None, (ids.vendor_ticket_id, ids.ticket_id)))
 
 
 class _Result:

@@ -8,7 +8,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_leen.api import retry
@@ -42,14 +42,16 @@ BROKEN_AFTER = 3
 class Outcome:
     """What became of one ticket.
 
-    :param sent: of an unknown outcome: what is on record of its sending.
+    :param sent: of an unknown outcome: its open sendings, the earliest first.
+    :param named: of an unknown outcome: the ids that a contradictory reply named.
     """
 
     status: Status
     ticket_id: str | None = None
     vendor_ticket_id: str | None = None
     error: str | None = None
-    sent: Sent | None = None
+    sent: tuple[Sent, ...] = ()
+    named: Created | None = None
 
 
 class BatchSender:
@@ -306,8 +308,9 @@ class BatchSender:
             await self.halt(leen_is_broken(error))
 
     def _note_unknown(self, part: Part, reason: str) -> None:
+        sent = (part.intended,) if part.intended is not None else ()
         for row in part.rows:
-            self.outcomes[row.index] = Outcome("unknown", error=reason, sent=part.intended)
+            self.outcomes[row.index] = Outcome("unknown", error=reason, sent=sent)
 
     def _conclude(self, isolation: Isolation) -> None:
         self._refusals = isolation.last_refusals(self._refusals)
@@ -338,7 +341,7 @@ class BatchSender:
 def still_unknown(before: Outcome, after: Outcome | None) -> Outcome:
     """Return the outcome of a ticket in doubt whose second sending did nothing: the first one is as open as it was."""
     again = f" Sent again, and refused: {after.error}" if after is not None else ""
-    return Outcome("unknown", error=f"{before.error or ''}{again}".strip(), sent=before.sent)
+    return replace(before, error=f"{before.error or ''}{again}".strip())
 
 
 def outcome_of(result: BulkResult) -> Outcome:

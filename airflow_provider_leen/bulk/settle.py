@@ -1,149 +1,42 @@
-"""Finds out what became of tickets that were sent without an answer.
+"""Asks Leen and the tracker about tickets whose outcome is unknown; :mod:`.lookup` decides what the answers prove.
 
-Leen is asked for each identifier. Where a ticket carries its key in its description, the vendor is searched for it,
-too; only such a search, late enough, proves that a ticket does not exist.
+Leen is asked for the ids that contradictory replies named, and for each identifier. Where a ticket may carry its key in
+its description, the tracker is searched for it, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
+from airflow_provider_leen.api import jira
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError
-from airflow_provider_leen.api.models import Ticket
-from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.api.jira import Record
+from airflow_provider_leen.api.reservations import SearchReply, read_search
+from airflow_provider_leen.bulk import lookup
 from airflow_provider_leen.bulk.asking import ask_all
-from airflow_provider_leen.bulk.ledger import Created, Sent
+from airflow_provider_leen.bulk.ledger import Created
+from airflow_provider_leen.bulk.lookup import Control, Unsettled
 from airflow_provider_leen.bulk.summary import counted
-from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
 
 FAILURES_BEFORE_GIVING_UP = 8
-"""So many failed look-ups in a row mean that asking for the others is no use either."""
+"""Give up look-ups after this many consecutive failures."""
 
 FAILED_SEARCHES_BEFORE_GIVING_UP = 3
-"""The same for searches, each of which is about many tickets; one follows upon the other."""
+"""The same for searches, each of which is about many tickets."""
 
-CLOCK_SKEW = 60.0
-"""Seconds by which Leen's clock may be behind this machine's."""
-
-NEVER = 1e11
-"""Seconds: stands for a time that doesn't come, since a ledger's values are plain JSON, which has no infinity."""
-
-MAX_JQL = 5000
-"""The longest search that Leen takes, in characters."""
-
-_KEY = "airflow-[0-9a-f]{24}"
-_KEY_AS_LAST_LINE = re.compile(rf"(?:\A|[\n>])[ \t]*({_KEY})(?:\s|</\w+>)*\Z")
-
-
-@dataclass(slots=True)
-class Unsettled:
-    """A ticket that was sent, and nobody can say whether it exists.
-
-    :param row: the ticket.
-    :param sent: what is on record of its sending.
-    :param created_after: it can't have been created before this time.
-    :param findings: what was found out, for a person.
-    """
-
-    row: TicketRow
-    sent: Sent
-    created_after: float
-    findings: str = ""
-
-
-def is_this_ticket(ticket: Ticket, row: TicketRow, created_after: float) -> bool:
-    """Tell whether what Leen has under a row's identifier was created from this row, in this run.
-
-    The key of a run is in no other run. An identifier of the user's own may be: yesterday's ticket is not today's.
-    """
-    if ticket.identifier != row.identifier:
-        return False
-    return row.identifier == row.key or was_created_after(ticket, created_after)
-
-
-def is_key(identifier: str) -> bool:
-    """Tell whether an identifier is one of this package's keys, which are unique to a run."""
-    return re.fullmatch(_KEY, identifier) is not None
-
-
-def was_created_after(ticket: Ticket, created_after: float) -> bool:
-    """Tell whether a ticket says that it was created after a time, in seconds since the epoch."""
-    try:
-        created_at = datetime.fromisoformat(ticket.ticket_created_at or "")
-    except ValueError:
-        return False
-    # Without an offset it proves nothing: it may be of any time zone.
-    return created_at.tzinfo is not None and created_at.timestamp() >= created_after - CLOCK_SKEW
-
-
-def jql_for(keys: Sequence[str]) -> str:
-    """Write the JQL that finds tickets by the keys in their descriptions."""
-    return " OR ".join(f'description ~ "{_in_jql(key)}"' for key in keys)
-
-
-def in_searches(keys: Sequence[str]) -> Iterator[list[str]]:
-    """Divide keys among searches that are not too long for Leen."""
-    room = 0
-    asked: list[str] = []
-    for key in keys:
-        length = len(jql_for([key])) + len(" OR ")
-        if length > room and asked:
-            yield asked
-            asked = []
-        room = (room if asked else MAX_JQL) - length
-        asked.append(key)
-    if asked:
-        yield asked
-
-
-def read_hit(hit: Any) -> dict[str, Created]:
-    """Read the key that a search's hit carries, if any, and its ids: of a Jira issue or of a Leen ticket.
-
-    Only the description's last line counts, where this package writes the key. Elsewhere it is a mere mention, in an
-    incident's ticket say, that quotes which outcomes a failed task did not know.
-    """
-    if not isinstance(hit, dict):
-        return {}
-    fields = hit.get("fields")
-    is_issue = isinstance(fields, dict) or "key" in hit
-    description = fields.get("description") if isinstance(fields, dict) else hit.get("description")
-    key = _KEY_AS_LAST_LINE.search(_last_text(description))
-    if key is None:
-        return {}
-    ids = Created(None, _text(hit.get("key"))) if is_issue else Created(_text(hit.get("id")), vendor_ticket_id(hit))
-    return {key.group(1): ids}
-
-
-def vendor_ticket_id(ticket: Mapping[str, Any]) -> str | None:
-    """Find a Jira key in one of Leen's tickets: Leen does not document where it is, but its url ends with it."""
-    url = ticket.get("url")
-    found = re.search(r"/([A-Za-z][A-Za-z0-9_]*-\d+)/?$", url) if isinstance(url, str) else None
-    attributes = ticket.get("vendor_attributes")
-    other = attributes.get("id") if isinstance(attributes, dict) else None
-    return found.group(1) if found else _text(other)
-
-
-def absence_after(settings: LeenSettings, *, as_job: bool = False) -> float:
-    """Say how many seconds after a sending a search that finds nothing proves that a ticket does not exist.
-
-    A request leaves within one timeout of the time on record, may be worked on for another, and then the vendor's
-    search index lags. A job may be in a queue for nobody knows how long: before its end is seen, nothing proves it.
-    """
-    return NEVER if as_job else 2 * settings.timeout + settings.settle_time
+ControlOf = Callable[[str], Control | None]
+"""Names a ticket of this run in a project by which a search shows what it sees."""
 
 
 class Settler:
-    """Asks Leen and the vendor for tickets.
+    """Asks Leen and the tracker for tickets.
 
     :param client: the API.
     """
@@ -153,7 +46,7 @@ class Settler:
         self._failures = 0
 
     async def look_up(self, tickets: Sequence[Unsettled]) -> dict[int, Created]:
-        """Ask for all tickets at once; those that carry their keys are searched for, too.
+        """Ask for all tickets at once: by named ids, by identifier, and in the end by the keys that they may carry.
 
         :return: the ones that exist, by the index of their row; of the others, ``findings`` says what was found out.
         """
@@ -161,27 +54,32 @@ class Settler:
         self._failures = 0
 
         async def ask(ticket: Unsettled) -> None:
-            ids = await self._by_identifier(ticket)
+            ticket.findings = ""
+            ids = await self._by_id(ticket) or await self._by_identifier(ticket)
             if ids is not None:
                 found[ticket.row.index] = ids
 
         await ask_all(ask, tickets)
-        by_search, _absent = await self._by_search([t for t in tickets if t.row.index not in found])
+        left = [ticket for ticket in tickets if ticket.row.index not in found and ticket.may_carry_key]
+        by_search, _absent = await self._by_search(left, None)
         return found | by_search
 
-    async def confirm_absence(self, tickets: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
+    async def confirm_absence(
+        self, tickets: Sequence[Unsettled], control_of: ControlOf
+    ) -> tuple[dict[int, Created], list[Unsettled]]:
         """Wait until a search that finds nothing is believed, then search once more for tickets that carry their keys.
 
-        :return: the tickets that exist, by the index of their row, and those that surely don't.
+        :param control_of: is asked after the wait.
+        :return: the tickets that exist, by the index of their row, and those that don't exist.
         """
-        tickets = [ticket for ticket in tickets if (ticket.sent.absence_from or NEVER) < NEVER]
-        until = max((ticket.sent.absence_from or 0.0 for ticket in tickets), default=0.0)
+        tickets = [ticket for ticket in tickets if ticket.may_be_absent]
+        until = max((ticket.final_from for ticket in tickets), default=0.0)
         wait = until - time.time()
         if wait > 0:
             clock = datetime.fromtimestamp(until).astimezone().strftime("%H:%M:%S %Z")
             log.info(
-                "%s sent without an answer and not found so far; the vendor's search may lag. Waiting "
-                "until %s (%.0f s), then searching once more.",
+                "The outcome of %s is unknown, and look-ups have not found them so far; the tracker's search may lag. "
+                "Waiting until %s (%.0f s), then searching once more.",
                 counted(len(tickets), "ticket"),
                 clock,
                 wait,
@@ -189,55 +87,91 @@ class Settler:
             await asyncio.sleep(wait)
         for ticket in tickets:
             ticket.findings = ""
-        return await self._by_search(tickets)
+        return await self._by_search(tickets, control_of)
+
+    async def _by_id(self, ticket: Unsettled) -> Created | None:
+        """Read the ticket that a contradictory reply named."""
+        if ticket.named is None:
+            return None
+        ticket_id, vendor_ticket_id = ticket.named
+        ids = None
+        if ticket_id:
+            ids = await self._by_record(ticket, ticket_id, self._read_from_leen(ticket_id))
+        if ids is None and vendor_ticket_id:
+            ids = await self._by_record(ticket, vendor_ticket_id, self._read_from_tracker(vendor_ticket_id))
+        return ids
+
+    async def _by_record(self, ticket: Unsettled, named: str, reading: Awaitable[Record | None]) -> Created | None:
+        try:
+            record = await reading
+        except LeenError as error:
+            _note(ticket, f"The reply named {named}, which could not be read ({error}).")
+            return None
+        why_not = "it can't be found" if record is None else lookup.why_not_by_id(record, ticket)
+        if record is not None and why_not is None:
+            return lookup.created(record)
+        _note(ticket, f"The reply named {named}, but {why_not}.")
+        return None
+
+    async def _read_from_leen(self, ticket_id: str) -> Record | None:
+        record = jira.read_ticket(await self._client.get_ticket(ticket_id))
+        return record if record.ticket_id == ticket_id else None
+
+    async def _read_from_tracker(self, vendor_ticket_id: str) -> Record | None:
+        reply = await self._search(jira.jql_for_issue(vendor_ticket_id))
+        records = [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
+        same = [r for r in records if (r.vendor_ticket_id or "").casefold() == vendor_ticket_id.casefold()]
+        return same[0] if len(same) == 1 else None
 
     async def _by_identifier(self, ticket: Unsettled) -> Created | None:
         if self._failures >= FAILURES_BEFORE_GIVING_UP:
-            ticket.findings = "Leen could not be asked for it: the look-ups before it failed."
+            _note(ticket, "Leen could not be asked for it: the look-ups before it failed.")
             return None
         try:
             known = await self._client.get_ticket_by_identifier(str(ticket.row.identifier))
         except LeenError as error:
             self._failures += 1
-            ticket.findings = f"Leen could not be asked for it ({error})."
+            _note(ticket, f"Leen could not be asked for it ({error}).")
             return None
         self._failures = 0
         if known is None:
-            ticket.findings = "Leen does not know its identifier, which proves nothing before a sync."
+            _note(ticket, "Leen does not know its identifier, which proves nothing before a sync.")
             return None
-        if not is_this_ticket(known, ticket.row, ticket.created_after):
-            ticket.findings = (
-                f"Leen has the ticket {known.id} under its identifier, but nothing shows that it is of this run."
-            )
-            return None
-        return Created(known.id, vendor_ticket_id(known.model_dump()))
+        record = jira.read_ticket(known)
+        why_not = lookup.why_not_by_identifier(record, ticket)
+        if why_not is None:
+            return lookup.created(record)
+        _note(ticket, f"Leen has the ticket {known.id} under its identifier, but {why_not}.")
+        return None
 
-    async def _by_search(self, tickets: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
-        """Search for the keys that tickets carry; return the tickets found, and those of which nothing was found."""
-        by_key = {str(ticket.row.key): ticket for ticket in tickets if ticket.sent.absence_from is not None}
+    async def _by_search(
+        self, tickets: Sequence[Unsettled], control_of: ControlOf | None
+    ) -> tuple[dict[int, Created], list[Unsettled]]:
+        """Search for the keys that tickets may carry; return the tickets found, and those proved not to exist."""
         found: dict[int, Created] = {}
         absent: list[Unsettled] = []
         failures = 0
-        for asked in in_searches(list(by_key)):
+        for project, keys, by_key in _searches(tickets):
+            control = control_of(project) if control_of else None
             ids: dict[str, Created] = {}
-            finding = "The vendor could not be searched for its key: the searches before it failed."
-            if failures < FAILED_SEARCHES_BEFORE_GIVING_UP:
+            if failures >= FAILED_SEARCHES_BEFORE_GIVING_UP:
+                why_not = "The tracker could not be searched for its key: the searches before it failed."
+            else:
                 try:
-                    ids, nothing_left = await self._search(asked)
+                    ids, why_not = await self._search_for(keys, control)
+                    failures = 0
                 except LeenError as error:
                     failures += 1
-                    finding = f"The vendor could not be searched for its key ({error})."
-                else:
-                    failures = 0
-                    finding = "The vendor's search does not find its key."
-                    absent += [by_key[key] for key in asked if nothing_left and key not in ids]
+                    why_not = f"The tracker could not be searched for its key ({error})."
             found |= {by_key[key].row.index: ids[key] for key in ids}
-            for key in asked:
-                by_key[key].findings = f"{by_key[key].findings} {finding}".strip()
+            for ticket in (by_key[key] for key in keys if key not in ids):
+                if not why_not and control_of:
+                    absent.append(ticket)
+                _note(ticket, why_not or "The tracker's search does not find its key.")
         return found, absent
 
-    async def _search(self, keys: Sequence[str]) -> tuple[dict[str, Created], bool]:
-        """Search until no further key is found; say whether the last search found nothing at all.
+    async def _search_for(self, keys: Sequence[str], control: Control | None) -> tuple[dict[str, Created], str]:
+        """Search until no further key is found; say why the last search, which found none, proves nothing, if so.
 
         How many hits the search returns at most is not documented: one that finds some of the keys proves nothing of
         the others, and only an empty one is sure to be whole.
@@ -245,31 +179,51 @@ class Settler:
         found: dict[str, Created] = {}
         left = list(keys)
         while left:
-            hits = await self._client.search_tickets(jql_for(left))
-            new = {key: ids for hit in hits for key, ids in read_hit(hit).items() if key in left}
-            if not new:
-                return found, not hits
+            reply = await self._search(jira.jql_for(left))
+            new = lookup.by_key(_records(reply), left)
             found |= new
-            left = [key for key in left if key not in found]
-        return found, True
+            left = [key for key in left if key not in new]
+            if new or not left:
+                continue
+            if not reply.is_empty:
+                what = f"says more than that ({reply.reservations[0]})" if reply.reservations else "finds other tickets"
+                return found, f"The tracker's search does not find its key, but {what}, which proves nothing."
+            if control is None:
+                return found, ""
+            # Of the same form, and as long: what makes the search blind would make this one blind, too.
+            seen = lookup.by_key(_records(await self._search(jira.jql_for([*left, control.key]))), [*left, control.key])
+            if not _is_seen(control, seen.pop(control.key, None)):
+                shown = control.vendor_ticket_id or control.key
+                return found | seen, (
+                    f"The tracker's search does not find its key, but not {shown} of this run either, which carries "
+                    "its key, so that this proves nothing."
+                )
+            found |= seen
+            return found, ""
+        return found, ""
+
+    async def _search(self, jql: str) -> SearchReply:
+        return read_search(await self._client.search_page(jql))
 
 
-def _in_jql(key: str) -> str:
-    # A phrase inside of a JQL string: the inner quotes and every backslash are escaped.
-    phrase = key.replace("\\", "\\\\").replace('"', '\\"')
-    return f'\\"{phrase}\\"'
+def _searches(tickets: Sequence[Unsettled]) -> Iterator[tuple[str, list[str], dict[str, Unsettled]]]:
+    """Divide tickets among searches, each in one project: as project, keys, and the tickets by their keys."""
+    by_project: dict[str, dict[str, Unsettled]] = {}
+    for ticket in tickets:
+        by_project.setdefault(ticket.project, {})[ticket.key] = ticket
+    for project, by_key in by_project.items():
+        for keys in jira.in_searches(list(by_key)):
+            yield project, keys, by_key
 
 
-def _last_text(description: Any) -> str:
-    """Return a description that is a text, or the last text of one in Atlassian's document format (nested nodes)."""
-    if isinstance(description, str):
-        return description
-    if not isinstance(description, dict):
-        return ""
-    nodes = description.get("content")
-    texts = (_last_text(node) for node in reversed(nodes if isinstance(nodes, list) else []))
-    return _text(description.get("text")) or next((text for text in texts if text.strip()), "")
+def _records(reply: SearchReply) -> list[Record]:
+    return [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _is_seen(control: Control, ids: Created | None) -> bool:
+    known, shown = control.vendor_ticket_id, ids.vendor_ticket_id if ids else None
+    return ids is not None and (known is None or shown is None or known.casefold() == shown.casefold())
+
+
+def _note(ticket: Unsettled, finding: str) -> None:
+    ticket.findings = f"{ticket.findings} {finding}".strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,10 +10,11 @@ from typing import Any
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenConfigError, LeenValidationError
+from airflow_provider_leen.api.jira import is_key, read_ticket
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.ledger import Created
-from airflow_provider_leen.bulk.settle import is_key, vendor_ticket_id, was_created_after
+from airflow_provider_leen.bulk.lookup import CLOCK_SKEW, is_same_identifier
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, read_summaries
 
 SLACK = timedelta(hours=1)
@@ -103,15 +104,15 @@ def _filled_in(result: TicketResult, found: Found) -> TicketResult:
     return result | {"ticket_id": ids.ticket_id, "vendor_ticket_id": ids.vendor_ticket_id}
 
 
-def vendor_names(ticket: Mapping[str, Any]) -> set[str]:
+def vendor_names(ticket: Ticket) -> set[str]:
     """Return every name that the vendor may know one of Leen's tickets by.
 
     Leen does not document where a Jira key is: its url ends with it, and one of the ids in its attributes may be it.
     """
-    attributes = ticket.get("vendor_attributes")
+    attributes = ticket.vendor_attributes
     data = attributes.get("data") if isinstance(attributes, dict) else None
     parts = [part for part in (attributes, data) if isinstance(part, dict)]
-    names = [vendor_ticket_id(ticket), *(part.get(field) for part in parts for field in ("id", "key"))]
+    names = [ticket.vendor_ticket_id, *(part.get(field) for part in parts for field in ("id", "key"))]
     return {name for name in names if isinstance(name, str) and name}
 
 
@@ -127,18 +128,19 @@ async def find_synced(client: AsyncLeenClient, awaited: Awaited, since: datetime
 
     async def look_up(identifier: str) -> None:
         ticket = await client.get_ticket_by_identifier(identifier)
-        if ticket is None or ticket.identifier != identifier:
+        if ticket is None or not is_same_identifier(identifier, ticket.identifier):
             return
+        created_at = read_ticket(ticket).created_at
         # Yesterday's ticket may have the same identifier, where it is the user's own.
-        if is_key(identifier) or was_created_after(ticket, since.timestamp()):
-            found.by_identifier[identifier] = Created(ticket.id, vendor_ticket_id(ticket.model_dump()))
+        if is_key(identifier) or (created_at is not None and created_at >= since.timestamp() - CLOCK_SKEW):
+            found.by_identifier[identifier] = Created(ticket.id, ticket.vendor_ticket_id)
 
     await ask_all(look_up, awaited.identifiers)
     wanted = set(awaited.vendor_ticket_ids)
     if wanted:
         async with aclosing(_tickets(client, since - SLACK)) as tickets:
             async for ticket in tickets:
-                found.by_vendor_ticket_id.update(dict.fromkeys(wanted & vendor_names(ticket.model_dump()), ticket.id))
+                found.by_vendor_ticket_id.update(dict.fromkeys(wanted & vendor_names(ticket), ticket.id))
                 if len(found.by_vendor_ticket_id) == len(wanted):
                     break
     return found

@@ -16,9 +16,9 @@ from typing import Any
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.bulk.ledger import Journal, MemoryLedger
+from airflow_provider_leen.bulk.lookup import final_after
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.sender import STOP_GRACE
-from airflow_provider_leen.bulk.settle import absence_after
 from airflow_provider_leen.bulk.summary import STATUSES, Summary, TicketResult, counted, summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare, read_defaults
 from airflow_provider_leen.bulk.verdict import final_error
@@ -86,12 +86,12 @@ def _create(
     output: Path | None,
     options: Namespace,
 ) -> int:
-    after = absence_after(client.settings) if options.embed_identifier else None
-    _warn(skip_existing=options.if_exists == "skip", absence_after=after)
+    after = final_after(client.settings)
+    _warn(skip_existing=options.if_exists == "skip", wait=after if options.embed_identifier else None)
     with ThreadPoolExecutor(max_workers=1) as threads, _progress(len(rows)) as advance:
         run = BulkRun(
             client.aio,
-            Journal(MemoryLedger(), threads, absence_after=after),
+            Journal(MemoryLedger(), threads, final_after=after, embedded=options.embed_identifier),
             rows,
             lambda row: payload(row, defaults, embed_key=options.embed_identifier),
             batch_size=BATCH_SIZE,
@@ -116,16 +116,16 @@ def _create(
     return 0 if written and error is None and not summary["failed"] else 1
 
 
-def _warn(*, skip_existing: bool, absence_after: float | None) -> None:
+def _warn(*, skip_existing: bool, wait: float | None) -> None:
     """Say what the command can't do, before it does anything."""
     again = "every ticket again that has no identifier known to Leen" if skip_existing else "every ticket again"
     complain(
         f"Nothing remembers what this command sends: when it is run again, it sends {again}. For long or regular "
         "lists, use LeenBulkCreateTicketsOperator."
     )
-    if absence_after is not None:
+    if wait is not None:
         complain(
-            f"Should a reply be lost, the command waits {absence_after:.0f} s, until the vendor's search surely finds "
+            f"Should a reply be lost, the command waits {wait:.0f} s, until the vendor's search surely finds "
             "what was created. Ctrl-C ends the wait."
         )
 

@@ -96,14 +96,24 @@ class LeenCreateTicketOperator(BaseOperator):
 
     def _known_ticket(self, context: Context, hook: LeenHook, row: TicketRow) -> Ticket | None:
         """Look for the ticket before it is created, where it may be there already."""
+        from airflow_provider_leen.bulk.existing import check_existing
+
         is_retry = context["ti"].try_number > 1
         skips = self.if_exists == "skip" and row.identifier != row.key
         if not is_retry and not skips:
             return None
         known = hook.get_ticket_by_identifier(str(row.identifier))
-        if known is None or known.identifier != row.identifier:
+        if known is None:
             return None
+        check_existing(known, str(row.identifier))
         if not skips and not _is_of_this_run(context, known, row):
+            if known.ticket_created_at is None:
+                raise LeenOutcomeUnknownError(
+                    f"Leen has the ticket {known.id} with the identifier {row.identifier}, and does not say when it "
+                    "was created: it may be what an earlier try of this task created. Look into the tracker.",
+                    identifiers=[str(row.identifier)],
+                    can_be_settled=True,
+                )
             return None
         self.log.info("Leen knows the ticket already (identifier %s): not creating it again.", row.identifier)
         return known
@@ -164,19 +174,22 @@ class LeenCreateTicketOperator(BaseOperator):
 
 
 def _is_of_this_run(context: Context, ticket: Ticket, row: TicketRow) -> bool:
-    from airflow_provider_leen.bulk.settle import is_this_ticket
+    from airflow_provider_leen.api.jira import read_ticket
+    from airflow_provider_leen.bulk.ledger import NEVER, Sent
+    from airflow_provider_leen.bulk.lookup import Unsettled, is_same_identifier, project_of, why_not_by_id
+    from airflow_provider_leen.bulk.tickets import payload
 
-    started = context["dag_run"].start_date
-    return is_this_ticket(ticket, row, started.timestamp() if started else 0.0)
+    started, body = context["dag_run"].start_date, payload(row, None)
+    sent = Sent(started.timestamp() if started else 0.0, NEVER, embedded=False)
+    asked = Unsettled(row, body["name"], project_of(body), (sent,))
+    return is_same_identifier(row.identifier, ticket.identifier) and why_not_by_id(read_ticket(ticket), asked) is None
 
 
 def _record(ticket: Ticket, ticket_url: str | None) -> dict[str, Any]:
     from urllib.parse import quote
 
-    from airflow_provider_leen.bulk.settle import vendor_ticket_id
-
     record = ticket.model_dump(mode="json")
-    key = vendor_ticket_id(record)
+    key = ticket.vendor_ticket_id
     if not record["url"] and ticket_url and key:
         record["url"] = ticket_url.replace("{vendor_ticket_id}", quote(key, safe=""))
     return record

@@ -252,8 +252,8 @@ class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
         from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
         from airflow_provider_leen.bulk.ledger import Journal
+        from airflow_provider_leen.bulk.lookup import final_after
         from airflow_provider_leen.bulk.runner import BulkRun
-        from airflow_provider_leen.bulk.settle import absence_after
         from airflow_provider_leen.bulk.tickets import payload, prepare, read_defaults
         from airflow_provider_leen.operators.task_instance import earlier_try_since, key_scope, ledger_store
 
@@ -270,10 +270,10 @@ class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
                 "`deferrable` needs a ledger that lasts, to find its jobs again: set `ledger_path` (Airflow below "
                 "3.3), and don't set `durable=False`."
             )
-        after = absence_after(client.settings, as_job=self.deferrable) if self.embed_identifier else None
+        after = final_after(client.settings, as_job=self.deferrable)
         run = BulkRun(
             client.aio,
-            Journal(store, supervisor.executor, absence_after=after),
+            Journal(store, supervisor.executor, final_after=after, embedded=self.embed_identifier),
             rows,
             lambda row: payload(row, defaults, embed_key=self.embed_identifier),
             batch_size=self.batch_size,

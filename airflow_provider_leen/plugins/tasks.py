@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from airflow_provider_leen.bulk.settle import vendor_ticket_id
+from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.bulk.summary import Progress
 from airflow_provider_leen.bulk.watch import ENDED
 
@@ -138,6 +138,7 @@ def _summary_of_one(ticket: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the record of a ticket that was created alone as a summary."""
     if not isinstance(ticket.get("id"), str):
         return None
+    seen = Ticket.model_construct(url=ticket.get("url"), vendor_attributes=ticket.get("vendor_attributes"))
     result = {
         "request_index": 0,
         "success": True,
@@ -145,7 +146,7 @@ def _summary_of_one(ticket: Mapping[str, Any]) -> Mapping[str, Any] | None:
         "name": ticket.get("name"),
         "identifier": ticket.get("identifier"),
         "ticket_id": ticket["id"],
-        "vendor_ticket_id": vendor_ticket_id(ticket),
+        "vendor_ticket_id": seen.vendor_ticket_id,
         "url": ticket.get("url"),
     }
     return {"total": 1, "results": [result]}

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from airflow_provider_leen.api import client as client_module
+from airflow_provider_leen.api import settings as settings_module
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
     LeenConnectError,
@@ -334,7 +335,7 @@ def test_a_proxy_that_opens_no_tunnel_means_that_nothing_was_sent(
 def test_a_proxy_that_stalls_means_that_nothing_was_sent(
     connect: Connect, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(settings_module, "CONNECT_TIMEOUT", 0.3)
     with RawServer(serve) as proxy:
         started = time.monotonic()
         error = failure_of(

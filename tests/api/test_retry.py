@@ -27,7 +27,6 @@ from airflow_provider_leen.api.retry import (
     Effect,
     effect_of_write,
     error_from_reply,
-    is_unknown_to_leen,
     located_tickets,
     match_results,
     parse_retry_after,
@@ -335,26 +334,6 @@ def test_a_key_that_the_server_echoes_is_struck_out(status: int, body: Any) -> N
     for form in (SECRET, json.dumps(SECRET)[1:-1], repr(SECRET)[1:-1], "f00d"):
         assert form not in shown
     assert "***" in shown
-
-
-@pytest.mark.parametrize(
-    ("body", "unknown"),
-    [
-        pytest.param(ERROR_RESPONSE, True, id="Leen's own"),
-        pytest.param({"code": "NOT_FOUND"}, True, id="only a code"),
-        pytest.param({"detail": "Ticket not found"}, True, id="a detail of its own"),
-        pytest.param({"detail": "Not Found"}, False, id="FastAPI's missing route"),
-        pytest.param({"detail": ["Not Found"]}, False, id="a list"),
-        pytest.param({}, False, id="an empty object"),
-        pytest.param(b"", False, id="nothing"),
-        pytest.param(b"<html>404</html>", False, id="a proxy's page"),
-        pytest.param(["Ticket not found"], False, id="no object"),
-    ],
-)
-def test_only_leens_own_404_says_that_it_knows_no_such_ticket(body: Any, unknown: bool) -> None:
-    error = reply(404, body)
-    assert isinstance(error, LeenNotFoundError)
-    assert is_unknown_to_leen(error) is unknown
 
 
 # Results of a bulk call

@@ -18,8 +18,8 @@ from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.ledger import Journal, LedgerStore, Value
+from airflow_provider_leen.bulk.lookup import final_after
 from airflow_provider_leen.bulk.runner import BulkRun
-from airflow_provider_leen.bulk.settle import absence_after
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -27,7 +27,7 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 VENDOR = {"project_vendor_id": "SEC", "type": "Task"}
 UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
 TIMEOUT, SETTLE_TIME = 0.4, 0.2
-ABSENCE_AFTER = 2 * TIMEOUT + SETTLE_TIME
+FINAL_AFTER = 4 * TIMEOUT + SETTLE_TIME
 SCOPE = KeyScope("dag", "run", "task", -1, "https://leen.example.com/v1", "connection")
 
 
@@ -141,7 +141,7 @@ def run_try(
             async with AsyncLeenClient(used) as client:
                 run = BulkRun(
                     client,
-                    Journal(store, threads, absence_after=absence_after(used, as_job=as_jobs) if embedded else None),
+                    Journal(store, threads, final_after=final_after(used, as_job=as_jobs), embedded=embedded),
                     rows,
                     lambda row: payload(row, defaults, embed_key=embedded),
                     as_jobs=as_jobs,

@@ -12,7 +12,7 @@ from airflow_provider_leen.api.errors import LeenAuthError, LeenNotFoundError, L
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import ABSENCE_AFTER, UUID, VENDOR, Store, Try, run_try, tickets
+from tests.bulk.runs import FINAL_AFTER, UUID, VENDOR, Store, Try, run_try, tickets
 
 SUBMISSION, JOBS, LOOK_UP = "/v1/itsm/tickets/bulk", "/v1/jobs/", "/v1/itsm/tickets/by-identifier/"
 TOO_LONG = {"name": "x" * 300}
@@ -105,7 +105,8 @@ def test_look_ups_that_fail_again_and_again_are_given_up(sandbox: SandboxServer)
 
 
 def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: SandboxServer, mocker: Any) -> None:
-    mocker.patch("airflow_provider_leen.bulk.settle.CLOCK_SKEW", -3600.0)
+    mocker.patch("airflow_provider_leen.bulk.lookup.CLOCK_SKEW", -3600.0)
+    # Sent an hour after it was created, as far as the clocks tell.
     ended = submit_and_go_on(sandbox, [{"name": "finding", "identifier": "CVE-2026-1"}])
     assert ended.counts == {"created": 1}
     assert ended.results[0]["ticket_id"] is None
@@ -229,7 +230,7 @@ def test_what_a_forgotten_job_did_is_never_taken_for_nothing(sandbox: SandboxSer
     ended = go_on(sandbox, store, tickets(3), before, embedded=True)
     assert ended.counts == {"unknown": 3}
     assert "Leen no longer knows job" in str(ended.results[0]["error"])
-    assert "The vendor's search does not find its key" in str(ended.results[0]["error"])
+    assert "The tracker's search does not find its key" in str(ended.results[0]["error"])
     assert len(submissions(sandbox)) == 1
 
 
@@ -266,7 +267,7 @@ def test_a_lost_202_is_settled_by_look_up_and_never_sent_again_by_itself(
     if not commit:
         error = str(ended.results[10]["error"])
         assert "its reply was lost" in error
-        assert ("The vendor's search does not find its key" in error) == embedded
+        assert ("The tracker's search does not find its key" in error) == embedded
         retry, _ = submit(sandbox, store, tickets(20), **options)
         assert retry.counts == ended.counts
     assert len(submissions(sandbox)) == 2
@@ -297,13 +298,13 @@ def test_a_crashed_jobs_absence_is_believed_only_some_time_after_its_end_was_see
     store = Store()
     before, _ = submit(sandbox, store, tickets(5), embedded=True)
     sent_at = submissions(sandbox)[0].started
-    while time.time() < sent_at + ABSENCE_AFTER:
+    while time.time() < sent_at + FINAL_AFTER:
         time.sleep(0.05)
     sandbox.plan_jobs()
     going_on, run = submit(sandbox, store, tickets(5), embedded=True, resumed_from=before.results)
     assert [request.ticket_names for request in submissions(sandbox)[1:]] == [["finding 2", "finding 3", "finding 4"]]
     (end_seen,) = [request.started for request in sandbox.requests if request.path.startswith(JOBS)]
-    assert submissions(sandbox)[1].started - end_seen >= ABSENCE_AFTER
+    assert submissions(sandbox)[1].started - end_seen >= FINAL_AFTER
     assert statuses(going_on) == ["created"] * 2 + ["unknown"] * 3
     assert run.sent_again
     assert go_on(sandbox, store, tickets(5), going_on, embedded=True).counts == {"created": 5}

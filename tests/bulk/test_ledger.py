@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_leen.api.errors import LeenLedgerError
 from airflow_provider_leen.bulk.ledger import (
+    NEVER,
     Created,
     FolderLedger,
     History,
@@ -41,8 +43,8 @@ LOCAL = pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 has no local://, 
 
 
 def value(at: Any = 1.0, **entries: Any) -> Value:
-    nothing: Value = {"sent": [], "created": {}, "absent": [], "gone": [], "jobs": {}}
-    return {"v": 1, "at": at, "absence_from": None, **nothing} | entries
+    nothing: Value = {"sent": [], "created": {}, "absent": [], "gone": [], "named": {}, "jobs": {}}
+    return {"v": 1, "at": at, "final_from": NEVER, "embedded": False, **nothing} | entries
 
 
 @pytest.fixture
@@ -81,7 +83,9 @@ def test_a_journal_is_read_from_its_first_value_to_its_last(
     values: list[Value], created: dict[str, tuple[str, str]], sent: dict[str, float]
 ) -> None:
     exist = {key: Created(*ids) for key, ids in created.items()}
-    expected = History(created=exist, sent={key: Sent(at, None) for key, at in sent.items()}, values=len(values))
+    expected = History(
+        created=exist, sent={key: (Sent(at, NEVER, False),) for key, at in sent.items()}, values=len(values)
+    )
     assert replay(values) == expected
 
 
@@ -108,7 +112,7 @@ def test_a_value_of_another_release_is_refused_and_says_what_to_do(version: Any)
         value(sent=3),
         value(sent=[A], at="yesterday"),
         value(sent=[A], at=None),
-        value(sent=[A], absence_from="later"),
+        value(sent=[A], final_from="later"),
     ],
     ids=str,
 )
@@ -212,15 +216,17 @@ def test_an_intent_is_dated_not_after_what_is_on_record(threads: Executor) -> No
     assert in_journal(store, threads, act) <= store.values[0]["at"]
 
 
-def test_it_is_on_record_from_when_on_a_search_can_prove_an_absence_or_that_none_can(threads: Executor) -> None:
+def test_it_is_on_record_from_when_on_nothing_more_comes_of_a_sending_and_whether_it_carries_its_key(
+    threads: Executor,
+) -> None:
     store = Store()
 
     async def act(_: Journal) -> None:
-        await Journal(store, threads, absence_after=60.0, now=lambda: 100.0).intend([A])
-        await Journal(store, threads, now=lambda: 100.0).intend([B])
+        await Journal(store, threads, final_after=60.0, embedded=True, now=lambda: 100.0).intend([A])
+        await Journal(store, threads, final_after=60.0, now=lambda: 100.0).intend([B])
 
     in_journal(store, threads, act)
-    assert replay(store.values).sent == {A: Sent(100.0, 160.0), B: Sent(100.0, None)}
+    assert replay(store.values).sent == {A: (Sent(100.0, 160.0, True),), B: (Sent(100.0, 160.0, False),)}
 
 
 @pytest.mark.parametrize("length", [10, 36, 255])
@@ -247,21 +253,62 @@ steps = st.lists(
 )
 
 
+FIRST, SECOND, THIRD = (Sent(at, NEVER, False) for at in (2.0, 5.0, 8.0))
+
+
 @pytest.mark.parametrize(
-    ("then", "sent", "doubted"),
+    ("then", "sent"),
     [
-        pytest.param([], {A: Sent(5.0, None)}, {A}, id="open"),
-        pytest.param([value(absent=[A])], {A: Sent(5.0, None)}, set(), id="a refusal leaves the first sending open"),
-        pytest.param([value(absent=[A]), value(8.0, sent=[A])], {A: Sent(8.0, None)}, {A}, id="and once more"),
-        pytest.param([value(created={A: ["t", None]})], {}, set(), id="created settles it"),
-        pytest.param([value(gone=[A])], {}, set(), id="proven absence settles it"),
+        pytest.param([], {A: (FIRST, SECOND)}, id="open"),
+        pytest.param([value(absent=[A])], {A: (FIRST,)}, id="a refusal leaves the first sending open"),
+        pytest.param([value(absent=[A]), value(8.0, sent=[A])], {A: (FIRST, THIRD)}, id="and once more"),
+        pytest.param([value(8.0, sent=[A])], {A: (FIRST, SECOND, THIRD)}, id="all are kept"),
+        pytest.param([value(absent=[A]), value(absent=[A])], {}, id="two refusals close both"),
+        pytest.param([value(created={A: ["t", None]})], {}, id="created settles it"),
+        pytest.param([value(gone=[A])], {}, id="proven absence settles it"),
     ],
 )
-def test_a_ticket_that_was_sent_once_more_in_doubt_stays_in_doubt_until_it_is_known(
-    then: list[Value], sent: dict[str, Sent], doubted: set[str]
+def test_all_open_sendings_of_a_ticket_are_kept_and_a_refusal_closes_only_the_last(
+    then: list[Value], sent: dict[str, tuple[Sent, ...]]
 ) -> None:
-    history = replay([value(2.0, sent=[A]), value(5.0, sent=[A]), *then])
-    assert (history.sent, history.doubted) == (sent, doubted)
+    assert replay([value(2.0, sent=[A]), value(5.0, sent=[A]), *then]).sent == sent
+
+
+@pytest.mark.parametrize(
+    ("then", "named"),
+    [
+        pytest.param([], {A: Created(None, "SEC-1")}, id="kept"),
+        pytest.param([value(8.0, sent=[A])], {A: Created(None, "SEC-1")}, id="kept when it is sent again"),
+        pytest.param([value(named={A: ["t", None]})], {A: Created("t", None)}, id="the later ones count"),
+        pytest.param([value(created={A: ["t", None]})], {}, id="created"),
+        pytest.param([value(gone=[A])], {}, id="proven absent"),
+    ],
+)
+def test_ids_that_a_contradictory_reply_named_are_kept_while_the_outcome_is_unknown(
+    then: list[Value], named: dict[str, Created]
+) -> None:
+    assert replay([value(sent=[A], named={A: [None, "SEC-1"]}), *then]).named == named
+
+
+@pytest.mark.parametrize(
+    ("values", "carrying"),
+    [
+        pytest.param(
+            [value(2.0, sent=[A], embedded=True), value(5.0, created={A: ["t", None]})], {A: 5.0}, id="carries"
+        ),
+        pytest.param([value(2.0, sent=[A]), value(5.0, created={A: ["t", None]})], {}, id="left without its key"),
+        pytest.param(
+            [value(sent=[A]), value(sent=[A], embedded=True), value(created={A: ["t", None]})],
+            {},
+            id="may be the first",
+        ),
+        pytest.param([value(2.0, created={A: ["t", None]})], {}, id="was never seen to leave"),
+    ],
+)
+def test_it_is_known_which_created_tickets_carry_their_keys_and_since_when(
+    values: list[Value], carrying: dict[str, float]
+) -> None:
+    assert replay(values).carrying == carrying
 
 
 @given(steps)
@@ -269,31 +316,28 @@ def test_a_ticket_that_was_sent_once_more_in_doubt_stays_in_doubt_until_it_is_kn
 def test_what_was_recorded_is_what_is_read_whatever_the_order(course: list[tuple[str, list[int]]]) -> None:
     store = Store()
     created: dict[str, Created] = {}
-    sent: set[str] = set()
-    doubted: set[str] = set()
+    sent: Counter[str] = Counter()
 
     async def act(journal: Journal) -> None:
         for number, (step, chosen) in enumerate(course):
             keys = [str(key) for key in chosen]
             if step == "intend":
                 await journal.intend(keys)
-                doubted.update(sent.intersection(keys))
                 sent.update(keys)
                 continue
             # What comes back is about what was sent before.
             results = {key: Created(None, str(number)) for key in keys} if step == "created" else {}
             journal.learn(results, [] if results else keys)
             created.update(results)
-            sent.difference_update(keys if results else set(keys) - doubted)
-            doubted.difference_update(keys)
+            for key in keys:
+                sent[key] = 0 if results else max(0, sent[key] - 1)
         await journal.flush()
 
     with ThreadPoolExecutor(max_workers=1) as executor:
         in_journal(store, executor, act)
     history = replay(store.values)
     assert history.created == created
-    assert set(history.sent) == sent
-    assert history.doubted == doubted
+    assert {key: len(sendings) for key, sendings in history.sent.items()} == +sent
 
 
 def test_all_calls_to_the_store_come_from_one_thread_that_is_not_the_main_one(threads: Executor) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenLedgerError, LeenServerError, LeenStoppedError
-from airflow_provider_leen.bulk import sender, settle
+from airflow_provider_leen.bulk import sender
 from airflow_provider_leen.bulk.ledger import MemoryLedger, Value
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import ABSENCE_AFTER, UUID, VENDOR, Store, run_try, tickets, until
+from tests.bulk.runs import FINAL_AFTER, UUID, VENDOR, Store, run_try, tickets, until
 
 
 def sent(request: RecordedRequest) -> set[str]:
@@ -151,7 +151,7 @@ def test_absence_is_believed_only_when_the_original_request_can_have_no_effect_a
     assert ended.counts == {"created": 3}
     lost, again = bulk_calls(sandbox)
     (on_record, *_rest) = store.values
-    assert again.started >= on_record["at"] + ABSENCE_AFTER
+    assert again.started >= on_record["at"] + FINAL_AFTER
     assert sent(lost) == sent(again)
     # One at once, and the last one.
     assert searches(sandbox) == 2
@@ -192,7 +192,7 @@ def test_a_search_that_is_refused_leaves_tickets_unknown_and_sends_none_again(sa
     ended = run_try(sandbox, Store(), tickets(3), embedded=True)
     assert ended.counts == {"unknown": 3}
     assert len(bulk_calls(sandbox)) == 1
-    assert all("The vendor could not be searched" in str(result["error"]) for result in ended.results)
+    assert all("The tracker could not be searched" in str(result["error"]) for result in ended.results)
 
 
 def test_a_shorter_settle_time_in_a_later_try_does_not_shorten_the_wait_for_what_is_on_record() -> None:
@@ -255,16 +255,13 @@ def test_what_a_look_up_found_is_on_record_for_the_next_try(sandbox: SandboxServ
     assert sandbox.count() == calls
 
 
-def test_yesterdays_ticket_with_the_same_identifier_is_not_taken_for_todays(
-    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settle, "CLOCK_SKEW", 0.0)
+def test_yesterdays_ticket_with_the_same_identifier_is_not_taken_for_todays(sandbox: SandboxServer) -> None:
     given = [{"name": "finding", "identifier": "CVE-2026-1"}]
     run_try(sandbox, Store(), given, defaults=UUID)
     sandbox.inject("lost")
     ended = run_try(sandbox, Store(), given, defaults=UUID)
     assert ended.counts == {"unknown": 1}
-    assert "nothing shows that it is of this run" in str(ended.results[0]["error"])
+    assert "it was created at another time than this one could have been" in str(ended.results[0]["error"])
 
 
 def test_todays_ticket_with_an_identifier_of_the_users_own_is_found(sandbox: SandboxServer) -> None:
@@ -346,13 +343,12 @@ def test_a_second_try_without_a_memory_and_with_embedded_keys_makes_what_is_miss
     assert second.counts == {"created": 4}
     assert [call.ticket_names for call in bulk_calls(sandbox)][1:] == [["finding 3"]]
     # Nobody knows when the earlier try sent it: it may have been just now.
-    assert bulk_calls(sandbox)[1].started >= started + ABSENCE_AFTER
+    assert bulk_calls(sandbox)[1].started >= started + FINAL_AFTER
 
 
 def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the_run_started(
-    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    sandbox: SandboxServer,
 ) -> None:
-    monkeypatch.setattr(settle, "CLOCK_SKEW", 0.0)
     given = [{"name": "finding", "identifier": "CVE-2026-1"}]
     before = time.time()
     run_try(sandbox, MemoryLedger(), given, defaults=UUID)

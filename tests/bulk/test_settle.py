@@ -6,34 +6,18 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.bulk.asking import LOOK_UPS_AT_ONCE
 from airflow_provider_leen.bulk.ledger import Created, Sent
-from airflow_provider_leen.bulk.settle import (
-    FAILED_SEARCHES_BEFORE_GIVING_UP,
-    FAILURES_BEFORE_GIVING_UP,
-    MAX_JQL,
-    Settler,
-    Unsettled,
-    absence_after,
-    in_searches,
-    is_this_ticket,
-    jql_for,
-    read_hit,
-    vendor_ticket_id,
-)
-from airflow_provider_leen.sandbox.jql import compile_jql
-from airflow_provider_leen.sandbox.store import words
-from tests.bulk.runs import ABSENCE_AFTER, answering, rows_of, settings_for, tickets
+from airflow_provider_leen.bulk.lookup import Control, Unsettled
+from airflow_provider_leen.bulk.settle import FAILED_SEARCHES_BEFORE_GIVING_UP, FAILURES_BEFORE_GIVING_UP, Settler
+from tests.bulk.runs import FINAL_AFTER, answering, rows_of, tickets
 
 KEY = f"airflow-{'a1' * 12}"
 SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -43,13 +27,13 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 def unsettled(count: int, *, embedded: bool = False, **fields: str) -> list[Unsettled]:
     return [
-        Unsettled(row, sent(SENT_AT.timestamp(), embedded), SENT_AT.timestamp())
+        Unsettled(row, str(row.name), "SEC", (sent(SENT_AT.timestamp(), embedded),))
         for row in rows_of([ticket | fields for ticket in tickets(count)])
     ]
 
 
 def sent(at: float, embedded: bool = True) -> Sent:
-    return Sent(at, at + ABSENCE_AFTER if embedded else None)
+    return Sent(at, at + FINAL_AFTER, embedded)
 
 
 def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
@@ -60,12 +44,25 @@ def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
     return asyncio.run(go())
 
 
-def confirm_absence(answer: Answer, asked: Sequence[Unsettled]) -> tuple[dict[int, Created], list[Unsettled]]:
+def confirm_absence(
+    answer: Answer, asked: Sequence[Unsettled], control: Control | None = None
+) -> tuple[dict[int, Created], list[Unsettled]]:
     async def go() -> tuple[dict[int, Created], list[Unsettled]]:
         async with answering(answer) as client:
-            return await Settler(client).confirm_absence(asked)
+            return await Settler(client).confirm_absence(asked, lambda project: control)
 
     return asyncio.run(go())
+
+
+def leens(ticket: Unsettled, ticket_id: str) -> dict[str, Any]:
+    """The record of a ticket at Leen that fits."""
+    return {
+        "id": ticket_id,
+        "identifier": ticket.row.identifier,
+        "name": ticket.name,
+        "url": "https://x.example/browse/SEC-7",
+        "ticket_created_at": SENT_AT.isoformat(),
+    }
 
 
 def is_search(request: httpx.Request) -> bool:
@@ -79,66 +76,14 @@ def unknown_to_leen(_: httpx.Request) -> httpx.Response:
 # By identifier
 
 
-@pytest.mark.parametrize(
-    ("created_at", "proven"),
-    [
-        pytest.param("2026-05-01T12:00:01+00:00", True, id="just after"),
-        pytest.param("2026-05-01T12:00:01Z", True, id="in UTC by its letter"),
-        pytest.param("2026-05-01T14:00:01.123456+0200", True, id="in another zone"),
-        pytest.param("2026-05-01T11:59:00+00:00", True, id="earlier by the clocks' skew"),
-        pytest.param("2026-05-01T11:58:59+00:00", False, id="earlier by more"),
-        pytest.param("2026-04-30T12:00:01+00:00", False, id="yesterday's"),
-        pytest.param("2026-05-01T13:00:01+02:00", False, id="an hour before, in another zone"),
-        pytest.param("2026-05-01T12:00:01", False, id="without an offset"),
-        pytest.param("2026-05-01", False, id="a day only"),
-        pytest.param("1777636801", False, id="a number"),
-        pytest.param("just now", False, id="words"),
-        pytest.param("", False, id="empty"),
-        pytest.param(None, False, id="nothing"),
-    ],
-)
-def test_under_a_given_identifier_only_a_ticket_that_was_created_after_the_sending_is_ours(
-    created_at: str | None, proven: bool
-) -> None:
-    (row,) = rows_of([{"name": "finding", "identifier": "CVE-2026-1"}])
-    ticket = Ticket(id="t", identifier="CVE-2026-1", ticket_created_at=created_at)
-    assert is_this_ticket(ticket, row, SENT_AT.timestamp()) is proven
-
-
-def test_under_a_key_any_ticket_is_ours_since_no_other_run_has_that_key() -> None:
-    (row,) = rows_of([{"name": "finding"}])
-    assert is_this_ticket(Ticket(id="t", identifier=row.key), row, SENT_AT.timestamp())
-
-
-@pytest.mark.parametrize("identifier", [None, "", "cve-2026-1", "CVE-2026-1 ", "CVE-2026-10"])
-def test_another_identifier_is_another_ticket(identifier: str | None) -> None:
-    (row,) = rows_of([{"name": "finding", "identifier": "CVE-2026-1"}])
-    ticket = Ticket(id="t", identifier=identifier, ticket_created_at=(SENT_AT + timedelta(seconds=1)).isoformat())
-    assert not is_this_ticket(ticket, row, SENT_AT.timestamp())
-
-
-@pytest.mark.parametrize(
-    ("ticket", "vendor_id"),
-    [
-        ({"url": "https://acme.atlassian.net/browse/SEC-101"}, "SEC-101"),
-        ({"url": "https://acme.atlassian.net/browse/SEC-101/", "vendor_attributes": {"id": "10101"}}, "SEC-101"),
-        ({"url": "https://acme.service-now.com/x?sys_id=1", "vendor_attributes": {"id": "INC001"}}, "INC001"),
-        ({"url": None, "vendor_attributes": {"id": "10101"}}, "10101"),
-        ({"vendor_attributes": {"id": 7}}, None),
-        ({"vendor_attributes": None}, None),
-        ({}, None),
-    ],
-)
-def test_the_vendors_id_is_read_from_where_a_ticket_may_have_it(ticket: dict[str, Any], vendor_id: str | None) -> None:
-    assert vendor_ticket_id(ticket) == vendor_id
-
-
 def test_a_ticket_that_leen_knows_is_found_with_both_ids() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        identifier = request.url.path.rsplit("/", 1)[-1]
-        return httpx.Response(200, json={"id": "t", "identifier": identifier, "url": "https://x.example/browse/SEC-7"})
+    asked = unsettled(2)
 
-    assert look_up(answer, unsettled(2)) == {0: Created("t", "SEC-7"), 1: Created("t", "SEC-7")}
+    def answer(request: httpx.Request) -> httpx.Response:
+        (ticket,) = [ticket for ticket in asked if request.url.path.endswith(ticket.key)]
+        return httpx.Response(200, json=leens(ticket, f"t-{ticket.row.index}"))
+
+    assert look_up(answer, asked) == {0: Created("t-0", "SEC-7"), 1: Created("t-1", "SEC-7")}
 
 
 @pytest.mark.parametrize("identifier", ["a/b", "../tickets", "50 % & more?", "ä#1", "a%2Fb"])
@@ -171,7 +116,7 @@ def test_an_identifier_goes_into_the_path_fully_quoted(identifier: str) -> None:
         (lambda _: httpx.Response(200, json=[]), "could not be asked"),
         (
             lambda _: httpx.Response(200, json={"id": "t", "identifier": "another"}),
-            "nothing shows that it is of this run",
+            "it has another identifier",
         ),
     ],
 )
@@ -209,83 +154,6 @@ def test_failures_between_answers_are_no_reason_to_give_up() -> None:
 
 
 # By search
-
-
-@pytest.mark.parametrize(
-    ("hit", "ids"),
-    [
-        pytest.param(
-            {"id": "10001", "key": "SEC-1", "fields": {"description": f"Text.\n\n{KEY}"}},
-            Created(None, "SEC-1"),
-            id="Jira's issue",
-        ),
-        pytest.param({"key": "SEC-1", "fields": {"description": KEY}}, Created(None, "SEC-1"), id="the key alone"),
-        pytest.param(
-            {"key": "SEC-1", "fields": {"description": f"Text.\r\n\r\n {KEY} \n"}}, Created(None, "SEC-1"), id="blanks"
-        ),
-        pytest.param(
-            {"key": "SEC-1", "fields": {"description": f"<p>Text.</p><p>{KEY}</p>"}}, Created(None, "SEC-1"), id="HTML"
-        ),
-        pytest.param(
-            {
-                "key": "SEC-1",
-                "fields": {
-                    "description": {
-                        "type": "doc",
-                        "version": 1,
-                        "content": [
-                            {"type": "paragraph", "content": [{"type": "text", "text": "Text."}]},
-                            {"type": "paragraph", "content": [{"type": "text", "text": KEY}]},
-                            {"type": "paragraph", "content": [{"type": "hardBreak"}]},
-                            {"type": "paragraph"},
-                        ],
-                    }
-                },
-            },
-            Created(None, "SEC-1"),
-            id="Atlassian's document format",
-        ),
-        pytest.param(
-            {"id": "t", "description": f"Text.\n\n{KEY}", "url": "https://x.example/browse/SEC-1"},
-            Created("t", "SEC-1"),
-            id="Leen's ticket",
-        ),
-        pytest.param({"key": "SEC-1", "fields": {"summary": KEY, "description": "Text."}}, None, id="in the summary"),
-        pytest.param({"key": "SEC-1", "fields": {"description": f"Is {KEY} there?"}}, None, id="a mention"),
-        pytest.param(
-            {"key": "SEC-1", "fields": {"description": f"Unknown: (identifier {KEY})"}}, None, id="a quoted log"
-        ),
-        pytest.param({"key": "SEC-1", "fields": {"description": f"Unknown: {KEY}"}}, None, id="a mention at the end"),
-        pytest.param({"key": "SEC-1", "fields": {"description": f"{KEY}\n\nText."}}, None, id="in the first line"),
-        pytest.param({"key": "SEC-1", "fields": {"description": f"Text.\n\n{KEY}0"}}, None, id="a longer key"),
-        pytest.param({"key": "SEC-1", "fields": {"description": None}}, None, id="no description"),
-        pytest.param({"key": "SEC-1"}, None, id="no fields"),
-        pytest.param({"id": "t"}, None, id="an id only"),
-        pytest.param({"key": "SEC-1", "fields": [KEY]}, None, id="odd fields"),
-        pytest.param(KEY, None, id="a text"),
-        pytest.param(None, None, id="nothing"),
-    ],
-)
-def test_a_hit_counts_where_its_descriptions_last_line_is_the_key(hit: Any, ids: Created | None) -> None:
-    assert read_hit(hit) == ({} if ids is None else {KEY: ids})
-
-
-@given(st.lists(st.text(max_size=300).map(lambda text: f"k{text}"), max_size=60))
-def test_searches_hold_all_keys_in_order_and_none_is_too_long(keys: list[str]) -> None:
-    searches = list(in_searches(keys))
-    assert [key for search in searches for key in search] == keys
-    assert all(0 < len(jql_for(search)) <= MAX_JQL for search in searches)
-
-
-def test_a_search_is_as_full_as_it_may_be() -> None:
-    sizes = [len(search) for search in in_searches([KEY] * 1000)]
-    assert len(set(sizes[:-1])) == 1
-    assert len(jql_for([KEY] * (sizes[0] + 1))) > MAX_JQL
-
-
-@given(st.text(min_size=1, max_size=100).filter(lambda text: words(text).strip()))
-def test_whatever_a_key_holds_it_is_one_phrase_in_the_search(text: str) -> None:
-    assert compile_jql(jql_for([text])).parameters == (words(text),)
 
 
 def keys_asked_for(request: httpx.Request, among: Sequence[Unsettled]) -> list[str]:
@@ -326,7 +194,7 @@ def test_hits_that_are_not_about_the_keys_prove_nothing_of_those_not_found() -> 
     found, absent = confirm_absence(answer, asked)
     assert found == {0: Created(None, "SEC-1")}
     assert absent == []
-    assert "The vendor's search does not find its key" in asked[1].findings
+    assert "does not find its key, but finds other tickets, which proves nothing" in asked[1].findings
 
 
 @pytest.mark.parametrize(
@@ -336,14 +204,15 @@ def test_hits_that_are_not_about_the_keys_prove_nothing_of_those_not_found() -> 
         httpx.Response(400, json={"detail": "no JQL here"}),
         httpx.Response(404, json={"detail": "Not Found"}),
         httpx.Response(200, text="busy"),
-        httpx.Response(200, json={"total": 0}),
+        httpx.Response(206, json={"issues": []}),
+        httpx.Response(204),
     ],
-    ids=["503", "400", "404", "no JSON", "no list"],
+    ids=["503", "400", "404", "no JSON", "a part", "no content"],
 )
 def test_a_search_that_fails_proves_nothing(reply: httpx.Response) -> None:
     (ticket,) = unsettled(1, embedded=True)
     assert confirm_absence(lambda _: reply, [ticket]) == ({}, [])
-    assert "The vendor could not be searched for its key" in ticket.findings
+    assert "The tracker could not be searched for its key" in ticket.findings
 
 
 def test_after_some_failed_searches_in_a_row_the_vendor_is_not_searched_any_more() -> None:
@@ -369,19 +238,18 @@ def test_the_vendor_is_searched_only_for_embedded_keys_and_only_for_what_leen_do
             searched.append(keys_asked_for(request, asked))
             return httpx.Response(200, json={"issues": []})
         known = request.url.path.endswith(str(asked[0].row.key))
-        return (
-            httpx.Response(200, json={"id": "t", "identifier": asked[0].row.key}) if known else unknown_to_leen(request)
-        )
+        record = leens(asked[0], "t") | {"description": asked[0].key}
+        return httpx.Response(200, json=record) if known else unknown_to_leen(request)
 
-    assert look_up(answer, unsettled(4)) == {0: Created("t", None)}
+    assert look_up(answer, unsettled(4)) == {0: Created("t", "SEC-7")}
     assert searched == []
-    assert look_up(answer, asked) == {0: Created("t", None)}
+    assert look_up(answer, asked) == {0: Created("t", "SEC-7")}
     assert searched == [[str(ticket.row.key) for ticket in asked[1:]]]
 
 
 def test_of_a_ticket_that_left_without_its_key_no_search_proves_the_absence() -> None:
     with_key, without = unsettled(2, embedded=True)
-    without.sent = sent(SENT_AT.timestamp(), embedded=False)
+    without.sent = (sent(SENT_AT.timestamp(), embedded=False),)
     found, absent = confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), [with_key, without])
     assert (found, absent) == ({}, [with_key])
 
@@ -403,15 +271,10 @@ def test_a_given_identifier_is_looked_up_but_it_is_the_key_that_the_vendor_is_se
 # When absence is believed
 
 
-def test_absence_is_believed_two_timeouts_and_the_settle_time_after_the_sending() -> None:
-    settings = settings_for("https://leen.example.com/v1", timeout=120.0, settle_time=60.0)
-    assert absence_after(settings) == 2 * 120.0 + 60.0
-
-
 def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     asked = unsettled(2, embedded=True)
-    asked[0].sent = sent(time.time())
+    asked[0].sent = (sent(time.time()),)
     searched_at: list[float] = []
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -420,8 +283,8 @@ def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.
 
     _found, absent = confirm_absence(answer, asked)
     assert absent == asked
-    assert searched_at[0] >= asked[0].sent.at + ABSENCE_AFTER
-    assert "2 tickets sent without an answer and not found so far" in caplog.text
+    assert searched_at[0] >= asked[0].final_from
+    assert "The outcome of 2 tickets is unknown, and look-ups have not found them so far" in caplog.text
     assert "Waiting until" in caplog.text
 
 
@@ -429,3 +292,154 @@ def test_long_after_the_sending_the_last_search_does_not_wait() -> None:
     started = time.monotonic()
     confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), unsettled(1, embedded=True))
     assert time.monotonic() - started < 0.5
+
+
+# What keeps an empty search from being believed
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"issues": [], "errors": ["the index is being rebuilt"]},
+        {"issues": [], "warningMessages": ["the project SEC is hidden"]},
+        {"issues": [], "total": 1},
+        {"issues": [], "nextPageToken": "abc"},
+        {"issues": [], "items": [{"key": "OPS-1"}]},
+        {"issues": [], "success": False},
+        {"total": 0},
+        {"matches": []},
+    ],
+    ids=str,
+)
+def test_an_empty_search_with_a_reservation_proves_nothing(reply: dict[str, Any]) -> None:
+    (ticket,) = unsettled(1, embedded=True)
+    assert confirm_absence(lambda _: httpx.Response(200, json=reply), [ticket]) == ({}, [])
+    assert "proves nothing" in ticket.findings
+
+
+@pytest.mark.parametrize("reply", [[], {"items": []}, {"results": [], "total": 0}, {"data": {"issues": []}}], ids=str)
+def test_an_empty_search_is_believed_in_whatever_it_is_wrapped(reply: Any) -> None:
+    asked = unsettled(2, embedded=True)
+    assert confirm_absence(lambda _: httpx.Response(200, json=reply), asked) == ({}, asked)
+
+
+CONTROL = Control(f"airflow-{'c' * 24}", "SEC-99")
+
+
+def tracker(*sees: tuple[str, int], blind_from: int = 10_000) -> Answer:
+    """A tracker's search that sees tickets, by key and number, in searches of less than some length."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        jql = request.url.params["jql"]
+        hits = [issue(key, number) for key, number in sees if key in jql and len(jql) < blind_from]
+        return httpx.Response(200, json={"data": {"results": hits}})
+
+    return answer
+
+
+def test_an_empty_search_is_believed_where_the_same_search_finds_a_ticket_that_exists() -> None:
+    asked = unsettled(3, embedded=True)
+    assert confirm_absence(tracker((CONTROL.key, 99)), asked, CONTROL) == ({}, asked)
+    assert confirm_absence(tracker((CONTROL.key, 99)), asked, CONTROL._replace(vendor_ticket_id=None)) == ({}, asked)
+
+
+def test_a_search_that_does_not_find_a_ticket_that_exists_proves_no_absence() -> None:
+    asked = unsettled(2, embedded=True)
+    assert confirm_absence(tracker(), asked, CONTROL) == ({}, [])
+    assert "but not SEC-99 of this run either" in asked[0].findings
+
+
+def test_a_search_that_finds_another_ticket_with_its_key_proves_no_absence() -> None:
+    assert confirm_absence(tracker((CONTROL.key, 98)), unsettled(1, embedded=True), CONTROL) == ({}, [])
+
+
+def test_the_control_is_searched_for_in_a_search_of_the_same_form_which_is_as_long() -> None:
+    asked = unsettled(20, embedded=True)
+    assert confirm_absence(tracker((CONTROL.key, 99), blind_from=500), asked, CONTROL) == ({}, [])
+
+
+def test_what_only_the_control_search_finds_exists() -> None:
+    asked = unsettled(3, embedded=True)
+    searches = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal searches
+        searches += 1
+        hits = [issue(CONTROL.key, 99), issue(asked[1].key, 7)] if searches == 2 else []
+        return httpx.Response(200, json={"issues": hits})
+
+    assert confirm_absence(answer, asked, CONTROL) == ({1: Created(None, "SEC-7")}, [asked[0], asked[2]])
+
+
+def test_each_project_is_searched_with_a_control_of_its_own() -> None:
+    asked = unsettled(4, embedded=True)
+    asked[1].project = asked[3].project = "APP"
+    searched: list[list[int]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys = keys_asked_for(request, asked)
+        searched.append([ticket.row.index for ticket in asked if ticket.key in keys])
+        hits = [issue(CONTROL.key, 99)] if CONTROL.key in request.url.params["jql"] else []
+        return httpx.Response(200, json={"issues": hits})
+
+    async def go() -> tuple[dict[int, Created], list[Unsettled]]:
+        async with answering(answer) as client:
+            return await Settler(client).confirm_absence(asked, {"SEC": CONTROL, "APP": None}.get)
+
+    assert asyncio.run(go()) == ({}, [asked[0], asked[2], asked[1], asked[3]])
+    assert searched == [[0, 2], [0, 2], [1, 3]]
+
+
+# By an id that a contradictory reply named
+
+
+def named(**ids: str | None) -> Unsettled:
+    (ticket,) = unsettled(1)
+    ticket.named = Created(**{"ticket_id": None, "vendor_ticket_id": None} | ids)
+    return ticket
+
+
+def leen_and_tracker(record: dict[str, Any] | None, hits: list[Any]) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if is_search(request):
+            assert request.url.params["jql"] == 'key = "SEC-7"'
+            return httpx.Response(200, json={"issues": hits})
+        if record is None or "by-identifier" in request.url.path:
+            return unknown_to_leen(request)
+        assert request.url.path.endswith("/itsm/tickets/t")
+        return httpx.Response(200, json=record)
+
+    return answer
+
+
+ISSUE = {"key": "SEC-7", "fields": {"summary": "finding 0", "created": SENT_AT.isoformat(), "description": "Text."}}
+
+
+def test_a_ticket_that_a_reply_named_is_read_from_leen() -> None:
+    ticket = named(ticket_id="t", vendor_ticket_id="SEC-7")
+    assert look_up(leen_and_tracker(leens(ticket, "t"), []), [ticket]) == {0: Created("t", "SEC-7")}
+
+
+def test_a_ticket_that_a_reply_named_by_the_vendors_id_is_read_from_the_tracker() -> None:
+    assert look_up(leen_and_tracker(None, [ISSUE]), [named(vendor_ticket_id="SEC-7")]) == {0: Created(None, "SEC-7")}
+
+
+def test_what_leen_does_not_know_may_be_in_the_tracker() -> None:
+    ticket = named(ticket_id="t", vendor_ticket_id="SEC-7")
+    assert look_up(leen_and_tracker(None, [ISSUE]), [ticket]) == {0: Created(None, "SEC-7")}
+
+
+@pytest.mark.parametrize(
+    ("hits", "finding"),
+    [
+        ([], "named SEC-7, but it can't be found"),
+        ([ISSUE | {"key": "SEC-8"}], "it can't be found"),
+        ([ISSUE, ISSUE], "it can't be found"),
+        ([ISSUE | {"fields": ISSUE["fields"] | {"summary": "another"}}], "it has another name"),  # type: ignore[operator]
+        ([ISSUE | {"fields": {"summary": "finding 0"}}], "it does not say when it was created"),
+    ],
+)
+def test_what_a_reply_named_and_is_another_ticket_or_none_stays_unknown(hits: list[Any], finding: str) -> None:
+    ticket = named(vendor_ticket_id="SEC-7")
+    assert look_up(leen_and_tracker(None, hits), [ticket]) == {}
+    assert finding in ticket.findings

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk import updates
 from airflow_provider_leen.bulk.ledger import Created
@@ -104,7 +105,7 @@ def test_one_summary_may_come_in_a_list_or_be_empty() -> None:
     ],
 )
 def test_a_ticket_is_recognised_wherever_its_key_is(ticket: dict[str, Any], names: set[str]) -> None:
-    assert vendor_names(ticket) == names
+    assert vendor_names(Ticket(id="t", **ticket)) == names
 
 
 SETTINGS = LeenSettings(base_url="https://leen.test/v1", api_key="k", connection_id="c")
@@ -166,7 +167,8 @@ KEY = "airflow-0123456789abcdef01234567"
         pytest.param("scan-1", {"ticket_created_at": "2026-01-05T00:10:00Z"}, True, id="created in this run"),
         pytest.param("scan-1", {"ticket_created_at": "2026-01-04T00:10:00Z"}, False, id="yesterday's ticket"),
         pytest.param("scan-1", {}, False, id="no time proves nothing"),
-        pytest.param(KEY, {"identifier": KEY.upper()}, False, id="another identifier"),
+        pytest.param(KEY, {"identifier": KEY.upper()}, True, id="normalised"),
+        pytest.param(KEY, {"identifier": KEY[:-1]}, False, id="another identifier"),
         pytest.param(KEY, None, False, id="not there"),
     ],
 )
@@ -176,7 +178,9 @@ def test_without_an_id_of_the_tracker_a_ticket_is_looked_up_by_its_identifier(
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.url.path == f"/v1/itsm/tickets/by-identifier/{identifier}"
         if ticket is None:
-            return httpx.Response(404, json={"type": "not_found", "code": "ticket_not_found", "message": "no"})
+            return httpx.Response(
+                404, json={"type": "not_found", "code": "ticket_not_found", "message": "no", "detail": []}
+            )
         known = {"id": "leen-1", "identifier": identifier, "url": "https://jira.test/browse/SEC-1"}
         return httpx.Response(200, json=known | ticket)
 

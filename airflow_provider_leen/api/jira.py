@@ -1,0 +1,162 @@
+"""What a ticket says of itself, read from Leen or from Jira's search, and how Jira is asked for tickets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from airflow_provider_leen.api.models import Ticket
+from airflow_provider_leen.api.reservations import errors_in
+
+MAX_JQL = 5000
+"""The longest search that Leen takes, in characters."""
+
+_KEY = "airflow-[0-9a-f]{24}"
+_KEY_AS_LAST_LINE = re.compile(rf"(?:\A|[\n>])[ \t]*({_KEY})(?:\s|</\w+>)*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A ticket as Leen or the tracker shows it; None is what is not shown.
+
+    :param ticket_id: Leen's id.
+    :param vendor_ticket_id: the tracker's, a Jira key say.
+    :param key: this package's key in the last line of its description. Elsewhere a key is a mere mention, in an
+        incident's ticket say, that quotes which outcomes a failed task did not know.
+    :param created_at: in seconds since the epoch; None where it is shown without its offset from UTC, too.
+    :param projects: what its project is called: Leen's id, the tracker's key or id.
+    :param contradictions: what it says against itself.
+    """
+
+    ticket_id: str | None
+    vendor_ticket_id: str | None
+    identifier: str | None
+    name: str | None
+    key: str | None
+    created_at: float | None
+    projects: frozenset[str]
+    contradictions: tuple[str, ...] = ()
+
+
+def is_key(identifier: str) -> bool:
+    """Tell whether an identifier is one of this package's keys, which are unique to a run."""
+    return re.fullmatch(_KEY, identifier) is not None
+
+
+def read_ticket(ticket: Ticket) -> Record:
+    """Read one of Leen's tickets."""
+    vendor_id = ticket.vendor_ticket_id
+    return Record(
+        _text(ticket.id),
+        vendor_id,
+        _text(ticket.identifier),
+        _text(ticket.name),
+        _key_in(ticket.description),
+        read_time(ticket.ticket_created_at),
+        _names(ticket.project_id, (ticket.model_extra or {}).get("project_vendor_id"), _project_of(vendor_id)),
+        tuple(errors_in(ticket.model_extra or {})),
+    )
+
+
+def read_hit(hit: Any) -> Record | None:
+    """Read a hit of the search, which is a Jira issue or one of Leen's tickets; None where it is neither."""
+    if not isinstance(hit, dict):
+        return None
+    fields = hit.get("fields")
+    if not isinstance(fields, dict):
+        if "key" not in hit:
+            return _read_leens(hit)
+        fields = hit
+    issue_key = _text(hit.get("key"))
+    project = fields.get("project")
+    names = [project.get("id"), project.get("key")] if isinstance(project, dict) else [project]
+    return Record(
+        None,
+        issue_key,
+        None,
+        _text(fields.get("summary")),
+        _key_in(fields.get("description")),
+        read_time(fields.get("created")),
+        _names(*names, _project_of(issue_key)),
+    )
+
+
+def read_time(text: Any) -> float | None:
+    """Read a time in ISO 8601 as seconds since the epoch; None where it is none, or of nobody knows which time zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return None if moment.tzinfo is None else moment.timestamp()
+
+
+def jql_for(keys: Sequence[str]) -> str:
+    """Write the JQL that finds tickets by the keys in their descriptions."""
+    # A phrase inside of a JQL string: the phrase's quotes and every backslash are escaped.
+    return " OR ".join(f"description ~ {_in_jql(_in_jql(key))}" for key in keys)
+
+
+def jql_for_issue(vendor_ticket_id: str) -> str:
+    """Write the JQL that finds one ticket by its Jira key."""
+    return f"key = {_in_jql(vendor_ticket_id)}"
+
+
+def in_searches(keys: Sequence[str]) -> Iterator[list[str]]:
+    """Divide keys among searches that are not too long for Leen, each with room for one key more."""
+    room = 0
+    asked: list[str] = []
+    for key in keys:
+        length = len(jql_for([key])) + len(" OR ")
+        if 2 * length > room and asked:
+            yield asked
+            asked = []
+        room = (room if asked else MAX_JQL) - length
+        asked.append(key)
+    if asked:
+        yield asked
+
+
+def _in_jql(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _read_leens(hit: dict[str, Any]) -> Record | None:
+    try:
+        return read_ticket(Ticket.model_validate(hit))
+    except ValidationError:
+        return None
+
+
+def _key_in(description: Any) -> str | None:
+    found = _KEY_AS_LAST_LINE.search(_last_text(description))
+    return found.group(1) if found else None
+
+
+def _last_text(description: Any) -> str:
+    """Return a description that is a text, or the last text of one in Atlassian's document format (nested nodes)."""
+    if isinstance(description, str):
+        return description
+    if not isinstance(description, dict):
+        return ""
+    nodes = description.get("content")
+    texts = (_last_text(node) for node in reversed(nodes if isinstance(nodes, list) else []))
+    return _text(description.get("text")) or next((text for text in texts if text.strip()), "")
+
+
+def _project_of(issue_key: str | None) -> str | None:
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)-\d+", issue_key or "")
+    return found.group(1) if found else None
+
+
+def _names(*names: Any) -> frozenset[str]:
+    return frozenset(name.casefold() for name in names if isinstance(name, str) and name)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

@@ -1,0 +1,193 @@
+"""What a look-up proves of a ticket whose outcome is unknown. Pure decisions; :mod:`.settle` asks.
+
+A look-up may prove that the ticket exists: by an id that a contradictory reply named, by its identifier, or by its key
+in a description. Only a search for its embedded key, late enough and without any reservation, proves that it does not.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from airflow_provider_leen.api.jira import Record
+from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.bulk.ledger import NEVER, Created, Sent
+from airflow_provider_leen.bulk.tickets import TicketRow
+
+CLOCK_SKEW = 60.0
+"""Seconds by which two clocks may differ: this machine's, Leen's, and that of the worker of an earlier try."""
+
+SHORTEST_CUT_IDENTIFIER = 64
+"""An identifier that Leen has cut has at least so many characters."""
+
+SHORTEST_CUT_NAME = 200
+"""A name that the tracker has cut has at least so many characters."""
+
+
+@dataclass(slots=True)
+class Unsettled:
+    """A ticket that was sent, and whose outcome is unknown.
+
+    :param row: the ticket.
+    :param name: its name, as it was sent.
+    :param project: its project, as it was sent: Leen's id or the tracker's.
+    :param sent: its open sendings, the earliest first; there is at least one.
+    :param named: the ids that a contradictory reply named.
+    :param findings: what was found out, for a person.
+    """
+
+    row: TicketRow
+    name: str
+    project: str
+    sent: tuple[Sent, ...]
+    named: Created | None = None
+    findings: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        return str(self.row.key)
+
+    @property
+    def final_from(self) -> float:
+        """From when on nothing more comes of any of its sendings."""
+        return max(sending.final_from for sending in self.sent)
+
+    @property
+    def may_carry_key(self) -> bool:
+        """Whether a search for its key may find it."""
+        return any(sending.embedded for sending in self.sent)
+
+    @property
+    def surely_carries_key(self) -> bool:
+        """Whether it carries its key, if it exists: only then does it prove anything that a search does not find it."""
+        return all(sending.embedded for sending in self.sent)
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether a search can prove, at some time, that it does not exist."""
+        return self.surely_carries_key and self.final_from < NEVER
+
+
+class Control(NamedTuple):
+    """A ticket of this run that carries its key, by which a search shows that it sees such tickets at all."""
+
+    key: str
+    vendor_ticket_id: str | None
+
+
+def project_of(body: Mapping[str, Any]) -> str:
+    """Return what a request's body calls the ticket's project."""
+    return str(body.get("project_id") or body.get("project_vendor_id"))
+
+
+def final_after(settings: LeenSettings, *, as_job: bool = False) -> float:
+    """Say how many seconds after a sending nothing more comes of it, and the vendor's search shows what did.
+
+    A request leaves within one timeout of the time on record, may be worked on for another, and then the vendor's
+    search index lags. A job may be in a queue for nobody knows how long.
+    """
+    if as_job:
+        return NEVER
+    return 2 * (settings.timeout + settings.connect_timeout) + settings.settle_time + CLOCK_SKEW
+
+
+def is_same_identifier(ours: str | None, theirs: str | None) -> bool:
+    """Tell whether two identifiers are the same: Leen may normalise them, or cut them to at least 64 characters."""
+    if not ours or not theirs:
+        return False
+    one, other = (unicodedata.normalize("NFC", text).strip().casefold() for text in (ours, theirs))
+    return one == other or _is_cut(one, other, SHORTEST_CUT_IDENTIFIER) or _is_cut(other, one, SHORTEST_CUT_IDENTIFIER)
+
+
+def is_same_name(ours: str, theirs: str | None) -> bool:
+    """Tell whether a ticket's name in the tracker is ours, but for white space; it may be cut to 200 characters."""
+    if theirs is None:
+        return False
+    one, other = (" ".join(unicodedata.normalize("NFC", text).split()) for text in (ours, theirs))
+    return one == other or _is_cut(one, other, SHORTEST_CUT_NAME)
+
+
+def _is_cut(whole: str, cut: str, shortest: int) -> bool:
+    return len(cut) >= shortest and whole.startswith(cut)
+
+
+def why_not_by_id(record: Record, ticket: Unsettled) -> str | None:
+    """Say why a ticket that a reply named by its id is not proved to be this one; None where it is."""
+    if reason := _why_not_at_all(record, ticket):
+        return reason
+    if ticket.key in (record.key, record.identifier):
+        return None
+    if ticket.project.casefold() not in record.projects:
+        return "nothing shows that it is of this project"
+    return _why_not_by_name_and_time(record, ticket)
+
+
+def why_not_by_identifier(record: Record, ticket: Unsettled) -> str | None:
+    """Say why a ticket that Leen has under this identifier is not proved to be this one; None where it is.
+
+    Another run may have a ticket with the same identifier, and the same name.
+    """
+    if reason := _why_not_at_all(record, ticket):
+        return reason
+    if not is_same_identifier(ticket.row.identifier, record.identifier):
+        return "it has another identifier"
+    if ticket.may_carry_key and record.key == ticket.key:
+        return None
+    if ticket.surely_carries_key:
+        return "its description does not end with this ticket's key"
+    return _why_not_by_name_and_time(record, ticket)
+
+
+def _why_not_at_all(record: Record, ticket: Unsettled) -> str | None:
+    if record.contradictions:
+        return f"what was read of it contradicts itself ({record.contradictions[0]})"
+    if record.key is not None and record.key != ticket.key:
+        return "it carries another ticket's key"
+    return None
+
+
+def _why_not_by_name_and_time(record: Record, ticket: Unsettled) -> str | None:
+    if not is_same_name(ticket.name, record.name):
+        return "it has another name"
+    if record.created_at is None:
+        return "it does not say when it was created"
+    if not ticket.sent[0].at - CLOCK_SKEW <= record.created_at <= ticket.final_from:
+        return "it was created at another time than this one could have been"
+    return None
+
+
+def without_clashes(found: Mapping[int, Created], taken: Iterable[Created]) -> dict[int, Created]:
+    """Return the tickets that were found without those whose id another row has, or that were found for two rows.
+
+    :param found: by the index of a row.
+    :param taken: the ids that other rows of this run have.
+    """
+    seen = Counter(id_ for ids in found.values() for id_ in _ids(ids))
+    seen.update(id_ for ids in taken for id_ in _ids(ids))
+    return {index: ids for index, ids in found.items() if all(seen[id_] == 1 for id_ in _ids(ids))}
+
+
+def _ids(ids: Created) -> list[tuple[str, str]]:
+    """Return the ids that there are, each with whose it is."""
+    return [(whose, id_.casefold()) for whose, id_ in ids._asdict().items() if id_]
+
+
+def by_key(records: Iterable[Record], wanted: Collection[str]) -> dict[str, Created]:
+    """Return the tickets that carry the keys that are wanted; of two that carry the same, the one that is older."""
+    found: dict[str, Record] = {}
+    for record in records:
+        key = record.key
+        if key is not None and key in wanted and (record.ticket_id or record.vendor_ticket_id):
+            known = found.get(key)
+            if known is None or (record.created_at or NEVER) < (known.created_at or NEVER):
+                found[key] = record
+    return {key: created(record) for key, record in found.items()}
+
+
+def created(record: Record) -> Created:
+    """Return the ids of a ticket that exists."""
+    return Created(record.ticket_id, record.vendor_ticket_id)

@@ -1,0 +1,225 @@
+"""What a look-up proves: tables of what is read of a ticket, and what that says of the one that was sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.api.jira import Record
+from airflow_provider_leen.bulk import lookup
+from airflow_provider_leen.bulk.ledger import NEVER, Created, Sent
+from airflow_provider_leen.bulk.lookup import (
+    Unsettled,
+    by_key,
+    final_after,
+    is_same_identifier,
+    is_same_name,
+    why_not_by_id,
+    why_not_by_identifier,
+    without_clashes,
+)
+from tests.bulk.runs import rows_of, settings_for
+
+SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC).timestamp()
+FINAL = SENT_AT + 500.0
+OTHER_KEY = f"airflow-{'b' * 24}"
+LONG = "x" * 250
+
+
+@pytest.fixture(autouse=True)
+def clock_skew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "CLOCK_SKEW", 60.0)
+
+
+def sent(at: float = SENT_AT, *, embedded: bool = False, final_from: float = FINAL) -> Sent:
+    return Sent(at, final_from, embedded)
+
+
+def asked(*sendings: Sent, name: str = "Finding one", identifier: str | None = "CVE-2026-1") -> Unsettled:
+    given = {"name": name} | ({"identifier": identifier} if identifier else {})
+    (row,) = rows_of([given])
+    return Unsettled(row, name, "SEC", sendings or (sent(),))
+
+
+def shown(**fields: Any) -> Record:
+    """A ticket that fits the one asked for, by its name and time."""
+    record = Record("t", "SEC-1", "CVE-2026-1", "Finding one", None, SENT_AT + 1, frozenset({"sec"}))
+    return replace(record, **fields)
+
+
+FITS = [
+    pytest.param({}, id="all of it"),
+    pytest.param({"created_at": SENT_AT - 60}, id="created earlier by the clocks' skew"),
+    pytest.param({"created_at": FINAL}, id="created as late as may be"),
+    pytest.param({"name": " Finding \n one"}, id="with other white space"),
+]
+FITS_NOT = [
+    pytest.param({"created_at": SENT_AT - 61}, id="created earlier"),
+    pytest.param({"created_at": FINAL + 1}, id="created later"),
+    pytest.param({"created_at": None}, id="created nobody knows when"),
+    pytest.param({"name": "Finding two"}, id="another name"),
+    pytest.param({"name": "finding"}, id="a part of the name"),
+    pytest.param({"name": None}, id="no name"),
+    pytest.param({"key": OTHER_KEY}, id="it carries another key"),
+    pytest.param({"contradictions": ("errors: ['gone']",)}, id="it contradicts itself"),
+]
+
+# By identifier
+
+
+@pytest.mark.parametrize(
+    "fields", [*FITS, {"identifier": " cve-2026-1 "}, {"projects": frozenset()}, {"vendor_ticket_id": None}], ids=str
+)
+def test_under_its_identifier_a_ticket_is_proved_by_name_and_time(fields: dict[str, Any]) -> None:
+    assert why_not_by_identifier(shown(**fields), asked()) is None
+
+
+@pytest.mark.parametrize("fields", [*FITS_NOT, {"identifier": None}, {"identifier": "CVE-2026-10"}], ids=str)
+def test_under_its_identifier_another_ticket_is_not_taken_for_it(fields: dict[str, Any]) -> None:
+    assert why_not_by_identifier(shown(**fields), asked())
+
+
+def test_where_the_key_was_embedded_only_the_key_proves_a_ticket() -> None:
+    ticket = asked(sent(embedded=True))
+    assert why_not_by_identifier(shown(), ticket)
+    assert why_not_by_identifier(shown(key=OTHER_KEY), ticket)
+    assert why_not_by_identifier(shown(key=ticket.key), ticket) is None
+    left_out = shown(key=ticket.key, name=None, created_at=None, projects=frozenset(), vendor_ticket_id=None)
+    assert why_not_by_identifier(left_out, ticket) is None
+    assert why_not_by_identifier(replace(left_out, identifier="CVE-2026-2"), ticket)
+
+
+def test_where_it_was_embedded_in_one_sending_only_the_key_and_name_with_time_are_both_proof() -> None:
+    ticket = asked(sent(), sent(SENT_AT + 100, embedded=True))
+    assert why_not_by_identifier(shown(), ticket) is None
+    assert why_not_by_identifier(shown(key=ticket.key, created_at=None), ticket) is None
+    assert why_not_by_identifier(shown(created_at=None), ticket)
+
+
+def test_the_earliest_open_sending_counts_and_the_last_one() -> None:
+    ticket = asked(sent(), sent(SENT_AT + 1000, final_from=FINAL + 1000))
+    assert why_not_by_identifier(shown(created_at=SENT_AT + 1), ticket) is None
+    assert why_not_by_identifier(shown(created_at=FINAL + 1000), ticket) is None
+    assert why_not_by_identifier(shown(created_at=SENT_AT - 61), ticket)
+    assert why_not_by_identifier(shown(created_at=FINAL + 1001), ticket)
+
+
+def test_a_job_may_have_created_its_ticket_at_any_time_after_it_was_submitted() -> None:
+    ticket = asked(sent(final_from=NEVER))
+    assert why_not_by_identifier(shown(created_at=SENT_AT + 1e6), ticket) is None
+    assert why_not_by_identifier(shown(created_at=SENT_AT - 61), ticket)
+
+
+# By an id that a reply named
+
+
+@pytest.mark.parametrize("fields", [*FITS, {"identifier": None}, {"projects": frozenset({"10000", "sec"})}], ids=str)
+def test_a_ticket_that_a_reply_named_is_proved_by_name_project_and_time(fields: dict[str, Any]) -> None:
+    assert why_not_by_id(shown(**fields), asked()) is None
+
+
+@pytest.mark.parametrize("fields", [*FITS_NOT, {"projects": frozenset()}, {"projects": frozenset({"app"})}], ids=str)
+def test_another_ticket_that_a_reply_named_is_not_taken_for_it(fields: dict[str, Any]) -> None:
+    assert why_not_by_id(shown(**fields), asked())
+
+
+def test_a_ticket_that_a_reply_named_is_proved_by_its_key_alone() -> None:
+    ticket = asked(identifier=None)
+    nothing = shown(identifier=None, name=None, created_at=None, projects=frozenset())
+    assert why_not_by_id(nothing, ticket)
+    assert why_not_by_id(replace(nothing, key=ticket.key), ticket) is None
+    assert why_not_by_id(replace(nothing, identifier=ticket.key), ticket) is None
+
+
+# Tolerances
+
+
+@pytest.mark.parametrize(
+    ("theirs", "same"),
+    [
+        ("CVE/Ä-1", True),
+        ("cve/ä-1", True),
+        (" CVE/Ä-1\n", True),
+        ("CVE/A\u0308-1", True),
+        ("CVE/Ä-10", False),
+        ("CVE/Ä", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_identifiers_are_the_same_after_normalisation(theirs: str | None, same: bool) -> None:
+    assert is_same_identifier("CVE/Ä-1", theirs) is same
+
+
+@pytest.mark.parametrize(("length", "same"), [(63, False), (64, True), (100, True), (250, True)])
+def test_an_identifier_may_be_cut_to_at_least_64_characters(length: int, same: bool) -> None:
+    assert is_same_identifier(LONG, LONG[:length]) is same
+    assert is_same_identifier(LONG[:length], LONG) is same
+
+
+@pytest.mark.parametrize(("length", "same"), [(199, False), (200, True), (249, True)])
+def test_the_trackers_name_may_be_cut_to_at_least_200_characters(length: int, same: bool) -> None:
+    assert is_same_name(LONG, LONG[:length]) is same
+    assert not is_same_name(LONG[:length], LONG)
+
+
+# No id twice
+
+
+@pytest.mark.parametrize(
+    ("found", "taken", "left"),
+    [
+        pytest.param({0: ("a", "S-1"), 1: ("b", "S-2")}, [], [0, 1], id="different"),
+        pytest.param({0: ("a", None), 1: ("a", None), 2: ("b", None)}, [], [2], id="Leen's id twice"),
+        pytest.param({0: ("a", "S-1"), 1: ("b", "s-1")}, [], [], id="the vendor's id twice"),
+        pytest.param({0: ("a", "S-1")}, [(None, "S-1")], [], id="another row has it"),
+        pytest.param({0: ("a", None)}, [("b", None), (None, "a")], [0], id="an id of the other kind is another"),
+        pytest.param({0: (None, "S-1"), 1: (None, "S-2")}, [("", None)], [0, 1], id="no id is none"),
+    ],
+)
+def test_no_id_is_claimed_twice(
+    found: dict[int, tuple[str | None, str | None]], taken: list[tuple[str | None, str | None]], left: list[int]
+) -> None:
+    ids = {index: Created(*pair) for index, pair in found.items()}
+    assert list(without_clashes(ids, [Created(*pair) for pair in taken])) == left
+
+
+# By search
+
+
+def test_hits_are_matched_by_the_keys_they_carry_and_of_two_the_older_one_counts() -> None:
+    records = [
+        shown(key=OTHER_KEY, vendor_ticket_id="SEC-3", created_at=SENT_AT + 3),
+        shown(key=OTHER_KEY, vendor_ticket_id="SEC-2", created_at=SENT_AT + 2),
+        shown(key="airflow-of-another-run", vendor_ticket_id="SEC-4"),
+        shown(key=None),
+        shown(key="wanted", ticket_id=None, vendor_ticket_id=None),
+    ]
+    assert by_key(records, [OTHER_KEY, "wanted"]) == {OTHER_KEY: Created("t", "SEC-2")}
+
+
+@pytest.mark.parametrize(
+    ("sendings", "may_be_absent"),
+    [
+        pytest.param([sent(embedded=True)], True, id="embedded"),
+        pytest.param([sent()], False, id="not embedded"),
+        pytest.param([sent(), sent(embedded=True)], False, id="one of two"),
+        pytest.param([sent(embedded=True), sent(embedded=True)], True, id="both"),
+        pytest.param([sent(embedded=True, final_from=NEVER)], False, id="in a job that may go on"),
+    ],
+)
+def test_a_search_can_prove_absence_only_where_each_sending_carried_the_key_and_is_over(
+    sendings: list[Sent], may_be_absent: bool
+) -> None:
+    assert asked(*sendings).may_be_absent is may_be_absent
+
+
+def test_absence_is_believed_after_two_calls_with_their_connecting_the_settle_time_and_the_skew_of_clocks() -> None:
+    settings = settings_for("https://leen.example.com/v1", timeout=120.0, settle_time=50.0)
+    assert final_after(settings) == 2 * (120.0 + 10.0) + 50.0 + 60.0
+    assert final_after(settings_for("https://leen.example.com/v1", timeout=2.0, settle_time=0.0)) == 2 * 4.0 + 60.0
+    assert final_after(settings, as_job=True) == NEVER
+    assert asked(sent(final_from=3.0), sent(final_from=2.0)).final_from == 3.0
