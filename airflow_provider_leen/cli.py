@@ -139,9 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :param arguments: the command line, default the process's own.
     """
-    from airflow_provider_leen.commands.terminal import exit_code_of
+    from airflow_provider_leen.commands.terminal import Parser, exit_code_of
 
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_leen", description=f"{HELP}.")
+    parser = Parser(prog="python -m airflow_provider_leen", description=f"{HELP}.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.help, description=f"{command.help}.")

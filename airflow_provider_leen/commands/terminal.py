@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import logging
 import os
@@ -20,6 +21,14 @@ STOPPED = 130
 
 READER_GONE = 141
 """The exit code of a process whose output nobody reads any more: 128 and the number of SIGPIPE."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's own, whose help ends like everything else that is printed: argparse takes no notice of a failure."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help."""
+        say(self.format_help().rstrip("\n"))
 
 
 class OutputError(Exception):

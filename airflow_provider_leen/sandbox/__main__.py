@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 
-from airflow_provider_leen.commands.terminal import complain, exit_code_of, say
+from airflow_provider_leen.commands.terminal import Parser, complain, exit_code_of, say
 from airflow_provider_leen.sandbox.flags import FLAGS
 
 MISSING_EXTRA = (
@@ -19,7 +19,7 @@ MISSING_EXTRA = (
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m airflow_provider_leen.sandbox", description="A local Leen API to try and break things against."
     )
     for name, options in FLAGS.items():

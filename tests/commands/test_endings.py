@@ -104,6 +104,12 @@ def test_a_command_whose_output_nobody_reads_ends_quietly(
     assert_ends_quietly(command, sandbox, folder, unbuffered)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("command", [[*MODULE, "--help"], [*SANDBOX, "--help"]], ids=["all", "sandbox"])
+def test_so_does_help(command: list[str], unbuffered: str, sandbox: SandboxServer, folder: Path) -> None:
+    assert_ends_quietly(command, sandbox, folder, unbuffered)
+
+
 @pytest.mark.parametrize("form", ["table", "json", "yaml"])
 def test_so_does_a_list_in_every_other_form(form: str, sandbox: SandboxServer, folder: Path) -> None:
     assert_ends_quietly([*MODULE, "users", "--output", form], sandbox, folder, "")
@@ -145,15 +151,26 @@ def test_a_full_disk_is_a_sentence_and_costs_no_counts(
     assert ("\n1 ticket: 1 created.\n" in done.stderr) == (command is COMMANDS["create"])
 
 
-def test_help_that_does_not_fit_on_the_disk_is_a_sentence(sandbox: SandboxServer, folder: Path) -> None:
-    done = into_full_disk([*MODULE, "--help"], sandbox, folder)
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_help_that_does_not_fit_on_the_disk_is_a_sentence(
+    unbuffered: str, sandbox: SandboxServer, folder: Path
+) -> None:
+    done = into_full_disk([*MODULE, "--help"], sandbox, folder, PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stderr) == (1, "The output can't be written: No space left on device.\n")
 
 
-def into_full_disk(command: list[str], sandbox: SandboxServer, folder: Path) -> subprocess.CompletedProcess[str]:
+def into_full_disk(
+    command: list[str], sandbox: SandboxServer, folder: Path, **more: str
+) -> subprocess.CompletedProcess[str]:
     with Path("/dev/full").open("w") as full:
         return subprocess.run(
-            command, env=environment(sandbox), cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            command,
+            env=environment(sandbox, **more),
+            cwd=folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
 
 
