@@ -1,0 +1,241 @@
+"""Whole runs against a tracker that counts what it made: nothing is doubled, lost, or claimed without proof."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.api.errors import LeenNotFoundError, LeenResponseError
+from airflow_provider_leen.bulk.ledger import NEVER, Created, Sent
+from tests.bulk.runs import UUID, VENDOR, Store, Try, rows_of, run_try, tickets
+from tests.bulk.tracker import Tracker
+
+FORMS = pytest.mark.parametrize("form", [VENDOR, UUID], ids=["vendor ids", "UUIDs"])
+QUICK = {"timeout": 0.3, "settle_time": 0.1}
+
+
+def own(count: int) -> list[dict[str, Any]]:
+    return [{"name": f"finding {number}", "identifier": f"CVE-2026-{number}"} for number in range(count)]
+
+
+@contextmanager
+def tracker(**behaviour: Any) -> Iterator[Tracker]:
+    known = Tracker(**behaviour)
+    with known.server():
+        yield known
+
+
+def run(known: Tracker, given: list[dict[str, Any]], store: Store | None = None, **options: Any) -> Try:
+    usual: dict[str, Any] = {"settings": QUICK}
+    return run_try(known, store or Store(), given, **usual | options)  # type: ignore[arg-type]  # it has a base_url
+
+
+def once(given: list[dict[str, Any]]) -> dict[str, int]:
+    return {ticket["name"]: 1 for ticket in given}
+
+
+# A8: a search that is empty, but
+
+
+RESERVATIONS: list[Any] = [
+    {"issues": [], "errors": ["the index is being rebuilt"]},
+    {"issues": [], "warningMessages": ["the project SEC is hidden"]},
+    {"issues": [], "total": 3},
+    {"issues": [], "next_cursor": "more"},
+    {"issues": [], "isLast": False},
+    {"issues": [], "items": [{"key": "OPS-1"}]},
+    {"data": {"issues": []}, "success": False},
+    {"total": 0},
+]
+
+
+@FORMS
+@pytest.mark.parametrize("shape", RESERVATIONS, ids=str)
+def test_a_search_that_is_empty_with_a_reservation_doubles_nothing(form: dict[str, str], shape: Any) -> None:
+    with tracker(lose=(1,), shape=lambda hits: shape) as known:
+        ended = run(known, tickets(3), defaults=form, embedded=True)
+    assert ended.counts == {"unknown": 3}
+    assert known.counts() == once(tickets(3))
+
+
+@pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "not embedded"])
+def test_a_blind_search_is_found_out_by_a_ticket_of_this_run_that_it_does_not_find(embedded: bool) -> None:
+    with tracker(lose=(2,), shape=lambda hits: {"issues": []}) as known:
+        ended = run(known, tickets(6), batch_size=3, embedded=embedded)
+    assert ended.counts == {"created": 3, "unknown": 3}
+    assert known.counts() == once(tickets(6))
+    assert ("of this run either, which carries its key" in str(ended.results[5]["error"])) == embedded
+
+
+def test_a_blind_search_is_found_out_by_a_ticket_that_an_earlier_try_created() -> None:
+    store = Store()
+    with tracker(lose=(2,), shape=lambda hits: {"issues": []}) as known:
+        run(known, tickets(6), store, batch_size=3, embedded=True, on_unknown="fail")
+        ended = run(known, tickets(6), store, batch_size=3, embedded=True)
+    assert ended.counts == {"created": 3, "unknown": 3}
+    assert known.counts() == once(tickets(6))
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pytest.param(lambda hits: hits, id="a bare list"),
+        pytest.param(lambda hits: {"items": hits, "next_cursor": None}, id="items"),
+        pytest.param(lambda hits: {"issues": hits, "total": len(hits), "startAt": 0, "maxResults": 50}, id="issues"),
+        pytest.param(lambda hits: {"results": hits, "success": True, "errors": []}, id="results"),
+        pytest.param(lambda hits: {"data": {"issues": hits, "isLast": True}}, id="data"),
+    ],
+)
+def test_a_healthy_search_settles_all_in_whatever_it_is_wrapped(form: dict[str, str], wrap: Any) -> None:
+    with tracker(drop=(2,), lose=(3,), shape=wrap) as known:
+        ended = run(known, tickets(9), batch_size=3, defaults=form, embedded=True)
+    assert ended.error is None
+    assert ended.counts == {"created": 9}
+    assert known.counts() == once(tickets(9))
+
+
+# A9: a gateway's 404
+
+
+@pytest.mark.parametrize(
+    "gateways",
+    [
+        {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "No such resource."},
+        {"type": "error", "code": "route_not_found", "message": "No route.", "detail": []},
+        {"detail": "Not Found"},
+        "<html>404</html>",
+    ],
+    ids=str,
+)
+def test_a_gateways_404_is_a_failed_look_up_and_nothing_is_created(gateways: Any) -> None:
+    with tracker(unknown=(404, gateways)) as known:
+        ended = run(known, own(2), skip_existing=True)
+    assert type(ended.error) is LeenNotFoundError
+    assert ended.counts == {"unsent": 2}
+    assert known.made == []
+
+
+def test_leens_own_404_lets_tickets_be_created() -> None:
+    with tracker() as known:
+        assert run(known, own(2), skip_existing=True).counts == {"created": 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"identifier": "another"},
+        {"identifier": None},
+        {"errors": ["stale"]},
+        {"success": False},
+        {"id": " "},
+    ],
+    ids=str,
+)
+def test_a_look_up_that_contradicts_itself_is_neither_a_yes_nor_a_no(change: dict[str, Any]) -> None:
+    with tracker(stores=True, change=lambda record: record | change) as known:
+        known.make(own(1)[0], ago=86400.0)
+        ended = run(known, own(2), skip_existing=True)
+    assert type(ended.error) is LeenResponseError
+    assert ended.counts == {"unsent": 2}
+    assert len(known.made) == 1
+
+
+@pytest.mark.parametrize(
+    "normalised", [lambda text: text.lower(), lambda text: f" {text} ", lambda text: text[:64]], ids=["case", "", "cut"]
+)
+def test_what_leen_normalises_exists_all_the_same(normalised: Any) -> None:
+    given = [{"name": "finding", "identifier": f"CVE-2026-{'X' * 80}"}]
+    changed = lambda record: record | {"identifier": normalised(record["identifier"])}  # noqa: E731
+    with tracker(stores=True, change=changed) as known:
+        known.make(given[0], ago=86400.0)
+        assert run(known, given, skip_existing=True).counts == {"existing": 1}
+
+
+def test_two_identifiers_that_lead_to_one_ticket_are_not_both_taken_for_existing() -> None:
+    given = [{"name": f"finding {end}", "identifier": "x" * 70 + end} for end in "ab"]
+    with tracker(stores=True, unknown=(200, {"id": "t", "identifier": "x" * 64})) as known:
+        ended = run(known, given, skip_existing=True)
+    assert "with the same ticket" in str(ended.error)
+    assert ended.counts == {"unsent": 2}
+
+
+# A10: another run's tickets with the same identifiers
+
+
+@FORMS
+@pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "not embedded"])
+def test_another_runs_tickets_are_never_taken_for_ones_own(form: dict[str, str], embedded: bool) -> None:
+    with tracker(drop=(1,), stores=True) as known:
+        for body in own(3):
+            known.make(body | {"description": f"Text.\n\nairflow-{'b' * 24}"} if embedded else body, ago=61.0)
+        ended = run(known, own(3), defaults=form, embedded=embedded)
+    # With embedded keys the search proves that its own don't exist, so that they are sent again.
+    assert ended.counts == ({"created": 3} if embedded else {"unknown": 3})
+    assert len(known.made) == (6 if embedded else 3)
+    assert not {result["vendor_ticket_id"] for result in ended.results} & {"SEC-1", "SEC-2", "SEC-3"}
+
+
+def test_one_ticket_is_not_claimed_for_two_rows() -> None:
+    given = [{"name": "finding", "identifier": "x" * 70 + end} for end in "ab"]
+    with tracker(drop=(1,), stores=True, change=lambda record: record | {"identifier": "x" * 64}) as known:
+        known.make(given[0], ago=-0.2)
+        known.unknown = (200, known.change(known._record(known.made[0])))
+        ended = run(known, given, settings={"timeout": 30.0, "settle_time": 0.1})
+    assert ended.counts == {"unknown": 2}
+    assert "which another row of this run has, too" in str(ended.results[0]["error"])
+
+
+# A12: both replies are lost, and the first sending had worked
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_the_earliest_open_sending_counts(tries: int) -> None:
+    with tracker(lose=(1,), drop=(2, 3), stores=True) as known:
+        store, settings = Store(), {"timeout": 30.0, "settle_time": 0.1}
+        # Leen does not show them yet.
+        known.stores = False
+        ended = run(known, own(2), store, on_unknown="resend", settings=settings)
+        assert ended.counts == {"unknown": 2}
+        for _ in range(tries - 1):
+            run(known, own(2), store, on_unknown="resend", settings=settings)
+        known.stores = True
+        ended = run(known, own(2), store, settings=settings)
+    assert ended.counts == {"created": 2}
+    assert [result["vendor_ticket_id"] for result in ended.results] == ["SEC-1", "SEC-2"]
+
+
+def test_within_one_try_the_earliest_open_sending_counts() -> None:
+    with tracker(lose=(1,), drop=(2,), stores=True) as known:
+        hidden = {"left": 2}
+
+        def hide(record: dict[str, Any]) -> dict[str, Any]:
+            # The first look-up is told nothing that proves anything.
+            hidden["left"] -= 1
+            return record | ({"name": "not synced"} if hidden["left"] >= 0 else {})
+
+        known.change = hide
+        ended = run(known, own(2), on_unknown="resend", settings={"timeout": 30.0, "settle_time": 0.1})
+    assert known.posts == 2
+    assert ended.counts == {"created": 2}
+    assert known.counts() == once(own(2))
+
+
+# Ids that a contradictory reply named
+
+
+def test_settling_starts_with_the_ids_on_record() -> None:
+    with tracker() as known:
+        (row,) = rows_of(tickets(1))
+        ticket = known.make({"name": "finding 0"})
+        store = Store()
+        value = {"v": 1, **Sent(time.time() - 1, NEVER, False)._asdict(), "created": {}, "absent": [], "gone": []}
+        store.values.append(value | {"sent": [row.key], "named": {row.key: Created(None, ticket["key"])}, "jobs": {}})
+        ended = run(known, tickets(1), store)
+    assert ended.counts == {"created": 1}
+    assert known.searches == ['key = "SEC-1"']
+    assert ended.results[0]["vendor_ticket_id"] == "SEC-1"
