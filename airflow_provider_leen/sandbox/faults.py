@@ -72,6 +72,8 @@ class FaultRule(BaseModel):
     :param body: ``error_response`` (Leen's, default), ``located`` (the same, and its ``detail`` locates the tickets),
         ``detail_text`` (FastAPI's ``{"detail": "text"}``), ``detail_list`` (FastAPI's list, which locates the
         tickets), ``html`` (a proxy's page) or ``empty``. 204 and 304 are always empty.
+    :param content: the whole body as JSON, instead of ``body``: a gateway's own 404, or with status 200 a search that
+        is empty and says more than that.
     :param locate: positions of the tickets that are located; for ``poison`` those that contain the text.
     :param message: the message of the error, default one that names the status.
     :param retry_after: seconds for a ``Retry-After`` header; absent by default.
@@ -91,6 +93,7 @@ class FaultRule(BaseModel):
     commit: bool | None = None
     status: int | None = Field(default=None, ge=200, le=599)
     body: Body = "error_response"
+    content: Any = None
     locate: tuple[int, ...] = ()
     message: str | None = None
     retry_after: float | None = Field(default=None, ge=0)

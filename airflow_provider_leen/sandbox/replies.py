@@ -40,6 +40,8 @@ def error_reply(rule: FaultRule, names: Sequence[str], *, now: float) -> Reply:
     headers = _headers(rule, now)
     if rule.body == "empty" or status in (204, 304):
         return Reply(status, b"", headers)
+    if rule.content is not None:
+        return Reply.json(status, rule.content, *headers)
     message = rule.message or f"The sandbox was told to answer with {status}."
     if rule.body == "html":
         page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1><p>{message}</p></body></html>"

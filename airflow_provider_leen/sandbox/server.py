@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -21,10 +21,12 @@ from airflow_provider_leen.sandbox.control import add_control_routes
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
 from airflow_provider_leen.sandbox.gate import Gate
 from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
+from airflow_provider_leen.sandbox.jira import examine
 from airflow_provider_leen.sandbox.jobs import JobPlan, Jobs
 from airflow_provider_leen.sandbox.page import add_page
 from airflow_provider_leen.sandbox.recorder import RecordedRequest, Recorder
 from airflow_provider_leen.sandbox.records import held_ticket
+from airflow_provider_leen.sandbox.schemas import TicketBody
 from airflow_provider_leen.sandbox.store import Store
 
 API_KEY = "sandbox-key"
@@ -180,6 +182,16 @@ class SandboxServer:
         """What the vendor holds, oldest first, of one connection ID or of all."""
         now = time.time()
         return [held_ticket(row, now=now) for row in self._store.all(connection_id)]
+
+    def hold(self, ticket: Mapping[str, Any], *, ago: float = 0.0) -> str:
+        """Hold a ticket that another run has created, known to Leen, and return its Jira key.
+
+        :param ago: how many seconds ago it was created.
+        """
+        body = TicketBody.model_validate(ticket)
+        accepted = examine(body)
+        [created] = self._store.add(self.connection_id, [(body, accepted)], persist=True, ago=ago)
+        return created.vendor_key
 
     def duplicates(self) -> dict[str, list[dict[str, Any]]]:
         """Tickets that exist more than once under one connection ID: ``by_identifier`` and ``by_content``."""

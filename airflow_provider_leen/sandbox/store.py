@@ -100,15 +100,21 @@ class Store:
             self._db.close()
 
     def add(
-        self, connection_id: str, tickets: Iterable[tuple[TicketBody, Accepted]], *, persist: bool | None = None
+        self,
+        connection_id: str,
+        tickets: Iterable[tuple[TicketBody, Accepted]],
+        *,
+        persist: bool | None = None,
+        ago: float = 0.0,
     ) -> list[Created]:
         """Create tickets, in one transaction.
 
         :param connection_id: the tenant.
         :param tickets: what was asked for and what Jira makes of it.
         :param persist: whether Leen stores the tickets; None (default): those that came without vendor ids.
+        :param ago: how many seconds ago they were created.
         """
-        now = self._clock()
+        now = self._clock() - ago
         created: list[Created] = []
         rows: list[dict[str, Any]] = []
         with self._lock, self._db:

@@ -45,6 +45,15 @@ def test_a_body_can_be_empty(status: int, body: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "content"),
+    [(404, {"type": "about:blank", "status": 404}), (200, {"issues": [], "errors": ["the index is being rebuilt"]})],
+)
+def test_a_body_can_be_given_whole(status: int, content: Any) -> None:
+    reply = error_reply(rule("status", status=status, content=content), [], now=0)
+    assert (reply.status, json.loads(reply.body)) == (status, content)
+
+
+@pytest.mark.parametrize(
     ("fields", "header"),
     [
         ({"retry_after": 3}, (b"retry-after", b"3")),

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def test_tickets_outlive_the_sandbox_in_a_file(tmp_path: Path) -> None:
             keys.append(reply.json()["results"][0]["vendor_ticket_id"])
             held = [held["vendor_ticket_id"] for held in sandbox.tickets()]
     assert keys == held == ["SEC-101", "SEC-102"]
+
+
+def test_it_can_hold_what_another_run_created(sandbox: SandboxServer) -> None:
+    other = ticket(identifier="CVE-1")
+    assert sandbox.hold(other, ago=3600.0) == "SEC-101"
+    url = f"{sandbox.base_url}/itsm/tickets/by-identifier/CVE-1"
+    known = httpx.get(url, headers=sandbox.headers, trust_env=False).json()
+    assert known["vendor_attributes"]["id"] == "SEC-101"
+    assert 3590 < time.time() - datetime.fromisoformat(known["ticket_created_at"]).timestamp() < 3700
 
 
 def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
