@@ -358,7 +358,8 @@ class Journal:
 
     async def _write_value(self) -> None:
         carried = self._recorded
-        created, named = _take_ids(self._created), _take_ids(self._named)
+        created = _take_ids(self._created, MAX_KEYS_PER_ENTRY)
+        named = _take_ids(self._named, MAX_KEYS_PER_ENTRY - len(created))
         absent, gone = _take(self._absent), _take(self._gone)
         # A key that leaves again was first learnt to be absent: its new sending may not be read before that.
         sent = [] if self._created or self._absent or self._gone or self._named else _take(self._sent)
@@ -391,5 +392,5 @@ def _take(keys: list[str]) -> list[str]:
     return taken
 
 
-def _take_ids(ids_by_key: dict[str, Created]) -> dict[str, list[str | None]]:
-    return {key: list(ids_by_key.pop(key)) for key in list(ids_by_key)[:MAX_KEYS_PER_ENTRY]}
+def _take_ids(ids_by_key: dict[str, Created], most: int) -> dict[str, list[str | None]]:
+    return {key: list(ids_by_key.pop(key)) for key in list(ids_by_key)[:most]}
