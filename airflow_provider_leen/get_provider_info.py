@@ -32,7 +32,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "settle_time": {
         "label": "Settle time (s)",
-        "description": "Seconds, on top of two calls and a minute, until a search that finds nothing counts. Default 120.",
+        "description": "Seconds, on top of two calls and a minute, until an empty search is believed. Default 120.",
         "schema": {"type": ["integer", "null"], "default": 120, "minimum": 0},
     },
     "verify": {
