@@ -7,24 +7,32 @@ Dag's XComs.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Any, Literal
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.providers.common.compat.sdk import conf
+from airflow.utils.session import create_session
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import Receive, Scope, Send
 
 from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.text import one_line
 from airflow_provider_leen.plugins.database import RunReader
-from airflow_provider_leen.plugins.rows import Column, Selection, as_csv, as_json, page_of
-from airflow_provider_leen.plugins.shown import TicketReader, what_is_shown
+from airflow_provider_leen.plugins.places import Place, folders_of
+from airflow_provider_leen.plugins.reading import TooLargeError, fill, write_file
+from airflow_provider_leen.plugins.rows import Column, Page, Selection
+from airflow_provider_leen.plugins.shown import what_is_shown
 from airflow_provider_leen.plugins.tasks import TaskTickets, read_task
 
 STATIC = Path(__file__).with_name("static")
@@ -36,8 +44,8 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_IN_MEMORY = 10_000_000
-"""A larger file to download waits on disk until it is sent; in bytes."""
+_DOWNLOADS = threading.BoundedSemaphore(8)
+"""So many files wait to be sent at the same time, each on this server's disk: who takes one may be slow."""
 
 _BLOCK = 200_000
 _NOT_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -48,21 +56,35 @@ def _refuse_all_dags(dag_id: str) -> None:
         raise HTTPException(400, "Name one Dag: '~' stands for all of them.")
 
 
-def _run(
-    session: SessionDep, dag_id: str, run_id: str, task_id: str | None = None, map_index: str | None = None
-) -> RunReader:
+@dataclass(frozen=True)
+class RunOrTask:
+    """What the tab is asked about; without a task the whole run, without an index all instances of a mapped task."""
+
+    dag_id: str
+    run_id: str
+    task_id: str | None
+    map_index: int | None
+
+
+def _run_or_task(dag_id: str, run_id: str, task_id: str | None = None, map_index: str | None = None) -> RunOrTask:
+    if "\0" in f"{run_id}{task_id}":  # PostgreSQL takes no such text
+        raise HTTPException(404, _NOT_THERE)
     # Airflow's UI leaves "{MAP_INDEX}" as it is where a task is not mapped.
     is_number = map_index is not None and re.fullmatch(r"-?\d{1,9}", map_index, re.ASCII)
-    return RunReader(session, dag_id, run_id, task_id, int(str(map_index)) if is_number else None)
+    return RunOrTask(dag_id, run_id, task_id, int(str(map_index)) if is_number else None)
 
 
 def _selection(
-    status: str = "", text: str = "", task: str = "", sort: Column = "status", descending: bool = False
+    status: Annotated[str, Query(max_length=20)] = "",
+    text: Annotated[str, Query(max_length=200)] = "",
+    task: Annotated[str, Query(max_length=300)] = "",
+    sort: Column = "status",
+    descending: bool = False,
 ) -> Selection:
     return Selection(status, text, task, sort, descending)
 
 
-Run = Annotated[RunReader, Depends(_run)]
+About = Annotated[RunOrTask, Depends(_run_or_task)]
 Wanted = Annotated[Selection, Depends(_selection)]
 
 router = APIRouter(dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.XCOM)), Depends(_refuse_all_dags)])
@@ -75,58 +97,95 @@ def page() -> FileResponse:
 
 
 @router.get("/tickets/data")
-def data(
+async def data(
     request: Request,
-    run: Run,
+    about: About,
     wanted: Wanted,
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=0, le=500)] = 100,
 ) -> Response:
     """What became of the tickets: counts, progress, remarks, and one page of rows. 304 where nothing has changed."""
-    headers = _NOT_KEPT | {"ETag": f'"{run.version()}"'}
-    if request.headers.get("If-None-Match") == headers["ETag"]:
+    known = request.headers.get("If-None-Match")
+    found = await run_in_threadpool(_found, about, known)
+    headers = _NOT_KEPT | {"ETag": found.etag}
+    if found.etag == known:
         return Response(status_code=304, headers=headers)
-    tasks = _tasks(run)
-    reader = TicketReader(tasks)
-    rows, matched = page_of(reader.rows(), wanted, offset, limit)
-    shown = what_is_shown(tasks, is_run="task_id" not in request.query_params, unreadable=reader.unreadable)
-    return JSONResponse({**shown, "rows": rows, "matched": matched, "offset": offset}, headers=headers)
+    rows = Page(wanted, offset, limit)
+    unreadable = await fill(rows, found.tasks, found.folders)
+    if unreadable:
+        # A store may answer again, without any change in the database.
+        del headers["ETag"]
+    shown = what_is_shown(found.tasks, is_run=about.task_id is None, unreadable=unreadable)
+    shown |= {"rows": rows.rows(), "matched": rows.wanted, "reachable": rows.reachable, "offset": offset}
+    return JSONResponse(shown, headers=headers)
 
 
 @router.get("/tickets/download")
-def download(run: Run, wanted: Wanted, format: Literal["csv", "json"] = "csv") -> Response:
+async def download(about: About, wanted: Wanted, format: Literal["csv", "json"] = "csv") -> Response:
     """The rows that are wanted, all of them, in the order of the input."""
-    reader = TicketReader(_tasks(run), strict=True)
-    lines = (as_csv if format == "csv" else as_json)(row for row in reader.rows() if wanted.admits(row))
-    whole = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (closed once it is sent)
-    try:
-        # Whole before the answer begins: half a file would look like all of it.
-        whole.writelines(line.encode() for line in lines)
-    except LeenConfigError as error:
-        whole.close()
-        raise HTTPException(502, str(error)) from None
-    headers = _NOT_KEPT | {
-        "Content-Disposition": f'attachment; filename="leen-tickets.{format}"',
-        "Content-Length": str(whole.tell()),
-    }
-    return StreamingResponse(_in_blocks(whole), media_type=_MEDIA_TYPES[format], headers=headers)
+    found = await run_in_threadpool(_found, about)
+    tasks = [task for task in found.tasks if wanted.task in ("", task.name)]
+    if withheld := [f"{task.name}: {task.remark}" for task in tasks if task.withheld]:
+        raise HTTPException(403, f"These rows would not be all of them. {withheld[0]}")
+    if not _DOWNLOADS.acquire(blocking=False):
+        raise HTTPException(503, "Others are downloading: try again in a minute.")
+    with ExitStack() as on_error:
+        on_error.callback(_DOWNLOADS.release)
+        try:
+            file = await write_file(tasks, found.folders, wanted, format)
+        except LeenConfigError as error:
+            raise HTTPException(502, one_line(str(error), 1000)) from None
+        except TooLargeError:
+            raise HTTPException(413, "These are too many rows for one file: filter by status, task or text.") from None
+        headers = _NOT_KEPT | {"Content-Disposition": f'attachment; filename="leen-tickets.{format}"'}
+        return _FileReply(file, on_error.pop_all(), media_type=_MEDIA_TYPES[format], headers=headers)
+
+
+class _FileReply(StreamingResponse):
+    """Sends a temporary file; once that has ended, well or not, another download may begin."""
+
+    def __init__(self, file: IO[bytes], at_end: ExitStack, **arguments: Any) -> None:
+        arguments["headers"]["Content-Length"] = str(file.tell())
+        super().__init__(_in_blocks(file), **arguments)
+        self._at_end = at_end
+        self._at_end.enter_context(file)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._at_end:
+            await super().__call__(scope, receive, send)
 
 
 def _in_blocks(file: IO[bytes]) -> Iterator[bytes]:
     # Each block changes threads on its way out: a row at a time, that takes longer than all else.
-    with file:
-        file.seek(0)
-        while block := file.read(_BLOCK):
-            yield block
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        yield block
 
 
 _MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
+_NOT_THERE = "There is no such Dag run, or no such task in it."
 
 
-def _tasks(run: RunReader) -> list[TaskTickets]:
-    if run.is_empty:
-        raise HTTPException(404, "There is no such Dag run, or no such task in it.")
-    return [task for record in run.records() if (task := read_task(record)) is not None]
+@dataclass(frozen=True)
+class _Found:
+    etag: str
+    tasks: list[TaskTickets]
+    folders: list[Place]
+
+
+def _found(about: RunOrTask, known: str | None = None) -> _Found:
+    """Read from the database, whose session ends here; no tasks where the caller knows this version already."""
+    option = conf.get("leen", "results_folders", fallback="") or ""
+    folders = folders_of(option, about.dag_id)
+    with create_session(scoped=False) as session:
+        run = RunReader(session, about.dag_id, about.run_id, about.task_id, about.map_index)
+        if run.is_empty:
+            raise HTTPException(404, _NOT_THERE)
+        etag = f'"{run.version(option)}"'
+        if etag == known:
+            return _Found(etag, [], folders)
+        records = list(run.records())
+    return _Found(etag, [task for record in records if (task := read_task(record, folders)) is not None], folders)
 
 
 _REFUSED = {

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 
-from airflow_provider_leen.plugins.tasks import LEEN_OPERATORS, TaskRecord
+from airflow_provider_leen.plugins.tasks import LEEN_OPERATORS, UNREADABLE, TaskRecord
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -42,8 +43,8 @@ class RunReader:
             TaskInstance.state,
             TaskInstance.operator,
             TaskInstance.try_number,
-        ).filter_by(**self._place)
-        self._instances: list[Any] = sorted(session.execute(instances))
+        ).where(*self._here(TaskInstance))
+        self._instances: list[Any] = sorted(session.execute(instances), key=lambda instance: instance[:2])
         pushed = select(XComModel.task_id, XComModel.map_index, XComModel.key, XComModel.timestamp)
         self._pushed: list[Any] = sorted(session.execute(self._narrowed(pushed, (*_KEYS, *_MARKS))))
 
@@ -52,9 +53,12 @@ class RunReader:
         """Whether there is no such run or task."""
         return not self._instances
 
-    def version(self) -> str:
-        """Return a text that changes whenever what :meth:`records` returns does."""
-        return hashlib.sha256(repr((self._instances, self._pushed)).encode()).hexdigest()[:32]
+    def version(self, settings: str) -> str:
+        """Return a text that changes whenever what :meth:`records` returns does, or what is made of it.
+
+        :param settings: what else counts.
+        """
+        return hashlib.sha256(repr((settings, self._instances, self._pushed)).encode()).hexdigest()[:32]
 
     def records(self) -> Iterator[TaskRecord]:
         """Read the task instances with their XComs; of a whole run only those that may be Leen's.
@@ -67,23 +71,55 @@ class RunReader:
             for instance in self._instances
             if "task_id" in self._place or instance.task_id in marked or instance.operator in LEEN_OPERATORS
         ]
-        query = select(XComModel.task_id, XComModel.map_index, XComModel.key, XComModel.value)
+        # As text: a value that can't be decoded would otherwise take all others with it.
+        query = select(XComModel.task_id, XComModel.map_index, XComModel.key, cast(XComModel.value, Text))
         query = self._narrowed(query, _KEYS).where(XComModel.task_id.in_({instance.task_id for instance in wanted}))
         values: defaultdict[tuple[str, int], dict[str, Any]] = defaultdict(dict)
         for task_id, map_index, key, value in self._session.execute(query):
-            values[task_id, map_index][key] = _decoded(value)
+            values[task_id, map_index][key] = decoded(value)
+        rendered = self._rendered({place[0] for place, xcoms in values.items() if _names_a_file(xcoms)})
         for task_id, map_index, state, operator, _ in wanted:
-            yield TaskRecord(task_id, map_index, state, operator, values[task_id, map_index])
+            place = task_id, map_index
+            yield TaskRecord(task_id, map_index, state, operator, values[place], rendered.get(place))
+
+    def _rendered(self, task_ids: Collection[str]) -> dict[tuple[str, int], Mapping[str, Any]]:
+        """Read the template fields of tasks as Airflow has recorded them: no XCom can change these."""
+        if not task_ids:
+            return {}
+        table = RenderedTaskInstanceFields
+        query = select(table.task_id, table.map_index, cast(table.rendered_fields, Text))
+        found = {
+            (task_id, map_index): decoded(fields)
+            for task_id, map_index, fields in self._session.execute(
+                query.where(*self._here(table), table.task_id.in_(task_ids))
+            )
+        }
+        return {place: fields for place, fields in found.items() if isinstance(fields, Mapping)}
 
     def _narrowed(self, query: Any, keys: tuple[str, ...]) -> Any:
-        return query.filter_by(**self._place).where(XComModel.key.in_(keys))
+        return query.where(*self._here(XComModel), XComModel.key.in_(keys))
+
+    def _here(self, table: Any) -> list[Any]:
+        return [getattr(table, name) == value for name, value in self._place.items()]
 
 
-def _decoded(value: Any) -> Any:
+def _names_a_file(xcoms: Mapping[str, Any]) -> bool:
+    value = xcoms.get("return_value")
+    return isinstance(value, Mapping) and "results_path" in value
+
+
+def decoded(text: str | None) -> Any:
+    """Decode JSON of Airflow's database; UNREADABLE where that can't be done."""
+    try:
+        value = None if text is None else json.loads(text)
+        return _decoded_again(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):  # of a number of some thousand digits, or of endless brackets
+        return UNREADABLE
+
+
+def _decoded_again(value: str) -> Any:
     """Undo the second encoding of values that were set by Airflow's core and not by a task."""
-    if not isinstance(value, str):
-        return value
     try:
         return json.loads(value)
-    except ValueError:
+    except json.JSONDecodeError:
         return value

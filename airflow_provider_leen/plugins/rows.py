@@ -9,15 +9,18 @@ import csv
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import nlargest, nsmallest
+from operator import itemgetter
 from typing import Any, Literal, TypedDict, get_args
 from urllib.parse import quote, urlsplit
 
+from airflow_provider_leen.api.text import clean
 from airflow_provider_leen.links.leen import fixed_parts
-from airflow_provider_leen.plugins.tasks import STATUSES, TaskTickets, status_of
+from airflow_provider_leen.plugins.tasks import STATUSES, TaskTickets, is_count, status_of
 
 Column = Literal["status", "row", "key", "title", "identifier", "error"]
 COLUMNS: tuple[Column, ...] = get_args(Column)
@@ -25,8 +28,13 @@ COLUMNS: tuple[Column, ...] = get_args(Column)
 _RANK = {status: rank for rank, status in enumerate(STATUSES)}
 _NO_RESULT = "This entry of the summary is no result that this version of the page knows."
 _SEARCHED = ("task", "key", "title", "identifier", "error")
-_CODE = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What makes a spreadsheet take a text for a formula."""
+_FORMULA = re.compile(r"""(^(?=[\t\r\n])|(?:^|[;\t\r\n])[ "]*(?=[=+\-@＝＋－＠]))""")
+"""What comes before a formula: the beginning of a text, or what a spreadsheet may take for the end of a cell."""
+
+_LONGEST_TEXT = 2000
+_LONGEST_KEY = 255
+MAX_HELD = 20_000
+"""So many rows of an order can be turned over; what comes later is found by a filter, or in the file to download."""
 
 
 class Row(TypedDict):
@@ -77,7 +85,7 @@ def row_of(task: TaskTickets, result: Any) -> Row:
     index = entry.get("request_index")
     return {
         "task": task.name,
-        "row": index if isinstance(index, int) else None,
+        "row": index if is_count(index) else None,
         "status": status,
         "success": entry.get("success") is True and status != "unreadable",
         "key": vendor_ticket_id or _text(entry.get("ticket_id")),
@@ -89,28 +97,72 @@ def row_of(task: TaskTickets, result: Any) -> Row:
     }
 
 
-def page_of(rows: Iterable[Row], selection: Selection, offset: int, limit: int) -> tuple[list[Row], int]:
-    """Return one page of the rows that are wanted, and how many are wanted in all.
+@dataclass
+class Picked:
+    """What some rows add to a page.
 
-    At most ``offset + limit`` rows are held at a time, half a kilobyte each where texts are short.
+    :param best: those that come first in its order, each with what it is sorted by.
     """
-    wanted = 0
 
-    def numbered() -> Iterator[tuple[int, Row]]:
-        nonlocal wanted
-        for row in rows:
-            if selection.admits(row):
-                wanted += 1
-                yield wanted, row
+    wanted: int
+    best: list[tuple[Any, Row]]
 
-    # Equal rows stay in the order of the input, whichever way the column is sorted.
-    sign = -1 if selection.descending else 1
-    first = (nlargest if selection.descending else nsmallest)(
-        offset + limit,
-        numbered(),
-        key=lambda item: (_sort_key(item[1], item[0], selection.sort), sign * item[0]),
-    )
-    return [row for _, row in first[offset:]], wanted
+
+class Page:
+    """One page of the rows that are wanted, in their order; rows are added task by task.
+
+    :param offset: how many rows come before the page. At most ``MAX_HELD`` rows are held to sort them; a page beyond
+        is empty, except in the order of the input, where nothing has to be held.
+    """
+
+    def __init__(self, selection: Selection, offset: int, limit: int) -> None:
+        self._selection = selection
+        self._offset = offset
+        self._limit = limit
+        self._in_order = selection.sort == "row" and not selection.descending
+        if self._in_order:
+            self._size = limit
+        else:
+            self._size = offset + limit if offset + limit <= MAX_HELD else 0
+        self._best: list[tuple[Any, Row]] = []
+        self.wanted = 0
+        """How many rows are wanted in all."""
+
+    def pick(self, rows: Iterable[Row]) -> Picked:
+        """Pick what may be on the page; it changes with the rows only once they are added."""
+        picked = Picked(0, [])
+
+        def numbered() -> Iterator[tuple[Any, Row]]:
+            # Equal rows stay in the order of the input, whichever way the column is sorted.
+            sign = -1 if self._selection.descending else 1
+            for row in rows:
+                if self._selection.admits(row):
+                    picked.wanted += 1
+                    number = self.wanted + picked.wanted
+                    if not self._in_order or self._offset < number <= self._offset + self._limit:
+                        yield (_sort_key(row, number, self._selection.sort), sign * number), row
+
+        items = numbered()
+        first = nlargest if self._selection.descending else nsmallest
+        picked.best = first(self._size, items, key=itemgetter(0))
+        # To the end, also where none fits on the page: they are counted, and a file is checked to its end.
+        deque(items, maxlen=0)
+        return picked
+
+    def add(self, picked: Picked) -> None:
+        """Take over what was picked last."""
+        self.wanted += picked.wanted
+        both = sorted([*self._best, *picked.best], key=itemgetter(0), reverse=self._selection.descending)
+        self._best = both[: self._size]
+
+    def rows(self) -> list[Row]:
+        """Return the rows of the page."""
+        return [row for _, row in self._best[0 if self._in_order else self._offset :]]
+
+    @property
+    def reachable(self) -> int:
+        """How many rows of this order pages can show."""
+        return self.wanted if self._in_order else min(self.wanted, MAX_HELD)
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
@@ -137,7 +189,7 @@ def as_json(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_CODE) else value
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def _sort_key(row: Row, number: int, column: Column) -> Any:
@@ -154,9 +206,11 @@ def _sort_key(row: Row, number: int, column: Column) -> Any:
 def _url(own: str | None, ticket_url: str | None, vendor_ticket_id: str | None) -> str | None:
     """Return where a ticket is seen, None where that is no page or not known."""
     if own:
-        return own if _leads_to_a_page(own) else None
-    parts = _around_the_id(ticket_url) if ticket_url and vendor_ticket_id else None
-    return quote(vendor_ticket_id or "", safe="").join(parts) if parts else None
+        return own if len(own) < _LONGEST_TEXT and _leads_to_a_page(own) else None
+    if not ticket_url or not vendor_ticket_id or len(vendor_ticket_id) > _LONGEST_KEY:
+        return None
+    parts = _around_the_id(ticket_url)
+    return quote(vendor_ticket_id, safe="").join(parts) if parts else None
 
 
 @lru_cache(maxsize=16)
@@ -165,8 +219,10 @@ def _around_the_id(ticket_url: str) -> tuple[str, ...] | None:
 
     Once, since for each row anew it takes longer than all else. An id that is escaped changes neither scheme nor host.
     """
-    parts = fixed_parts(ticket_url, "{vendor_ticket_id}")
-    return parts if _leads_to_a_page("0".join(parts)) else None
+    if len(ticket_url) > _LONGEST_TEXT:
+        return None
+    parts = fixed_parts(clean(ticket_url), "{vendor_ticket_id}")
+    return parts if len(parts) <= 3 and _leads_to_a_page("0".join(parts)) else None
 
 
 def _leads_to_a_page(url: str) -> bool:
@@ -178,7 +234,7 @@ def _leads_to_a_page(url: str) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         return None
-    # JSON can carry half a surrogate pair, which no answer can be written with.
-    return value if value.isascii() else value.encode(errors="replace").decode()
+    text = clean(value[:_LONGEST_TEXT])
+    return (text if len(value) <= _LONGEST_TEXT else f"{text[:-1]}…") or None

@@ -1,15 +1,12 @@
-"""What the page shows of the tasks: sums over them, remarks, and their tickets as rows."""
+"""What the page shows of the tasks beside their tickets: sums over them, and remarks."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.bulk.results_file import read_results
-from airflow_provider_leen.bulk.whole_file import local_path
-from airflow_provider_leen.plugins.rows import Row, row_of
+from airflow_provider_leen.api.text import one_line
 from airflow_provider_leen.plugins.tasks import STATUSES, TaskTickets
 
 NOTHING_IN_TASK = (
@@ -19,38 +16,11 @@ NOTHING_IN_TASK = (
 NOTHING_IN_RUN = "No Leen operator is part of this Dag run, or none has been scheduled yet."
 
 
-class TicketReader:
-    """Reads the tickets of tasks, one at a time.
-
-    :param strict: raise when a file with results can't be read, instead of telling so in ``unreadable``.
-    """
-
-    def __init__(self, tasks: Sequence[TaskTickets], *, strict: bool = False) -> None:
-        self._tasks = tasks
-        self._strict = strict
-        self.unreadable: dict[str, str] = {}
-        """Which tasks' results could not be read, or not to their end, and why."""
-
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows of all tasks, in the order of their input.
-
-        :raises LeenConfigError: when strict.
-        """
-        for task in self._tasks:
-            try:
-                for result in _results(task):
-                    yield row_of(task, result)
-            except LeenConfigError as error:
-                if self._strict:
-                    raise
-                self.unreadable[task.name] = str(error)
-
-
 def what_is_shown(tasks: Sequence[TaskTickets], *, is_run: bool, unreadable: dict[str, str]) -> dict[str, Any]:
     """Return all that the page shows beside the rows, as plain JSON types.
 
     :param is_run: whether these are the tasks of a whole Dag run.
-    :param unreadable: what :class:`TicketReader` could not read.
+    :param unreadable: by their names, the tasks whose files could not be read, and why.
     """
     counts: Counter[str] = Counter()
     progress: Counter[str] = Counter()
@@ -68,25 +38,8 @@ def what_is_shown(tasks: Sequence[TaskTickets], *, is_run: bool, unreadable: dic
                 "name": task.name,
                 "state": task.state,
                 "total": sum(task.counts.values()),
-                "remark": unreadable.get(task.name) or task.remark,
+                "remark": one_line(unreadable.get(task.name) or task.remark or "", 1000) or None,
             }
             for task in tasks
         ],
     }
-
-
-def _results(task: TaskTickets) -> Iterator[Any]:
-    if task.results_path is None:
-        yield from task.results
-        return
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    try:
-        path = ObjectStoragePath(task.results_path)
-    except Exception as error:  # each store has errors of its own, a missing provider's among them
-        raise LeenConfigError(f"The results in {task.results_path} can't be read: {error}") from None
-    local = local_path(path)
-    if local is not None and local.exists() and not local.is_file():
-        # A pipe or a device may never end, and this server reads for all.
-        raise LeenConfigError(f"The results in {task.results_path} can't be read: that is no file.")
-    yield from read_results(path, Counter(task.counts))

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from airflow_provider_leen.api.models import Ticket
+from airflow_provider_leen.api.text import one_line
 from airflow_provider_leen.bulk.summary import Progress
 from airflow_provider_leen.bulk.watch import ENDED
+from airflow_provider_leen.plugins.places import FOLDERS, Place, may_be_allowed, place_of
 
 CREATES_MANY = "LeenBulkCreateTicketsOperator"
 CREATES_ONE = "LeenCreateTicketOperator"
@@ -22,6 +24,11 @@ STATUSES = ("unknown", "rejected", "invalid", "unsent", "unreadable", "existing"
 """What may have become of a ticket, failures first. ``filed``: created or found, by the operator that creates one;
 ``unreadable``: the summary has an entry that is no result."""
 
+UNREADABLE = object()
+"""Stands for the value of an XCom that is no JSON, or that Python refuses to read."""
+
+_HIGHEST_COUNT = 10**9
+
 
 @dataclass(frozen=True)
 class TaskRecord:
@@ -30,6 +37,7 @@ class TaskRecord:
     :param map_index: -1 where the task is not mapped.
     :param operator: the name of the operator's class.
     :param values: its XComs by key.
+    :param rendered: its template fields as Airflow has recorded them, None where it has not or no longer.
     """
 
     task_id: str
@@ -37,6 +45,7 @@ class TaskRecord:
     state: str | None
     operator: str | None
     values: Mapping[str, Any]
+    rendered: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -51,7 +60,9 @@ class TaskTickets:
     :param may_change: whether the task is still to do something.
     :param counts: how many tickets ended how; empty as long as nobody knows.
     :param results: one entry for each ticket, where XCom carries them.
-    :param results_path: the file that has them otherwise.
+    :param results_path: the file that has them otherwise, if it may be read.
+    :param place: where that is.
+    :param withheld: whether there are results, and they can't be shown; ``remark`` says why.
     :param ticket_url: where a ticket is seen, with ``{vendor_ticket_id}`` in it.
     :param remark: what a person should know beside the counts.
     """
@@ -63,13 +74,16 @@ class TaskTickets:
     counts: Mapping[str, int] = field(default_factory=dict)
     results: Sequence[Any] = ()
     results_path: str | None = None
+    place: Place | None = None
+    withheld: bool = False
     ticket_url: str | None = None
     remark: str | None = None
 
 
-def read_task(record: TaskRecord) -> TaskTickets | None:
+def read_task(record: TaskRecord, folders: Sequence[Place] = ()) -> TaskTickets | None:
     """Read what became of a task's tickets.
 
+    :param folders: below which files may be read.
     :return: None where it is no task of Leen's.
     """
     value = record.values.get("return_value")
@@ -83,30 +97,33 @@ def read_task(record: TaskRecord) -> TaskTickets | None:
     if at_work or value is None:
         remark = _while_unknown(record.state, progress)
         return TaskTickets(record.name, record.state, may_change, progress, remark=remark)
+    if value is UNREADABLE:
+        remark = "Its XCom return_value can't be read (it is no JSON, or nested too deep), so no ticket can be shown."
+        return TaskTickets(record.name, record.state, may_change, progress, withheld=True, remark=remark)
     if summary is None:
         remark = (
             f"Its XCom return_value is no summary of tickets (it is of type {type(value).__name__}), so what became of "
             "them can't be shown. A custom XCom backend keeps it where this page can't read it."
         )
-        return TaskTickets(record.name, record.state, may_change, progress, remark=remark)
-    return _read_summary(record, summary, may_change)
+        return TaskTickets(record.name, record.state, may_change, progress, withheld=True, remark=remark)
+    return _read_summary(record, summary, may_change, folders)
 
 
-def _read_summary(record: TaskRecord, summary: Mapping[str, Any], may_change: bool) -> TaskTickets:
+def _read_summary(
+    record: TaskRecord, summary: Mapping[str, Any], may_change: bool, folders: Sequence[Place]
+) -> TaskTickets:
     results = summary["results"]
     path = summary.get("results_path")
-    remark = None
+    place = remark = None
     if results or not isinstance(path, str):
         path = None
         counts = Counter(status_of(result) for result in results)
         if summary["total"] != len(results):
             remark = f"Its summary counts {summary['total']} tickets and has {len(results)} results."
     else:
-        counts = Counter({status: summary[status] for status in STATUSES if _is_count(summary.get(status))})
-        if record.operator != CREATES_MANY:
-            # Anybody who writes an XCom could otherwise have this server read any file.
-            remark = f"Its results are in the file {path}, which is opened for a {CREATES_MANY} only."
-            path = None
+        counts = Counter({status: summary[status] for status in STATUSES if is_count(summary.get(status))})
+        place = place_of(path)
+        remark = _why_not(path, place, record.rendered, folders)
     ticket_url = record.values.get("ticket_url")
     return TaskTickets(
         record.name,
@@ -114,10 +131,41 @@ def _read_summary(record: TaskRecord, summary: Mapping[str, Any], may_change: bo
         may_change,
         counts={status: counts[status] for status in STATUSES if counts[status]},
         results=results,
-        results_path=path,
+        results_path=path if remark is None else None,
+        place=place if remark is None else None,
+        withheld=path is not None and remark is not None,
         ticket_url=ticket_url if isinstance(ticket_url, str) else None,
         remark=remark,
     )
+
+
+def _why_not(
+    path: str, place: Place | None, rendered: Mapping[str, Any] | None, folders: Sequence[Place]
+) -> str | None:
+    """Say why the file with a task's results is not read; None where it may be."""
+    if not folders or place is None or not may_be_allowed(place, folders):
+        lists = "it lists none above this one" if folders else "it lists none"
+        return (
+            f"Its results are in the file {_shown(path)}. This page reads files only below the folders that an "
+            f"administrator lists in the API server's {FOLDERS}: {lists}."
+        )
+    own = None if rendered is None else rendered.get("results_path")
+    if own is None:
+        return (
+            f"Its results are in the file {_shown(path)}. This page reads only what the task's `results_path` was "
+            "rendered to, and Airflow has no record of that, or none any more."
+        )
+    # Whoever may write an XCom could otherwise have this server show another task's file.
+    if not isinstance(own, str) or own.strip() != path.strip():
+        return (
+            f"Its summary names the file {_shown(path)}, which is not read: Airflow has recorded another "
+            "`results_path` for this task. (A very long one is cut there, and a secret in it is masked.)"
+        )
+    return None
+
+
+def _shown(path: str) -> str:
+    return one_line(path, 300)
 
 
 def status_of(result: Any) -> str:
@@ -131,7 +179,7 @@ def _as_summary(record: TaskRecord, value: Any) -> Mapping[str, Any] | None:
         return None
     if record.operator == CREATES_ONE:
         return _summary_of_one(value)
-    return value if _is_count(value.get("total")) and isinstance(value.get("results"), list) else None
+    return value if is_count(value.get("total")) and isinstance(value.get("results"), list) else None
 
 
 def _summary_of_one(ticket: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -154,7 +202,7 @@ def _summary_of_one(ticket: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _progress(value: Any) -> Progress | None:
     fields = Progress.__annotations__
-    if isinstance(value, Mapping) and all(_is_count(value.get(name)) for name in fields):
+    if isinstance(value, Mapping) and all(is_count(value.get(name)) for name in fields):
         return cast(Progress, {name: value[name] for name in fields})
     return None
 
@@ -176,5 +224,6 @@ def _while_unknown(state: str | None, progress: Progress | None) -> str | None:
     return "It has not started yet."
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def is_count(value: Any) -> bool:
+    """Tell whether a value from outside can be a number of tickets, or a position among them."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _HIGHEST_COUNT

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -12,11 +13,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
-from airflow_provider_leen.bulk.results_file import write_lines
-from airflow_provider_leen.bulk.summary import STATUSES, SUCCEEDED, Status, TicketResult, summarise
+from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.airflow_run import AirflowRun
+from tests.plugins.conftest import results
 
 SCRIPT = "<script>alert('titles stay text')</script>"
 GOOD = {"name": SCRIPT, "project_vendor_id": "SEC", "type": "Bug"}
@@ -61,30 +62,27 @@ def set_xcom(dag_run: Any) -> Any:
     from airflow.models.xcom import XComModel
 
     place = {"dag_id": dag_run.dag_id, "task_id": "create", "run_id": dag_run.run_id}
-    was = finished_value(dag_run)
+    was = {key: AirflowRun(dag_run).xcom("create", key) for key in ("return_value", "progress", "ticket_url")}
     yield lambda value, key="return_value": XComModel.set(key, value, **place)
-    XComModel.set("return_value", was, **place)
+    for key, value in was.items():
+        XComModel.set(key, value, **place)
 
 
-def finished_value(dag_run: Any) -> Any:
-    return AirflowRun(dag_run).xcom("create")
+@pytest.fixture
+def store_xcom(set_xcom: Any, dag_run: Any) -> Any:
+    """Puts a text into the database where the JSON of an XCom of ``create`` would be."""
+    from airflow.utils.session import create_session
+    from sqlalchemy import text
 
+    statement = "UPDATE xcom SET value = :value WHERE task_id = 'create' AND run_id = :run_id AND key = :key"
 
-def results(count: int) -> list[TicketResult]:
-    def result(index: int) -> TicketResult:
-        status: Status = STATUSES[index % len(STATUSES)] if index % 50 == 0 else "created"
-        return {
-            "request_index": index,
-            "success": status in SUCCEEDED,
-            "status": status,
-            "name": f"SQL built from strings in orm/query.py:{index}",
-            "identifier": f"airflow-{index:024}",
-            "ticket_id": None,
-            "vendor_ticket_id": f"SEC-{index}",
-            "error": None if status in SUCCEEDED else "There is no such priority.",
-        }
+    def store(value: str, key: str) -> None:
+        set_xcom("placeholder", key)
+        with create_session() as session:
+            done = session.execute(text(statement), {"value": value, "key": key, "run_id": dag_run.run_id})
+            assert done.rowcount == 1
 
-    return [result(index) for index in range(count)]
+    return store
 
 
 # Who may see it
@@ -213,20 +211,6 @@ def test_ten_thousand_tickets_are_quick_and_come_a_page_at_a_time(
     assert reply.json()["rows"][0]["key"] == "SEC-5000"
 
 
-def test_a_long_list_can_be_walked_to_its_end(
-    get: Callable[..., Any], dag_run: Any, set_xcom: Any, tmp_path: Path
-) -> None:
-    path, count = tmp_path / "results.jsonl", 120_050
-    write_lines(path, results(count))
-    set_xcom({**summarise(results(count)), "results": [], "results_path": str(path)})
-    started = time.process_time()
-    reply = get("data", dag_run, task_id="create", sort="row", offset=120_000)
-    assert time.process_time() - started < 6  # measured: 1.2 s
-    shown = reply.json()
-    assert shown["matched"] == count
-    assert [row["row"] for row in shown["rows"]] == list(range(120_000, count))
-
-
 def test_a_page_beyond_the_end_is_empty(get: Callable[..., Any], dag_run: Any) -> None:
     shown = get("data", dag_run, offset=10**20).json()
     assert (shown["rows"], shown["matched"]) == ([], 5)
@@ -241,67 +225,91 @@ def test_a_malformed_value_is_a_remark_and_no_error(get: Callable[..., Any], dag
         assert reply.json()["tasks"][0]["remark"] or reply.json()["counts"]["unreadable"] == 2
 
 
-# Results in a file
-
-
-def test_results_in_a_file_are_shown_a_page_at_a_time(
-    get: Callable[..., Any], dag_run: Any, set_xcom: Any, tmp_path: Path
-) -> None:
-    path = tmp_path / "results.jsonl"
-    write_lines(path, results(250))
-    set_xcom({**summarise(results(250)), "results": [], "results_path": str(path)})
-    shown = get("data", dag_run, task_id="create", sort="row", offset=200).json()
-    assert (shown["total"], shown["matched"], len(shown["rows"])) == (250, 250, 50)
-    assert shown["rows"][0]["row"] == 200
-    assert get("download", dag_run, task_id="create", format="json").json()[249]["key"] == "SEC-249"
+DEEP = "[" * 100_000
+LONG = "9" * 4301
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    "stored",
     [
-        (None, "there is no such file"),
-        ("root:x:0:0:root:/root:/bin/bash\n", "can't be read"),
-        ('{"password": "secret"}\n', "it holds something else than results"),
+        DEEP,
+        json.dumps(DEEP),
+        '{"total": 1, "results": ' + "[" * 50_000 + "]" * 50_000 + "}",
+        '{"total": ' + LONG + ', "results": []}',
+        json.dumps('{"total": ' + LONG + ', "results": []}'),
+        "no JSON",
+        "",
     ],
 )
-def test_a_file_that_can_t_be_read_is_said_and_shows_none_of_its_content(
-    get: Callable[..., Any], dag_run: Any, set_xcom: Any, tmp_path: Path, content: str | None, why: str
+@pytest.mark.parametrize("key", ["return_value", "progress", "ticket_url"])
+def test_a_value_that_can_t_be_decoded_is_shown_as_unreadable_and_leaves_the_others(
+    get: Callable[..., Any], dag_run: Any, store_xcom: Any, stored: str, key: str
 ) -> None:
-    path = tmp_path / "results.jsonl"
-    if content is not None:
-        path.write_text(content)
-    set_xcom({**summarise(results(2)), "results": [], "results_path": str(path)})
+    store_xcom(stored, key)
+    for query in ({}, {"task_id": "create"}):
+        reply = get("data", dag_run, **query)
+        assert reply.status_code == 200
+    if key == "return_value":
+        assert "can't be read" in get("data", dag_run).json()["tasks"][0]["remark"]
+        assert get("data", dag_run).json()["total"] == 3
+        assert get("download", dag_run).status_code == 403
+        assert len(get("download", dag_run, task="spread[1]", format="json").json()) == 2
+    else:
+        assert reply.json()["counts"] == {"invalid": 1, "created": 1}
+
+
+@pytest.mark.parametrize(
+    "ticket_url",
+    ["https://jira.example/\ud83d{vendor_ticket_id}", "\udc00", "https://jira.example/\x00\x1b[31m{vendor_ticket_id}"],
+)
+def test_a_ticket_url_that_is_no_text_spoils_no_page(
+    get: Callable[..., Any], dag_run: Any, store_xcom: Any, ticket_url: str
+) -> None:
+    store_xcom(json.dumps(ticket_url), "ticket_url")
     reply = get("data", dag_run, task_id="create")
-    assert why in reply.json()["tasks"][0]["remark"]
-    assert "secret" not in reply.text
-    assert "bin/bash" not in reply.text
-    file = get("download", dag_run, task_id="create")
-    assert file.status_code == 502
-    assert str(path) in file.json()["detail"]
+    assert reply.status_code == 200
+    assert "\x1b" not in reply.text
+    for format in ("csv", "json"):
+        assert get("download", dag_run, task_id="create", format=format).status_code == 200
 
 
-def test_half_a_file_is_never_downloaded_as_if_it_were_all(
-    get: Callable[..., Any], dag_run: Any, set_xcom: Any, tmp_path: Path
+def test_texts_are_shown_without_control_characters(get: Callable[..., Any], dag_run: Any, store_xcom: Any) -> None:
+    unsafe = "a\x00b\x1b[31m\x9b\u202ec\ud800d"
+    result = dict.fromkeys(("name", "identifier", "error", "vendor_ticket_id", "ticket_id"), unsafe)
+    store_xcom(json.dumps({"total": 1, "results": [{**result, "status": "created", "success": True}]}), "return_value")
+    [row] = get("data", dag_run, task_id="create").json()["rows"]
+    assert {row[name] for name in ("key", "title", "identifier", "ticket_id", "error")} == {"ab[31mc\ufffdd"}
+
+
+@pytest.mark.parametrize(("text", "status"), [("x" * 200, 200), ("x" * 201, 422), ("x" * 50_000, 422)])
+def test_a_filter_s_text_has_at_most_200_characters(
+    get: Callable[..., Any], dag_run: Any, text: str, status: int
 ) -> None:
-    path = tmp_path / "results.jsonl"
-    write_lines(path, results(2500))
-    whole = path.read_text()
-    set_xcom({**summarise(results(2500)), "results": [], "results_path": str(path)})
-    assert len(get("download", dag_run, task_id="create", format="json").json()) == 2500
-    path.write_text(whole[:-20])
-    assert get("data", dag_run, task_id="create").json()["matched"] == 2499
-    broken = get("download", dag_run, task_id="create", format="csv")
-    assert broken.status_code == 502
-    assert "can't be read" in broken.json()["detail"]
+    for path in ("data", "download"):
+        assert get(path, dag_run, text=text).status_code == status
 
 
-def test_a_device_that_never_ends_is_not_read(get: Callable[..., Any], dag_run: Any, set_xcom: Any) -> None:
-    set_xcom({**summarise(results(2)), "results": [], "results_path": "/dev/zero"})
-    assert "that is no file" in get("data", dag_run, task_id="create").json()["tasks"][0]["remark"]
-    assert get("download", dag_run, task_id="create").status_code == 502
+@pytest.mark.parametrize("query", [{"run_id": "a\0"}, {"task_id": "\0"}])
+def test_a_name_that_no_database_takes_is_not_found(get: Callable[..., Any], dag_run: Any, query: Any) -> None:
+    assert get("data", dag_run, **query).status_code == 404
 
 
 # To take away
+
+
+def test_at_most_so_many_files_wait_to_be_sent_and_each_makes_room_once_it_is(
+    get: Callable[..., Any], dag_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_leen.plugins import app, reading
+
+    monkeypatch.setattr(app, "_DOWNLOADS", threading.BoundedSemaphore(1))
+    for _ in range(3):
+        assert get("download", dag_run).status_code == 200
+    monkeypatch.setattr(reading, "MAX_DOWNLOAD", 100)
+    for _ in range(3):
+        assert get("download", dag_run).status_code == 413
+    app._DOWNLOADS.acquire()
+    assert get("download", dag_run).status_code == 503
 
 
 def test_ten_thousand_rows_leave_in_a_few_blocks(get: Callable[..., Any], dag_run: Any, set_xcom: Any) -> None:

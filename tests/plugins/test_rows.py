@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.plugins.rows import Row, Selection, as_csv, as_json, page_of, row_of
+from airflow_provider_leen.plugins.rows import MAX_HELD, Page, Row, Selection, as_csv, as_json, row_of
 from airflow_provider_leen.plugins.tasks import TaskTickets
 
 TASK = TaskTickets("create", "success", may_change=False, ticket_url="https://jira.example/browse/{vendor_ticket_id}")
@@ -16,6 +16,12 @@ TASK = TaskTickets("create", "success", may_change=False, ticket_url="https://ji
 def row(status: str = "created", **fields: Any) -> Row:
     result = {"request_index": 0, "success": status == "created", "status": status, "name": "A ticket", **fields}
     return row_of(TASK, result)
+
+
+def page_of(rows: list[Row], selection: Selection, offset: int, limit: int) -> tuple[list[Row], int]:
+    page = Page(selection, offset, limit)
+    page.add(page.pick(rows))
+    return page.rows(), page.wanted
 
 
 def titles(rows: list[Row]) -> list[str | None]:
@@ -70,7 +76,7 @@ def test_values_of_a_wrong_type_become_nothing() -> None:
 
 
 def test_a_text_that_is_no_text_does_not_spoil_the_answer() -> None:
-    assert row(name="half \ud83d", vendor_ticket_id="SEC-\udc00")["title"] == "half ?"
+    assert row(name="half \ud83d", vendor_ticket_id="SEC-\udc00")["title"] == "half \ufffd"
     assert "".join(as_json([row(name="half \ud83d", error="Füße", vendor_ticket_id="SEC-\udc00")])).encode()
 
 
@@ -112,7 +118,17 @@ def test_rows_are_filtered_and_sorted_failures_first(wanted: dict[str, Any], exp
 def test_keys_sort_by_their_numbers_whatever_they_are() -> None:
     keys = ["SEC-" + "9" * 5000, "SEC-10", "SEC-9", "7", "sec-8", "", "A²-1", "SEC", "SEC-٣"]
     rows = [row(name=key, vendor_ticket_id=key) for key in keys]
-    assert selected(rows, sort="key") == ["7", "A²-1", "SEC", "SEC-٣", "sec-8", "SEC-9", "SEC-10", keys[0], None]
+    assert selected(rows, sort="key") == [
+        "7",
+        "A²-1",
+        "SEC",
+        "SEC-٣",
+        "sec-8",
+        "SEC-9",
+        "SEC-10",
+        rows[0]["title"],
+        None,
+    ]
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -125,18 +141,76 @@ def test_pages_make_the_whole_whatever_their_size(sort: Any, descending: bool) -
     assert [row for offset in range(0, 50, 7) for row in page_of(rows, wanted, offset, 7)[0]] == whole
 
 
-def test_a_page_beyond_the_end_is_empty_and_counts_all() -> None:
-    assert page_of(ROWS, Selection(), 100, 10) == ([], 5)
+@pytest.mark.parametrize("sort", ["status", "row"])
+@pytest.mark.parametrize(("offset", "limit"), [(100, 10), (10**9, 100), (0, 0), (10**30, 0)])
+def test_a_page_beyond_the_end_is_empty_and_counts_all(sort: Any, offset: int, limit: int) -> None:
+    assert page_of(ROWS, Selection(sort=sort), offset, limit) == ([], 5)
+
+
+def test_rows_of_an_order_are_held_to_a_limit_and_in_the_order_of_the_input_not_at_all() -> None:
+    rows = [row(name=str(number), request_index=number) for number in range(MAX_HELD + 50)]
+    by_title = Page(Selection(sort="title"), MAX_HELD - 5, 10)
+    by_title.add(by_title.pick(rows))
+    assert (by_title.rows(), by_title.wanted, by_title.reachable) == ([], MAX_HELD + 50, MAX_HELD)
+    assert titles(page_of(rows, Selection(sort="row"), MAX_HELD + 20, 2)[0]) == ["20020", "20021"]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("sort", ["status", "row", "title"])
+def test_rows_that_are_added_task_by_task_make_the_same_page(sort: Any, descending: bool) -> None:
+    rows = [row("created" if n % 3 else "rejected", name=f"t{n % 7}", request_index=n) for n in range(60)]
+    wanted = Selection(sort=sort, descending=descending)
+    page = Page(wanted, 10, 15)
+    for start in range(0, 60, 20):
+        page.add(page.pick(rows[start : start + 20]))
+    assert (page.rows(), page.wanted) == page_of(rows, wanted, 10, 15)
+
+
+def test_what_is_picked_of_rows_that_break_off_changes_nothing() -> None:
+    def broken() -> Any:
+        yield from ROWS
+        raise LookupError
+
+    page = Page(Selection(), 0, 10)
+    with pytest.raises(LookupError):
+        page.pick(broken())
+    assert (page.rows(), page.wanted) == ([], 0)
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", '=HYPERLINK("http://x","y")']
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *FORMULAS,
+        *(f"x{before}{text}" for text in FORMULAS for before in ("; ", ";", "\t", "\n", ';"', '";', ';" "', ";;")),
+    ],
+)
+def test_no_cell_of_the_csv_is_a_formula_whatever_separates_cells(text: str, separator: str) -> None:
+    written = "".join(as_csv([row(name=text, error=text, identifier=text, vendor_ticket_id=text)]))
+    lines = csv.reader(
+        io.StringIO(written.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"), newline=""), delimiter=separator
+    )
+    cells = [cell for line in lines for cell in line]
+    assert [cell for cell in cells if cell.lstrip(' "\t\r\n').startswith(tuple("=+-@＝"))] == []
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", '=HYPERLINK("http://x","y")']
+    ("text", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("x;=1+1", "x;'=1+1"),
+        ("x\t@y", "x\t'@y"),
+        ("a; -1", "a; '-1"),
+        ("a-1, =2; b", "a-1, =2; b"),
+        ("x;y=1", "x;y=1"),
+    ],
 )
-def test_no_cell_of_the_csv_is_a_formula(text: str) -> None:
-    written = "".join(as_csv([row(name=text, error=text, identifier=text, vendor_ticket_id=text)]))
-    [_, cells] = csv.reader(io.StringIO(written.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"), newline=""))
-    assert [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n＝"))] == []
-    assert f"'{text}" in cells
+def test_a_formula_gets_an_apostrophe_and_all_else_stays(text: str, written: str) -> None:
+    [_, cells] = csv.reader(io.StringIO("".join(as_csv([row(name=text)])), newline=""))
+    assert cells[list(Row.__annotations__).index("title")] == written
 
 
 def test_the_csv_has_a_head_and_all_that_a_row_has() -> None:

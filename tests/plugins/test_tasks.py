@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.bulk.summary import TicketResult, summarise
-from airflow_provider_leen.plugins.tasks import TaskRecord, read_task
+from airflow_provider_leen.plugins.places import folders_of
+from airflow_provider_leen.plugins.tasks import UNREADABLE, TaskRecord, read_task
 
 RESULT: TicketResult = {
     "request_index": 0,
@@ -19,6 +20,8 @@ RESULT: TicketResult = {
 }
 SUMMARY = summarise([RESULT, {**RESULT, "request_index": 1, "success": False, "status": "rejected", "error": "no"}])
 IN_FILE = {**SUMMARY, "results": [], "results_path": "s3://reports/results.jsonl"}
+FILE = IN_FILE["results_path"]
+FOLDERS = folders_of("s3://reports, /reports", "a_dag")
 PROGRESS = {"total": 9, "done": 4, "failed": 1}
 
 
@@ -123,19 +126,58 @@ def test_entries_that_are_no_results_are_counted_and_a_wrong_total_is_said() -> 
     assert "counts 5 tickets and has 4 results" in str(task.remark)
 
 
-def test_a_file_with_results_is_counted_by_the_summary() -> None:
-    task = read_task(record(return_value=IN_FILE))
-    assert task is not None
-    assert task.results_path == "s3://reports/results.jsonl"
+def in_file(path: Any = FILE, rendered: Any = FILE, folders: Any = FOLDERS) -> Any:
+    fields = None if rendered is None else {"results_path": rendered}
+    values = {"return_value": {**IN_FILE, "results_path": path}}
+    return read_task(TaskRecord("create", -1, "success", "LeenBulkCreateTicketsOperator", values, fields), folders)
+
+
+def test_a_file_with_results_that_may_be_read_is_counted_by_the_summary() -> None:
+    task = in_file(rendered=f" {FILE}\n")
+    assert task.results_path == FILE
     assert task.counts == {"rejected": 1, "created": 1}
+    assert not task.withheld
 
 
-@pytest.mark.parametrize("operator", ["PythonOperator", "LeenUpdateTicketsOperator", None])
-def test_a_file_that_another_operator_names_is_not_opened(operator: str | None) -> None:
-    task = read_task(record(operator=operator, return_value={**IN_FILE, "results_path": "/etc/passwd"}))
+@pytest.mark.parametrize(
+    ("file", "remark"),
+    [
+        (
+            {"folders": []},
+            "lists in the API server's [leen] results_folders (AIRFLOW__LEEN__RESULTS_FOLDERS): it lists none.",
+        ),
+        ({"path": "s3://others/results.jsonl"}, "it lists none above this one"),
+        ({"path": "s3://a_conn@reports/results.jsonl"}, "it lists none above this one"),
+        ({"path": "s3://reports/../others/results.jsonl"}, "it lists none above this one"),
+        ({"path": "results.jsonl"}, "it lists none above this one"),
+        ({"path": "s3://reports/of another task"}, "recorded another `results_path`"),
+        ({"path": "/reports/of another task"}, "recorded another `results_path`"),
+        ({"rendered": "s3://reports/res... truncated"}, "recorded another `results_path`"),
+        ({"rendered": "***"}, "recorded another `results_path`"),
+        ({"rendered": {"path": FILE}}, "recorded another `results_path`"),
+        ({"rendered": None}, "has no record of that, or none any more"),
+    ],
+)
+def test_a_file_that_may_not_be_read_shows_its_counts_and_why(file: dict[str, Any], remark: str) -> None:
+    task = in_file(**file)
+    assert (task.results_path, task.place, task.withheld) == (None, None, True)
+    assert task.counts == {"rejected": 1, "created": 1}
+    assert remark in task.remark
+
+
+def test_an_xcom_that_can_t_be_decoded_is_a_remark() -> None:
+    task = read_task(record(return_value=UNREADABLE, progress=UNREADABLE, ticket_url=UNREADABLE))
     assert task is not None
-    assert task.results_path is None
-    assert "is opened for a LeenBulkCreateTicketsOperator only" in str(task.remark)
+    assert "can't be read" in str(task.remark)
+    assert task.withheld
+
+
+@pytest.mark.parametrize("count", [True, -1, 1.0, float("nan"), 10**4299, "1", None])
+def test_a_count_that_is_none_is_not_counted(count: Any) -> None:
+    task = read_task(record(return_value={**IN_FILE, "created": count}))
+    assert task is not None
+    assert task.counts == {"rejected": 1}
+    assert read_task(record(operator="Ours", return_value={"total": count, "results": []})) is None
 
 
 def test_the_summary_of_updates_is_one_too() -> None:

@@ -176,15 +176,15 @@ function showTools({ tasks }) {
   }
 }
 
-function showPager({ rows, matched, offset: from }) {
+function showPager({ rows, matched, reachable, offset: from }) {
   $("pager").hidden = matched <= PAGE && from === 0;
-  $("range").textContent = `${number(from + 1)}–${number(from + rows.length)} of ${number(matched)}`;
+  $("range").textContent = `${number(from + 1)}–${number(from + rows.length)} of ${number(matched)}${reachable < matched ? " (filter or download to see those after " + number(reachable) + ")" : ""}`;
   // Set only when it differs: a screen reader reads it aloud each time.
   const found = `${tickets(matched)} listed${matched > rows.length ? `, ${$("range").textContent} on this page` : ""}.`;
   if ($("found").textContent !== found) $("found").textContent = found;
   $("first").disabled = $("previous").disabled = from === 0;
-  $("next").disabled = $("last").disabled = from + rows.length >= matched;
-  $("last").onclick = () => turn(Math.floor((matched - 1) / PAGE) * PAGE - from);
+  $("next").disabled = $("last").disabled = from + rows.length >= reachable;
+  $("last").onclick = () => turn(Math.floor((reachable - 1) / PAGE) * PAGE - from);
 }
 
 function line(row, named) {

@@ -1,0 +1,125 @@
+"""Lets slow stores keep nobody waiting but those who want their files.
+
+All of Airflow's pages share forty threads. Files are read in threads of their own: few for each store, each with a
+limit of time. One that a dead store never lets go keeps its slot, and takes none from other stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
+
+AT_ONCE = 2
+"""How many files of one store are read at the same time."""
+
+WAIT = 5.0
+"""How long a request waits for its turn, in seconds."""
+
+MAX_BYTES = 256_000_000
+"""The largest file that is read: about a million tickets."""
+
+Result = TypeVar("Result")
+
+
+class BusyError(Exception):
+    """Others are reading from the store, and have not come to an end in time."""
+
+
+class Slots:
+    """Runs slow work in threads of its own, for each store only so much at once."""
+
+    def __init__(self, at_once: int = AT_ONCE, wait: float = WAIT) -> None:
+        self._at_once = at_once
+        self._wait = wait
+        self._slots: dict[Hashable, threading.BoundedSemaphore] = {}
+
+    async def run(self, stores: Iterable[Hashable], work: Callable[[], Result], until: float) -> Result:
+        """Return the result of some work.
+
+        :param stores: those that it reads from.
+        :param until: when to stop waiting for it, by ``time.monotonic()``. The thread is left to end by itself.
+        :raises BusyError: too much work with one of the stores has not ended yet.
+        :raises TimeoutError: this work has not.
+        """
+        done: Future[Result] = Future()
+        with ExitStack() as slots:
+            for store in stores:
+                slots.callback((await self._slot(store, until)).release)
+            held = slots.pop_all()
+        try:
+            # One that hangs must not keep the server from ending, as those of the standard library's pools do.
+            threading.Thread(target=_settle, args=(done, work, held), name="leen-tab", daemon=True).start()
+        except RuntimeError:  # no more threads
+            held.close()
+            raise BusyError from None
+        async with asyncio.timeout(max(0.0, until - time.monotonic())):
+            return await asyncio.wrap_future(done)
+
+    async def _slot(self, store: Hashable, until: float) -> threading.BoundedSemaphore:
+        if time.monotonic() > until:
+            raise TimeoutError
+        slot = self._slots.setdefault(store, threading.BoundedSemaphore(self._at_once))
+        until = min(until, time.monotonic() + self._wait)
+        while not slot.acquire(blocking=False):
+            if time.monotonic() > until:
+                raise BusyError
+            await asyncio.sleep(0.05)
+        return slot
+
+
+def _settle(done: Future[Result], work: Callable[[], Result], slots: ExitStack) -> None:
+    outcome: Any
+    settle: Callable[[Any], None]
+    with slots:
+        try:
+            outcome, settle = work(), done.set_result
+        except BaseException as error:
+            outcome, settle = error, done.set_exception
+    # Perhaps nobody waits for it any longer.
+    with suppress(InvalidStateError):
+        settle(outcome)
+
+
+class Limited(io.RawIOBase):
+    """A file that is read to a limit of bytes and of time.
+
+    :param file: opened for reading bytes; closed with this one.
+    :param until: the end, by ``time.monotonic()``.
+    """
+
+    def __init__(self, file: Any, until: float, max_bytes: int = MAX_BYTES) -> None:
+        self._file = file
+        self._until = until
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what comes next.
+
+        :raises OSError: it is too large.
+        :raises TimeoutError: it takes too long.
+        """
+        if time.monotonic() > self._until:
+            raise TimeoutError("it takes too long")
+        block: bytes = self._file.read(len(buffer))
+        self._left -= len(block)
+        if self._left < 0:
+            raise OSError(f"it has more than {self._max_bytes // 1_000_000} MB")
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            super().close()
+            self._file.close()

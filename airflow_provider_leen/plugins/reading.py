@@ -1,0 +1,154 @@
+"""Reads the results of tasks, from XComs or from files, a task at a time and within limits.
+
+A task's rows count once all of them are read and are those that its summary counts: none is shown before.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, TypeVar
+
+from fastapi.concurrency import run_in_threadpool
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.bulk.results_file import read_results
+from airflow_provider_leen.plugins.limits import BusyError, Limited, Slots
+from airflow_provider_leen.plugins.places import Place, open_local
+from airflow_provider_leen.plugins.rows import Page, Row, Selection, as_csv, as_json, row_of
+from airflow_provider_leen.plugins.tasks import TaskTickets
+
+PAGE_SECONDS = 20.0
+"""How long the files of one page may take, all together."""
+
+DOWNLOAD_SECONDS = 60.0
+MAX_DOWNLOAD = 256_000_000
+"""The largest file that is made to download, in bytes."""
+
+_IN_MEMORY = 10_000_000
+"""A larger one waits on disk until it is sent; in bytes."""
+
+_SLOTS = Slots()
+
+Result = TypeVar("Result")
+
+
+class TooLargeError(Exception):
+    """What is to be downloaded does not fit into a file."""
+
+
+async def fill(page: Page, tasks: Sequence[TaskTickets], folders: Sequence[Place]) -> dict[str, str]:
+    """Add the rows of tasks to a page.
+
+    :param folders: below which files may be read.
+    :return: by their names, the tasks whose files could not be read, and why.
+    """
+    until = time.monotonic() + PAGE_SECONDS
+    unreadable: dict[str, str] = {}
+    silent: dict[Any, str] = {}
+    """Stores that have kept this page waiting: nothing more is asked of them."""
+    for in_xcom, some in groupby(tasks, key=lambda task: task.place is None):
+        if in_xcom:
+            page.add(await run_in_threadpool(page.pick, _rows(list(some), folders, until)))
+            continue
+        for task in some:
+            store = _stores([task])[0]
+            try:
+                if store in silent:
+                    raise _SilentError(silent[store])
+                page.add(await _read([task], partial(page.pick, _rows([task], folders, until)), until))
+            except LeenConfigError as error:
+                unreadable[task.name] = str(error)
+            except _SilentError as error:
+                silent[store] = str(error)
+                unreadable[task.name] = f"The results in {task.results_path} can't be read: {error}."
+    return unreadable
+
+
+async def write_file(
+    tasks: Sequence[TaskTickets], folders: Sequence[Place], wanted: Selection, as_format: str
+) -> IO[bytes]:
+    """Write the rows of tasks that are wanted, all of them, into a temporary file.
+
+    :param as_format: ``csv`` or ``json``.
+    :raises LeenConfigError: not all can be read.
+    :raises TooLargeError: they are too many.
+    """
+    until = time.monotonic() + DOWNLOAD_SECONDS
+    rows = (row for row in _rows(tasks, folders, until) if wanted.admits(row))
+    lines = (as_csv if as_format == "csv" else as_json)(rows)
+    try:
+        return await _read(tasks, partial(_written, lines), until)
+    except _SilentError as error:
+        raise LeenConfigError(f"The results can't be read: {error}.") from None
+
+
+class _SilentError(Exception):
+    """A store has not answered in time."""
+
+
+async def _read(tasks: Iterable[TaskTickets], work: Callable[[], Result], until: float) -> Result:
+    try:
+        return await _SLOTS.run(_stores(tasks) or ["XCom"], work, until)
+    except BusyError:
+        raise _SilentError("others wait for its store, which has not answered; try again in a minute") from None
+    except TimeoutError:
+        raise _SilentError("it takes too long") from None
+
+
+def _stores(tasks: Iterable[TaskTickets]) -> list[Any]:
+    return sorted({task.place.store for task in tasks if task.place is not None})
+
+
+def _written(lines: Iterable[str]) -> IO[bytes]:
+    whole = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (closed once it is sent)
+    try:
+        # Whole before the answer begins: half a file would look like all of it.
+        for line in lines:
+            whole.write(line.encode())
+            if whole.tell() > MAX_DOWNLOAD:
+                raise TooLargeError
+    except BaseException:
+        whole.close()
+        raise
+    return whole
+
+
+def _rows(tasks: Collection[TaskTickets], folders: Sequence[Place], until: float) -> Iterator[Row]:
+    for task in tasks:
+        for result in task.results if task.place is None else _in_file(task, task.place, folders, until):
+            yield row_of(task, result)
+
+
+def _in_file(task: TaskTickets, place: Place, folders: Sequence[Place], until: float) -> Iterator[Any]:
+    assert task.results_path is not None
+    yield from read_results(_ResultsFile(task.results_path, place, folders, until), task.counts)
+
+
+class _ResultsFile:
+    """What :func:`read_results` reads: opened under the rules and limits of this page."""
+
+    def __init__(self, path: str, place: Place, folders: Sequence[Place], until: float) -> None:
+        self._path = path
+        self._place = place
+        self._folders = folders
+        self._until = until
+
+    def __str__(self) -> str:
+        return self._path
+
+    def open(self, _mode: str, encoding: str) -> IO[str]:
+        raw: Any
+        if self._place.is_local:
+            raw = os.fdopen(open_local(self._place, self._folders), "rb", buffering=0)
+        else:
+            from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+            path = ObjectStoragePath(self._path.strip())
+            raw = path.fs.open(path.path, "rb")
+        return io.TextIOWrapper(io.BufferedReader(Limited(raw, self._until), 1 << 16), encoding=encoding)
