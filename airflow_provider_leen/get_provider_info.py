@@ -72,6 +72,27 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 """How the form shows Airflow's own fields."""
 
 
+CONFIG: dict[str, Any] = {
+    "leen": {
+        "description": "Settings of the provider for Leen.",
+        "options": {
+            "results_folders": {
+                "description": (
+                    'Folders whose files with results the API server may read for the tab "Leen tickets", separated\n'
+                    "by commas: absolute paths or URLs. The name of the Dag stands where an entry has dag_id in braces.\n"
+                    "Empty: the tab reads no file.\n"
+                ),
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": "/data/leen,s3://my_aws@reports/leen",
+                "default": "",
+            }
+        },
+    }
+}
+"""Options in ``airflow.cfg``, as ``airflow config list`` shows them."""
+
+
 def get_provider_info() -> dict[str, Any]:
     """Tell Airflow what this package brings.
 
@@ -100,6 +121,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "notifications": ["airflow_provider_leen.notifications.leen.LeenNotifier"],
         "extra-links": ["airflow_provider_leen.links.leen.LeenTicketsLink"],
+        "config": CONFIG,
         "cli": ["airflow_provider_leen.cli.get_leen_commands"],
         "sensors": [
             {

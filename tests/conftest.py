@@ -41,6 +41,7 @@ TOGETHER = (
     "tests/example_dags/test_leen_bandit_demo.py",
     "tests/operators/test_secrets.py",
     "tests/plugins/test_app.py",
+    "tests/plugins/test_files.py",
     "tests/test_costs.py",
     "tests/test_package.py",
 )

@@ -21,9 +21,6 @@ AT_ONCE = 2
 WAIT = 5.0
 """How long a request waits for its turn, in seconds."""
 
-MAX_BYTES = 256_000_000
-"""The largest file that is read: about a million tickets."""
-
 Result = TypeVar("Result")
 
 
@@ -91,9 +88,10 @@ class Limited(io.RawIOBase):
 
     :param file: opened for reading bytes; closed with this one.
     :param until: the end, by ``time.monotonic()``.
+    :param max_bytes: the most that is read.
     """
 
-    def __init__(self, file: Any, until: float, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, file: Any, until: float, max_bytes: int) -> None:
         self._file = file
         self._until = until
         self._left = max_bytes

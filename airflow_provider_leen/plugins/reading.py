@@ -27,6 +27,9 @@ PAGE_SECONDS = 20.0
 """How long the files of one page may take, all together."""
 
 DOWNLOAD_SECONDS = 60.0
+MAX_BYTES = 256_000_000
+"""The largest file that is read: about a million tickets."""
+
 MAX_DOWNLOAD = 256_000_000
 """The largest file that is made to download, in bytes."""
 
@@ -151,4 +154,4 @@ class _ResultsFile:
 
             path = ObjectStoragePath(self._path.strip())
             raw = path.fs.open(path.path, "rb")
-        return io.TextIOWrapper(io.BufferedReader(Limited(raw, self._until), 1 << 16), encoding=encoding)
+        return io.TextIOWrapper(io.BufferedReader(Limited(raw, self._until, MAX_BYTES), 1 << 16), encoding=encoding)

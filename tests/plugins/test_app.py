@@ -79,7 +79,7 @@ def store_xcom(set_xcom: Any, dag_run: Any) -> Any:
     def store(value: str, key: str) -> None:
         set_xcom("placeholder", key)
         with create_session() as session:
-            done = session.execute(text(statement), {"value": value, "key": key, "run_id": dag_run.run_id})
+            done: Any = session.execute(text(statement), {"value": value, "key": key, "run_id": dag_run.run_id})
             assert done.rowcount == 1
 
     return store

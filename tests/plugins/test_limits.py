@@ -23,7 +23,7 @@ def ran(work: Callable[[Slots], Coroutine[Any, Any, Any]]) -> Any:
 def test_work_s_result_and_error_come_back() -> None:
     assert ran(lambda slots: slots.run(["a"], lambda: 7, soon())) == 7
     with pytest.raises(KeyError):
-        ran(lambda slots: slots.run(["a"], lambda: {}["x"], soon()))
+        ran(lambda slots: slots.run(["a"], lambda: {"a": 1}["x"], soon()))
 
 
 def test_a_slot_is_free_again_once_work_has_ended_and_all_of_several_are() -> None:
@@ -83,4 +83,4 @@ def test_a_file_that_is_too_large_or_takes_too_long_is_an_error() -> None:
     with pytest.raises(OSError, match="it has more than 1 MB"):
         io.BufferedReader(Limited(io.BytesIO(b"x" * 1_000_001), soon(), max_bytes=1_000_000)).read()
     with pytest.raises(TimeoutError):
-        Limited(io.BytesIO(b"x"), time.monotonic() - 1).read()
+        Limited(io.BytesIO(b"x"), time.monotonic() - 1, max_bytes=9).read()
