@@ -78,8 +78,8 @@ CONFIG: dict[str, Any] = {
         "options": {
             "results_folders": {
                 "description": (
-                    'Folders whose files with results the API server may read for the tab "Leen tickets", separated\n'
-                    "by commas: absolute paths or URLs. The name of the Dag stands where an entry has dag_id in braces.\n"
+                    "Folders whose files with results the API server may read for the tab of Leen's tickets:\n"
+                    "absolute paths or URLs, separated by commas; dag_id in braces stands for the Dag's name.\n"
                     "Empty: the tab reads no file.\n"
                 ),
                 "version_added": "0.1.0",
