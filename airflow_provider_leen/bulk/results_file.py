@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -56,9 +56,18 @@ def read_results(path: Any, counts: Mapping[str, Any]) -> Iterator[TicketResult]
     :param counts: the summary's; once all results are read, they must agree with it.
     :raises LeenConfigError: the file can't be read, or holds something else. Some results may have been read by then.
     """
+    return read_opened(path, partial(open_regular, path, follow=False), counts)
+
+
+def read_opened(path: Any, open_file: Callable[[], Any], counts: Mapping[str, Any]) -> Iterator[TicketResult]:
+    """Read results as :func:`read_results` does, from a file that the caller opens for reading text.
+
+    :param path: how the file is called in messages.
+    :raises LeenConfigError: as there; also where opening fails.
+    """
     by_status: Counter[str] = Counter()
     try:
-        with open_regular(path, follow=False) as file:
+        with open_file() as file:
             # Airflow 2 wraps the file so that it can't be iterated over.
             for line in iter(partial(file.readline, _LONGEST_LINE), ""):
                 result = json.loads(line)

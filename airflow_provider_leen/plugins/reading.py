@@ -17,7 +17,7 @@ from typing import IO, Any, TypeVar
 from fastapi.concurrency import run_in_threadpool
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.bulk.results_file import read_results
+from airflow_provider_leen.bulk.results_file import read_opened
 from airflow_provider_leen.plugins.limits import BusyError, Limited, Slots
 from airflow_provider_leen.plugins.places import Place, open_local
 from airflow_provider_leen.plugins.rows import Page, Row, Selection, as_csv, as_json, row_of
@@ -130,28 +130,17 @@ def _rows(tasks: Collection[TaskTickets], folders: Sequence[Place], until: float
 
 def _in_file(task: TaskTickets, place: Place, folders: Sequence[Place], until: float) -> Iterator[Any]:
     assert task.results_path is not None
-    yield from read_results(_ResultsFile(task.results_path, place, folders, until), task.counts)
+    return read_opened(task.results_path, partial(_opened, task.results_path, place, folders, until), task.counts)
 
 
-class _ResultsFile:
-    """What :func:`read_results` reads: opened under the rules and limits of this page."""
+def _opened(path: str, place: Place, folders: Sequence[Place], until: float) -> IO[str]:
+    """Open a file under the rules and limits of this page."""
+    raw: Any
+    if place.is_local:
+        raw = os.fdopen(open_local(place, folders), "rb", buffering=0)
+    else:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    def __init__(self, path: str, place: Place, folders: Sequence[Place], until: float) -> None:
-        self._path = path
-        self._place = place
-        self._folders = folders
-        self._until = until
-
-    def __str__(self) -> str:
-        return self._path
-
-    def open(self, _mode: str, encoding: str) -> IO[str]:
-        raw: Any
-        if self._place.is_local:
-            raw = os.fdopen(open_local(self._place, self._folders), "rb", buffering=0)
-        else:
-            from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-            path = ObjectStoragePath(self._path.strip())
-            raw = path.fs.open(path.path, "rb")
-        return io.TextIOWrapper(io.BufferedReader(Limited(raw, self._until, MAX_BYTES), 1 << 16), encoding=encoding)
+        elsewhere = ObjectStoragePath(path.strip())
+        raw = elsewhere.fs.open(elsewhere.path, "rb")
+    return io.TextIOWrapper(io.BufferedReader(Limited(raw, until, MAX_BYTES), 1 << 16), encoding="utf-8")

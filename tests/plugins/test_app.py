@@ -203,9 +203,9 @@ def test_ten_thousand_tickets_are_quick_and_come_a_page_at_a_time(
     get: Callable[..., Any], dag_run: Any, set_xcom: Any
 ) -> None:
     set_xcom(dict(summarise(results(10_000))))
-    started = time.monotonic()
+    started = time.process_time()
     reply = get("data", dag_run, task_id="create", text="orm", sort="key", offset=5000)
-    assert time.monotonic() - started < 3  # measured: 0.2 s
+    assert time.process_time() - started < 3  # measured: 0.2 s
     assert len(reply.content) < 60_000
     assert reply.json()["matched"] == 10_000
     assert reply.json()["rows"][0]["key"] == "SEC-5000"
@@ -314,9 +314,9 @@ def test_at_most_so_many_files_wait_to_be_sent_and_each_makes_room_once_it_is(
 
 def test_ten_thousand_rows_leave_in_a_few_blocks(get: Callable[..., Any], dag_run: Any, set_xcom: Any) -> None:
     set_xcom(dict(summarise(results(10_000))))
-    started = time.monotonic()
+    started = time.process_time()
     rows = get("download", dag_run, task_id="create", format="json").json()
-    assert time.monotonic() - started < 5  # measured: 0.4 s; a row at a time: 10 s
+    assert time.process_time() - started < 5  # measured: 0.4 s; a row at a time: 10 s
     assert [row["row"] for row in rows] == list(range(10_000))
 
 
