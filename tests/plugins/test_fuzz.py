@@ -26,7 +26,18 @@ TEXTS = st.one_of(
 LEAVES = st.one_of(
     st.none(), st.booleans(), TEXTS, st.floats(), st.integers(), st.sampled_from([10**4299, -(10**4299), 10**18])
 )
-FIELDS = (*TicketResult.__annotations__, "url", "id", "total", "results", "results_path", "done", *STATUSES)
+FIELDS = (
+    *TicketResult.__annotations__,
+    "url",
+    "id",
+    "vendor_attributes",
+    "key",
+    "total",
+    "results",
+    "results_path",
+    "done",
+    *STATUSES,
+)
 
 
 def nested(inner: Any) -> Any:
@@ -38,13 +49,18 @@ SUMMARIES = st.fixed_dictionaries(
     {"total": st.integers(0, 5) | VALUES, "results": st.lists(VALUES, max_size=5) | VALUES},
     optional={"results_path": TEXTS | VALUES, "created": VALUES},
 )
+ALONE = st.fixed_dictionaries(
+    {"id": TEXTS}, optional={"url": TEXTS | VALUES, "vendor_attributes": VALUES, "name": VALUES}
+)
 
 
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from([*sorted(LEEN_OPERATORS), "PythonOperator", None]),
     st.sampled_from(["success", "running", "up_for_retry", "deferred", None, "odd"]),
-    st.fixed_dictionaries({}, optional={"return_value": SUMMARIES | VALUES, "progress": VALUES, "ticket_url": VALUES}),
+    st.fixed_dictionaries(
+        {}, optional={"return_value": SUMMARIES | ALONE | VALUES, "progress": VALUES, "ticket_url": VALUES}
+    ),
     st.none() | st.dictionaries(st.just("results_path"), VALUES),
 )
 def test_any_json_in_xcoms_makes_an_answer_that_can_be_sent(
