@@ -183,6 +183,30 @@ def test_what_stays_unknown_is_named_in_log_results_and_exception(
     assert len(bulk_calls(sandbox)) == 3
 
 
+def test_an_empty_search_that_says_more_than_that_proves_nothing(
+    sandbox: SandboxServer, run_dag: Any, connect: Connect
+) -> None:
+    connect(extra=QUICK)
+    sandbox.inject("lost", commit=True)
+    content = {"issues": [], "warningMessages": ["the index is being rebuilt"]}
+    sandbox.inject("status", status=200, content=content, method="GET", path="/v1/itsm/passthrough")
+    run = run_dag(bulk_dag(tickets(3), embed_identifier=True))
+    assert counts(run.summary()) == {"unknown": 3}
+    assert "the index is being rebuilt" in str(run.exceptions[0])
+    assert len(sandbox.tickets()) == 3
+
+
+def test_an_identifier_that_another_run_used_a_minute_ago_is_not_mistaken_for_ones_own(
+    sandbox: SandboxServer, run_dag: Any
+) -> None:
+    given = {"name": "finding", "identifier": "CVE-2026-1"}
+    sandbox.hold(given | UUID, ago=61.0)
+    sandbox.inject("lost")
+    run = run_dag(bulk_dag([given], ticket_defaults=UUID))
+    assert counts(run.summary()) == {"unknown": 1}
+    assert "SEC-101" not in str(run.summary()["results"])
+
+
 def test_an_identifier_that_yesterdays_run_used_too_is_not_mistaken_for_todays(
     sandbox: SandboxServer, run_dag: Any
 ) -> None:
