@@ -18,9 +18,6 @@ AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 """The release that is installed, as (major, minor)."""
 
 needs_state_store = pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow below 3.3 has no task state store")
-needs_empty_templates = pytest.mark.skipif(
-    AIRFLOW < (3, 3), reason="Airflow below 3.3 leaves a template as it is written when it renders to nothing"
-)
 
 
 @dataclass

@@ -135,22 +135,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def check_thresholds(max_failures: Any, max_failure_rate: Any) -> None:
-    """Refuse thresholds that make no sense.
-
-    :param max_failures: a whole number from 0, or None.
-    :param max_failure_rate: a number from 0 to 1, or None.
-    :raises LeenConfigError: naming the argument, what it holds and what to write instead.
-    """
-    if max_failures is not None and (not _is_whole(max_failures) or max_failures < 0):
-        raise LeenConfigError(f"`max_failures` is {max_failures!r}: write a whole number from 0, or leave it out.")
-    if max_failure_rate is None:
-        return
-    is_number = isinstance(max_failure_rate, int | float) and not isinstance(max_failure_rate, bool)
-    if not is_number or not 0 <= max_failure_rate <= 1:
-        raise LeenConfigError(f"`max_failure_rate` is {max_failure_rate!r}: write a number from 0 to 1 (0.05 for 5 %).")
-
-
 def over_threshold(failed: int, total: int, max_failures: int | None, max_failure_rate: float | None) -> str | None:
     """Say which threshold was passed, or return None when none was.
 

@@ -108,9 +108,9 @@ class TicketRow:
 def read_tickets(value: Any) -> list[Any]:
     """Return the rows in what the operator's ``tickets`` was rendered to.
 
-    :param value: a list or tuple of tickets, or of lists of tickets; a mapped upstream's lazy sequence, whose items
-        are tickets or lists of tickets; one ticket; or a text that holds one of these as JSON or as a Python literal.
-        A text is never opened as a path.
+    :param value: a list or tuple of tickets, or of sources (lists of tickets, single tickets and None), which are
+        joined; a mapped upstream's lazy sequence, whose items are tickets or lists of tickets; one ticket; or a text
+        that holds one of these as JSON or as a Python literal. A text is never opened as a path.
     :return: the rows in order, as they came; not validated.
     :raises LeenConfigError: when the value holds no list of tickets.
     """
@@ -124,9 +124,10 @@ def read_tickets(value: Any) -> list[Any]:
     if _is_record(value):
         return [value]
     if isinstance(value, list | tuple):
-        return _flatten(value) if value and all(isinstance(item, list | tuple) for item in value) else list(value)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
-        return _flatten(value)
+        sources = any(_is_list(item) for item in value)
+        return _joined(item for item in value if item is not None) if sources else list(value)
+    if _is_list(value):
+        return _joined(value)
     raise LeenConfigError(
         f"`tickets` is of type {type(value).__name__} ({excerpt(value)}): "
         "write a list of mappings, one for each ticket."
@@ -357,14 +358,21 @@ def _not_a_ticket(row: Any) -> str:
     return f"the row is of type {type(row).__name__} ({excerpt(row)}): write a mapping of ticket fields"
 
 
-def _flatten(value: Iterable[Any]) -> list[Any]:
+def _joined(items: Iterable[Any]) -> list[Any]:
     rows: list[Any] = []
-    for item in value:
+    for item in items:
         if isinstance(item, list | tuple):
-            rows.extend(item)
+            rows += item
+        elif _is_list(item):
+            rows += _joined(item)  # a mapped upstream, whose instances each gave a ticket or a list
         else:
             rows.append(item)
     return rows
+
+
+def _is_list(value: Any) -> bool:
+    """Tell whether a value is a list of rows, a mapped upstream's lazy sequence included."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
 def _is_record(value: Any) -> bool:

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.api.text import one_line
+from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -34,7 +35,7 @@ _PASSED_ON = (
 )
 
 
-class LeenNotifier(BaseNotifier):
+class LeenNotifier(RendersOnce, BaseNotifier):
     """Creates a ticket for a failed task, a failed Dag run or a missed deadline (``POST /itsm/tickets``).
 
     There is at most one open ticket for each Dag and task: before it creates one, the notifier looks for the one of an

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.operators.ending import failing_for_good
+from airflow_provider_leen.tasks.arguments import Argument, check_literals, choice
+from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,7 +25,7 @@ LOOK_UP_INTERVAL = 10.0
 """Seconds between two look-ups of a ticket whose creation was not answered."""
 
 
-class LeenCreateTicketOperator(BaseOperator):
+class LeenCreateTicketOperator(RendersOnce, BaseOperator):
     """Create one ticket, and return it (``POST /itsm/tickets``).
 
     Leen stores such a ticket at once, whatever ids it was given, so that it can be looked up by its identifier: where
@@ -34,8 +36,9 @@ class LeenCreateTicketOperator(BaseOperator):
         holds JSON or a Python literal.
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
-    :param if_exists: what to do when Leen knows a ticket with the given identifier already: ``create`` (default)
-        creates another, unless it is this run's own; ``skip`` returns the one that is there, which may be closed.
+    :param if_exists: what to do when Leen knows a ticket with the given identifier already (templated): ``create``
+        (default) creates another, unless it is this run's own; ``skip`` returns the one that is there, which may be
+        closed.
     :return: the record as Leen has it: ``id``, ``name``, ``identifier``, ``status``, ``url``, ``vendor_attributes``, …;
         ``url`` is made from the connection's Ticket URL where Leen gives none.
     :raises AirflowFailException: from :class:`LeenAuthError`, :class:`LeenConfigError`, :class:`LeenNotFoundError` or
@@ -46,7 +49,9 @@ class LeenCreateTicketOperator(BaseOperator):
     :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows; nothing was created.
     """
 
-    template_fields: Sequence[str] = ("ticket", "leen_conn_id", "connection_id")
+    argument_checks: ClassVar[dict[str, Argument]] = {"if_exists": choice("create", "skip")}
+    template_fields: Sequence[str] = ("ticket", "leen_conn_id", "connection_id", *argument_checks)
+    rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"ticket"})
     template_fields_renderers: ClassVar[dict[str, str]] = {"ticket": "json"}
     ui_color = "#e6f4ea"
 
@@ -56,16 +61,15 @@ class LeenCreateTicketOperator(BaseOperator):
         ticket: Any,
         leen_conn_id: str = "leen_default",
         connection_id: str | None = None,
-        if_exists: Literal["create", "skip"] = "create",
+        if_exists: str = "create",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if if_exists not in ("create", "skip"):
-            raise LeenConfigError(f"`if_exists` is {if_exists!r}: write 'create' or 'skip'.")
         self.ticket = ticket
         self.leen_conn_id = leen_conn_id
         self.connection_id = connection_id
         self.if_exists = if_exists
+        check_literals(self, self.argument_checks)
         # Not an Event: the signal handler would wait for ever for the lock that the main thread may hold just then.
         self._stops: SimpleQueue[None] | None = None
 

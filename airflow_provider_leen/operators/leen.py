@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.links.leen import LeenTicketsLink, ticket_link
-from airflow_provider_leen.operators.arguments import check_choice, check_flag, check_seconds, check_whole_number
 from airflow_provider_leen.operators.ending import Interruptible, failing_for_good
 from airflow_provider_leen.operators.supervisor import SupervisorThread
 from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, results_before_waiting, waiting_ends_at
+from airflow_provider_leen.tasks.arguments import (
+    FLAG,
+    SECONDS,
+    THRESHOLDS,
+    Argument,
+    check_literals,
+    choice,
+    whole_number,
+)
+from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -30,50 +40,57 @@ KNOWN_NOT_TO_EXIST = ("rejected", "invalid", "unsent")
 """The statuses of tickets that may safely be sent again."""
 
 
-class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
+class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     """Create a ticket for every row of a list, in batches, through ``POST /itsm/tickets/bulk/sync``.
 
     Every row has a result, whatever happens: a bad ticket is reported and does not sink its batch, and what is known is
     published before the task fails.
 
+    All arguments are templated. Text of the Dag file is rendered, once; the text of a finding never is. A flag or a
+    number that a template yields as text is parsed.
+
     :param tickets: the tickets, by Leen's field names (templated): a list of mappings, an upstream task's output, a
-        mapped upstream's outputs (tickets, or lists of tickets), one mapping, or a text that holds JSON or a Python
-        literal. Either this or ``tickets_path``.
-    :param tickets_path: a file or object-storage URL that ends in ``.json`` (an array) or ``.jsonl`` (one ticket a
-        line), read at run time, so that a very large list need not pass through XCom (templated).
+        mapped upstream's outputs (tickets, or lists of tickets), one mapping, a text that holds JSON or a Python
+        literal, or a list of several tasks' outputs: lists and single tickets are joined, None is nothing. Either this
+        or ``tickets_path``.
+    :param tickets_path: a file or object-storage URL, or a path object, that ends in ``.json`` (an array) or ``.jsonl``
+        (one ticket a line), read at run time, so that a very large list need not pass through XCom (templated).
     :param ticket_defaults: fields laid under every ticket, such as the project and the type (templated). A ticket's
         own fields beat them.
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
-    :param batch_size: tickets a call, 1 to 50, default 50.
-    :param max_concurrent_batches: calls in flight at most, default 4; 1 keeps the order in the tracker.
+    :param batch_size: tickets a call, 1 to 50, default 50 (templated).
+    :param max_concurrent_batches: calls in flight at most, default 4; 1 keeps the order in the tracker (templated).
     :param on_invalid: what to do about rows that can't be sent: ``report`` (default) sends the others, ``fail``
-        refuses the whole list before anything is sent.
+        refuses the whole list before anything is sent (templated).
     :param on_unknown: what to do about tickets that were sent without an answer, in this try or an earlier one
         (templated): ``lookup`` (default) asks Leen, and with ``embed_identifier`` the vendor, too, and sends again what
         surely does not exist; ``fail`` never asks; ``resend`` asks, then sends again what was not found, which may
         create it twice. What stays unknown fails the task.
-    :param if_exists: what to do about a ticket whose own identifier Leen knows already: ``create`` (default) creates
-        another, ``skip`` reports it as ``existing`` with its ids. A closed ticket counts as existing. Leen does not
-        know tickets that were created with vendor ids before the connector's next sync.
+    :param if_exists: what to do about a ticket whose own identifier Leen knows already (templated): ``create``
+        (default) creates another, ``skip`` reports it as ``existing`` with its ids. A closed ticket counts as existing.
+        Leen does not know tickets that were created with vendor ids before the connector's next sync.
     :param embed_identifier: append the ticket's key as the last line of its description, so that the vendor can be
-        searched for it, default False. Only with it can every unknown outcome be settled.
-    :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides.
-    :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides.
+        searched for it, default False (templated). Only with it can every unknown outcome be settled.
+    :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
+        (templated).
+    :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides (templated).
     :param results_path: an absolute path or an object-storage URL of a file that the results go to, as JSON Lines,
         instead of into XCom, for very large lists (templated). ``results`` is then empty, ``results_path`` says where
         they are, the failed rows go to ``<results_path>.failed.jsonl``, and the XCom ``failed_tickets`` is that path,
         ready to be another operator's ``tickets_path``. Another try overwrites both. Where the operator is mapped,
         write ``{{ ti.map_index }}`` into it.
-    :param durable: remember across retries what was sent and what came back, default True. Without it a retry sends
-        everything again.
+    :param durable: remember across retries what was sent and what came back, default True (templated). Without it a
+        retry sends everything again.
     :param ledger_path: an object-storage URL or a folder, reached by all workers, in which to remember (templated).
         Default: Airflow's task state store (Airflow 3.3 and newer); below that, nothing is remembered without it, and a
         retry takes every ticket for sent without an answer.
     :param deferrable: submit each batch as a job of Leen's (``POST /itsm/tickets/bulk``) and free the worker until the
-        jobs have ended, default False. Another endpoint: Leen stores such tickets at once, and tells no vendor id, so
-        that ``ticket_id`` and ``vendor_ticket_id`` are looked up and may stay null. Needs a ledger that lasts.
-    :param poll_interval: seconds between two rounds of asking for the jobs, default 10; ``deferrable`` only.
+        jobs have ended, default False (templated). Another endpoint: Leen stores such tickets at once, and tells no
+        vendor id, so that ``ticket_id`` and ``vendor_ticket_id`` are looked up and may stay null. Needs a ledger that
+        lasts.
+    :param poll_interval: seconds between two rounds of asking for the jobs, default 10; ``deferrable`` only
+        (templated).
     :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status (``created``, ``existing``,
         ``rejected``, ``invalid``, ``unknown``, ``unsent``), and ``results``, one for each row in the order of the
         input, each with ``request_index``, ``success``, ``status``, ``name``, ``identifier``, ``ticket_id`` (null when
@@ -89,16 +106,30 @@ class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
     :raises LeenStoppedError: the task was stopped from outside with tickets left.
     """
 
+    argument_checks: ClassVar[dict[str, Argument]] = {
+        "batch_size": whole_number(1, 50),
+        "max_concurrent_batches": whole_number(1),
+        "on_invalid": choice("report", "fail"),
+        "on_unknown": choice("lookup", "fail", "resend"),
+        "if_exists": choice("create", "skip"),
+        "embed_identifier": FLAG,
+        **THRESHOLDS,
+        "durable": FLAG,
+        "deferrable": FLAG,
+        "poll_interval": SECONDS,
+    }
     template_fields: Sequence[str] = (
         "tickets",
         "tickets_path",
         "ticket_defaults",
         "leen_conn_id",
         "connection_id",
-        "on_unknown",
         "results_path",
         "ledger_path",
+        *argument_checks,
     )
+    rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"tickets", "ticket_defaults"})
+    joined_fields: ClassVar[frozenset[str]] = frozenset({"tickets"})
     template_fields_renderers: ClassVar[dict[str, str]] = {"tickets": "json", "ticket_defaults": "json"}
     operator_extra_links = (LeenTicketsLink(),)
     ui_color = "#e6f4ea"
@@ -107,58 +138,47 @@ class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
         self,
         *,
         tickets: Any = None,
-        tickets_path: str | None = None,
+        tickets_path: str | os.PathLike[str] | None = None,
         ticket_defaults: Any = None,
         leen_conn_id: str = "leen_default",
         connection_id: str | None = None,
-        batch_size: int = 50,
-        max_concurrent_batches: int = 4,
-        on_invalid: Literal["report", "fail"] = "report",
+        batch_size: int | str = 50,
+        max_concurrent_batches: int | str = 4,
+        on_invalid: str = "report",
         on_unknown: str = "lookup",
-        if_exists: Literal["create", "skip"] = "create",
-        embed_identifier: bool = False,
-        max_failures: int | None = None,
-        max_failure_rate: float | None = None,
-        results_path: str | None = None,
-        durable: bool = True,
-        ledger_path: str | None = None,
-        deferrable: bool = False,
-        poll_interval: float = 10.0,
+        if_exists: str = "create",
+        embed_identifier: bool | str = False,
+        max_failures: int | str | None = None,
+        max_failure_rate: float | str | None = None,
+        results_path: str | os.PathLike[str] | None = None,
+        durable: bool | str = True,
+        ledger_path: str | os.PathLike[str] | None = None,
+        deferrable: bool | str = False,
+        poll_interval: float | str = 10.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if (tickets is None) == (tickets_path is None):
             raise LeenConfigError("Write either `tickets` or `tickets_path`, one of the two.")
-        check_whole_number("batch_size", batch_size, 1, 50)
-        check_whole_number("max_concurrent_batches", max_concurrent_batches, 1)
-        check_choice("on_invalid", on_invalid, ("report", "fail"))
-        check_choice("if_exists", if_exists, ("create", "skip"))
-        if max_failures is not None or max_failure_rate is not None:
-            from airflow_provider_leen.bulk.summary import check_thresholds
-
-            check_thresholds(max_failures, max_failure_rate)
-        check_seconds("poll_interval", poll_interval)
-        check_flag("embed_identifier", embed_identifier)
-        check_flag("durable", durable)
-        check_flag("deferrable", deferrable)
         self.tickets = tickets
         self.tickets_path = tickets_path
         self.ticket_defaults = ticket_defaults
         self.leen_conn_id = leen_conn_id
         self.connection_id = connection_id
-        self.batch_size = batch_size
-        self.max_concurrent_batches = max_concurrent_batches
+        self.batch_size: Any = batch_size
+        self.max_concurrent_batches: Any = max_concurrent_batches
         self.on_invalid = on_invalid
         self.on_unknown = on_unknown
         self.if_exists = if_exists
-        self.embed_identifier = embed_identifier
-        self.max_failures = max_failures
-        self.max_failure_rate = max_failure_rate
+        self.embed_identifier: Any = embed_identifier
+        self.max_failures: Any = max_failures
+        self.max_failure_rate: Any = max_failure_rate
         self.results_path = results_path
-        self.durable = durable
+        self.durable: Any = durable
         self.ledger_path = ledger_path
-        self.deferrable = deferrable
-        self.poll_interval = poll_interval
+        self.deferrable: Any = deferrable
+        self.poll_interval: Any = poll_interval
+        check_literals(self, self.argument_checks)
         self.ticket_link: str | None = None
         self._counts: dict[str, int] | None = None
         self._files: ResultsFiles | None = None
@@ -197,7 +217,8 @@ class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
 
         if self.results_path is None or not str(self.results_path).strip():
             return None
-        files = ResultsFiles(str(self.results_path), self.tickets_path)
+        tickets_path = None if self.tickets_path is None else str(self.tickets_path)
+        files = ResultsFiles(str(self.results_path), tickets_path)
         if not resumed:
             if (context["ti"].map_index or 0) >= 0:
                 check_differs(context, self.task_id)
@@ -259,9 +280,6 @@ class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
 
         # Airflow 2 has no supervisor, and what a mapped upstream gave can be read there in this very thread only.
         given = supervisor.call(self._read_rows) if AIRFLOW_V_3_0_PLUS else self._read_rows()
-        self.on_unknown = str(self.on_unknown).strip()
-        if self.on_unknown not in ("lookup", "fail", "resend"):
-            raise LeenConfigError(f"`on_unknown` is {self.on_unknown!r}: write 'lookup', 'fail' or 'resend'.")
         defaults = read_defaults(self.ticket_defaults)
         rows = prepare(given, defaults, key_scope(context, client.settings))
         store = ledger_store(context, durable=self.durable, ledger_path=self.ledger_path)
@@ -397,5 +415,5 @@ class LeenBulkCreateTicketsOperator(Interruptible, BaseOperator):
             return False
         if self.on_unknown == "lookup":
             # A job may go on, and Leen knows its tickets as soon as they exist.
-            return self.embed_identifier or self.deferrable
+            return bool(self.embed_identifier or self.deferrable)
         return self.on_unknown == "resend"

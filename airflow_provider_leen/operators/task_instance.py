@@ -29,12 +29,14 @@ def key_scope(context: Context, settings: LeenSettings) -> KeyScope:
     return KeyScope(ti.dag_id, ti.run_id, ti.task_id, map_index, settings.base_url, connection_id)
 
 
-def ledger_store(context: Context, *, durable: bool, ledger_path: str | None) -> LedgerStore:
+def ledger_store(context: Context, *, durable: bool, ledger_path: object) -> LedgerStore:
     """Choose where this task instance's ledger is: a folder, Airflow's task state store, or nowhere."""
     if not durable:
         return MemoryLedger()
-    if ledger_path and ledger_path.strip():
-        return FolderLedger(_folder(ledger_path.strip(), context), context["ti"].try_number)
+    # An object-storage path, too.
+    folder = "" if ledger_path is None else str(ledger_path).strip()
+    if folder:
+        return FolderLedger(_folder(folder, context), context["ti"].try_number)
     state = context.get("task_state_store")
     if state is None:
         log.info(

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, TaskDeferred
 
 from airflow_provider_leen.api.errors import LeenError, LeenOutcomeUnknownError
-from airflow_provider_leen.operators.arguments import check_flag, check_seconds, check_whole_number
 from airflow_provider_leen.operators.ending import Interruptible, failing_for_good
 from airflow_provider_leen.operators.supervisor import SupervisorThread
 from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, results_before_waiting, waiting_ends_at
+from airflow_provider_leen.tasks.arguments import FLAG, SECONDS, THRESHOLDS, Argument, check_literals, whole_number
+from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -28,7 +29,7 @@ _JOBS = "jobs"
 """The XCom that says, while the worker is free, which jobs change which tickets."""
 
 
-class LeenUpdateTicketsOperator(Interruptible, BaseOperator):
+class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     """Change many tickets alike, through Leen's jobs (``POST /itsm/tickets/bulk/update``).
 
     Every id has a result, whatever happens: a bad one is reported and does not sink its batch, and what is known is
@@ -45,11 +46,12 @@ class LeenUpdateTicketsOperator(Interruptible, BaseOperator):
         ``name``, ``description``.
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
-    :param batch_size: tickets a job, 1 to 50, default 50.
-    :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides.
-    :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides.
-    :param poll_interval: seconds between two rounds of asking for the jobs, default 10.
-    :param deferrable: free the worker while the jobs run, default False.
+    :param batch_size: tickets a job, 1 to 50, default 50 (templated).
+    :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
+        (templated).
+    :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides (templated).
+    :param poll_interval: seconds between two rounds of asking for the jobs, default 10 (templated).
+    :param deferrable: free the worker while the jobs run, default False (templated).
     :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status, and ``results``, one for each
         id in the order of the input, each with ``request_index``, ``success``, ``status``, ``ticket_id`` and ``error``.
         The statuses: ``updated``; ``rejected`` (Leen or the vendor refused this ticket), ``invalid`` (no UUID, never
@@ -64,7 +66,15 @@ class LeenUpdateTicketsOperator(Interruptible, BaseOperator):
     :raises AirflowTaskTimeout: the ``execution_timeout`` was over before all jobs had ended; it names those that go on.
     """
 
-    template_fields: Sequence[str] = ("ticket_ids", "updates", "leen_conn_id", "connection_id")
+    argument_checks: ClassVar[dict[str, Argument]] = {
+        "batch_size": whole_number(1, 50),
+        **THRESHOLDS,
+        "poll_interval": SECONDS,
+        "deferrable": FLAG,
+    }
+    template_fields: Sequence[str] = ("ticket_ids", "updates", "leen_conn_id", "connection_id", *argument_checks)
+    rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"ticket_ids", "updates"})
+    joined_fields: ClassVar[frozenset[str]] = frozenset({"ticket_ids"})
     template_fields_renderers: ClassVar[dict[str, str]] = {"ticket_ids": "json", "updates": "json"}
     ui_color = "#e6f4ea"
 
@@ -75,30 +85,24 @@ class LeenUpdateTicketsOperator(Interruptible, BaseOperator):
         updates: Any,
         leen_conn_id: str = "leen_default",
         connection_id: str | None = None,
-        batch_size: int = 50,
-        max_failures: int | None = None,
-        max_failure_rate: float | None = None,
-        poll_interval: float = 10.0,
-        deferrable: bool = False,
+        batch_size: int | str = 50,
+        max_failures: int | str | None = None,
+        max_failure_rate: float | str | None = None,
+        poll_interval: float | str = 10.0,
+        deferrable: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_whole_number("batch_size", batch_size, 1, 50)
-        check_seconds("poll_interval", poll_interval)
-        check_flag("deferrable", deferrable)
-        if max_failures is not None or max_failure_rate is not None:
-            from airflow_provider_leen.bulk.summary import check_thresholds
-
-            check_thresholds(max_failures, max_failure_rate)
         self.ticket_ids = ticket_ids
         self.updates = updates
         self.leen_conn_id = leen_conn_id
         self.connection_id = connection_id
-        self.batch_size = batch_size
-        self.max_failures = max_failures
-        self.max_failure_rate = max_failure_rate
-        self.poll_interval = poll_interval
-        self.deferrable = deferrable
+        self.batch_size: Any = batch_size
+        self.max_failures: Any = max_failures
+        self.max_failure_rate: Any = max_failure_rate
+        self.poll_interval: Any = poll_interval
+        self.deferrable: Any = deferrable
+        check_literals(self, self.argument_checks)
         self._counts: dict[str, int] | None = None
 
     def execute(self, context: Context) -> UpdateSummary:

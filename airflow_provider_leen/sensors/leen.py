@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, PokeReturnValue
 
@@ -14,13 +14,14 @@ from airflow_provider_leen.bulk.summary import (
     AnySummary,
     add_up,
     check_summary,
-    check_thresholds,
     counted,
     counts_by_status,
     first_errors,
     over_threshold,
     read_summaries,
 )
+from airflow_provider_leen.tasks.arguments import THRESHOLDS, Argument, check_literals
+from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _MAX_ERRORS_NAMED = 5
 
 
-class LeenTicketFailureSensor(BaseSensorOperator):
+class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
     """Fail when too many tickets failed.
 
     With ``results`` it judges at once: it never waits, and needs neither ``mode`` nor ``poke_interval``. With
@@ -48,27 +49,29 @@ class LeenTicketFailureSensor(BaseSensorOperator):
         (templated). Either this or ``task_ids``
     :param task_ids: the id, or the ids, of bulk operators of this Dag to watch; the gate must not be downstream of them
     :param max_failures: fail when more tickets than this failed; a whole number. Default: no such limit
+        (templated)
     :param max_failure_rate: fail when more than this share of the tickets failed, 0 to 1; of no tickets, none failed.
-        Default: no such limit. With neither limit, any failure fails the gate; with both, either does
+        Default: no such limit. With neither limit, any failure fails the gate; with both, either does (templated)
     :return: the counts (``total``, ``succeeded``, ``failed`` and one for each status), when the gate lets pass
     :raises LeenConfigError: in the Dag file, when a limit makes no sense
     :raises AirflowFailException: from :class:`LeenThresholdError` when a limit was passed, from
         :class:`LeenConfigError` when there is no summary to judge
     """
 
-    template_fields: Sequence[str] = ("results",)
+    argument_checks: ClassVar[dict[str, Argument]] = THRESHOLDS
+    template_fields: Sequence[str] = ("results", *argument_checks)
+    rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"results"})
 
     def __init__(
         self,
         *,
         results: Any = None,
         task_ids: str | Sequence[str] | None = None,
-        max_failures: int | None = None,
-        max_failure_rate: float | None = None,
+        max_failures: int | str | None = None,
+        max_failure_rate: float | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_thresholds(max_failures, max_failure_rate)
         if (results is None) == (task_ids is None):
             raise LeenConfigError("Write either `results` or `task_ids`, one of the two.")
         self.results = results
@@ -78,8 +81,9 @@ class LeenTicketFailureSensor(BaseSensorOperator):
         )
         if self.task_ids == []:
             raise LeenConfigError("`task_ids` is empty: name the bulk operators to watch.")
-        self.max_failures = max_failures
-        self.max_failure_rate = max_failure_rate
+        self.max_failures: Any = max_failures
+        self.max_failure_rate: Any = max_failure_rate
+        check_literals(self, self.argument_checks)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Judge the results, or the tasks that are watched; return the counts once there are all, or raise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -16,6 +16,8 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_leen.api.errors import PASSING, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.tasks.arguments import FLAG, Argument, check_literals
+from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _MAX_NAMED = 20
 
 
-class LeenTicketSyncSensor(BaseSensorOperator):
+class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
     """Wait until Leen knows the tickets of a summary that have no ``ticket_id``, Leen's own id, yet.
 
     Tickets that were created with vendor ids have none before the connector has synced them from the tracker, which it
@@ -39,7 +41,7 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         run; map the sensor where the operator is mapped (templated).
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
-    :param deferrable: wait in the triggerer, default False; the default ``mode`` holds no worker either.
+    :param deferrable: wait in the triggerer, default False (templated); the default ``mode`` holds no worker either.
     :param poke_interval: seconds between two looks, default 1800 (half an hour).
     :param timeout: seconds after which the sensor gives up, default 86400 (a day).
     :param mode: default ``reschedule``, which frees the worker between two looks.
@@ -50,7 +52,9 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         which waiting can't mend. With ``soft_fail=True`` the sensor is skipped instead, as on a timeout.
     """
 
-    template_fields: Sequence[str] = ("results", "leen_conn_id", "connection_id")
+    argument_checks: ClassVar[dict[str, Argument]] = {"deferrable": FLAG}
+    template_fields: Sequence[str] = ("results", "leen_conn_id", "connection_id", *argument_checks)
+    rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"results"})
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         results: Any,
         leen_conn_id: str = "leen_default",
         connection_id: str | None = None,
-        deferrable: bool = False,
+        deferrable: bool | str = False,
         poke_interval: float = 30 * 60,
         timeout: float = 24 * 60 * 60,
         mode: str = "reschedule",
@@ -68,7 +72,8 @@ class LeenTicketSyncSensor(BaseSensorOperator):
         self.results = results
         self.leen_conn_id = leen_conn_id
         self.connection_id = connection_id
-        self.deferrable = deferrable
+        self.deferrable: Any = deferrable
+        check_literals(self, self.argument_checks)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look for the tickets; return the summary when Leen knows all of them, else wait.

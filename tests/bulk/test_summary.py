@@ -15,7 +15,6 @@ from airflow_provider_leen.bulk.summary import (
     TicketResult,
     add_up,
     check_summary,
-    check_thresholds,
     closing_table,
     counted,
     counts_by_status,
@@ -161,35 +160,6 @@ def test_the_verdict_names_the_thresholds_that_were_passed(
     assert verdict.startswith(f"{failed} of {total} tickets failed")
     assert [part for part in passed if part not in verdict] == []
     assert ("max_failures" in verdict) == any("max_failures" in part for part in passed)
-
-
-@pytest.mark.parametrize(
-    ("max_failures", "max_failure_rate"), [(None, None), (0, None), (17, 0), (None, 1), (None, 0.05), (0, 1.0)]
-)
-def test_thresholds_that_make_sense_are_accepted(max_failures: Any, max_failure_rate: Any) -> None:
-    check_thresholds(max_failures, max_failure_rate)
-
-
-@pytest.mark.parametrize(
-    ("max_failures", "max_failure_rate", "argument"),
-    [
-        (-1, None, "max_failures"),
-        (1.0, None, "max_failures"),
-        (True, None, "max_failures"),
-        ("3", None, "max_failures"),
-        (None, -0.1, "max_failure_rate"),
-        (None, 1.1, "max_failure_rate"),
-        (None, 5, "max_failure_rate"),
-        (None, True, "max_failure_rate"),
-        (None, float("nan"), "max_failure_rate"),
-        (None, "0.5", "max_failure_rate"),
-    ],
-)
-def test_a_threshold_that_makes_no_sense_is_refused_by_name(
-    max_failures: Any, max_failure_rate: Any, argument: str
-) -> None:
-    with pytest.raises(LeenConfigError, match=f"`{argument}` is "):
-        check_thresholds(max_failures, max_failure_rate)
 
 
 def changed(**fields: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.notifications.leen import LeenNotifier, send_leen_notification
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW, AirflowRun, needs_empty_templates
+from tests.airflow_run import AIRFLOW, AirflowRun
 from tests.docs.pages import load_dag, text_of_dag
 
 RunDag = Callable[..., AirflowRun]
@@ -262,11 +262,7 @@ def test_a_ticket_that_can_not_be_created_is_one_sentence_and_the_task_s_error_s
         ({"project_vendor_id": "NOPE"}, "NOPE"),
         ({"connection_id": "not-a-uuid"}, "X-CONNECTION-ID"),
         ({"identifier": ".."}, "`identifier` '..' can't be looked up"),
-        pytest.param(
-            {"project_vendor_id": "{{ '' }}"},
-            "the project is missing: give `project_vendor_id` or `project_id`.",
-            marks=needs_empty_templates,
-        ),
+        ({"project_vendor_id": "{{ '' }}"}, "the project is missing: give `project_vendor_id` or `project_id`."),
     ],
     ids=["project unknown", "connection unknown", "identifier", "project rendered to nothing"],
 )

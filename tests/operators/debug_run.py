@@ -16,8 +16,9 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from tests.airflow_run import AirflowRun, run
-from tests.operators.dags import bulk_dag, create, tickets
+from tests.operators.dags import DEFAULTS, bulk_dag, create, tickets
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 
@@ -35,7 +36,7 @@ def main() -> None:
 
 
 def templates() -> DAG:
-    """What a scanner's report may hold, in every form but a literal list in the Dag file."""
+    """What a scanner's report may hold."""
     with DAG("leen_test", schedule=None) as dag:
 
         @task
@@ -45,6 +46,9 @@ def templates() -> DAG:
         report = upstream()
         create(report)
         report >> create("{{ ti.xcom_pull(task_ids='upstream') }}", task_id="through_text")
+        LeenBulkCreateTicketsOperator.partial(task_id="by_kwargs", ticket_defaults=DEFAULTS).expand_kwargs(
+            report.map(lambda ticket: {"tickets": [ticket]})
+        )
     return dag
 
 

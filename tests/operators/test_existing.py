@@ -63,4 +63,4 @@ def test_a_retry_does_not_take_its_own_tickets_for_old_ones(sandbox: SandboxServ
 
 def test_if_exists_that_is_neither_is_refused_in_a_sentence() -> None:
     with pytest.raises(LeenConfigError, match="`if_exists` is 'update': write 'create' or 'skip'"):
-        LeenBulkCreateTicketsOperator(task_id="create", tickets=[], if_exists="update")  # type: ignore[arg-type]
+        LeenBulkCreateTicketsOperator(task_id="create", tickets=[], if_exists="update")

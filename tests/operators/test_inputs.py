@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, task
 from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
@@ -191,6 +191,46 @@ def test_the_operator_maps_over_lists_and_each_instance_has_its_own_summary(
     # Equal rows of different instances are different tickets.
     identifiers = [request.body["tickets"] for request in sandbox.requests]
     assert len({ticket["identifier"] for batch in identifiers for ticket in batch}) == 5
+
+
+def test_the_outputs_of_several_tasks_are_joined_and_one_that_gives_nothing_adds_nothing(
+    sandbox: SandboxServer, run_dag: Any
+) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task
+        def a_list() -> Any:
+            return [{"name": "a"}, {"name": "b"}]
+
+        @task
+        def one() -> Any:
+            return {"name": "c"}
+
+        @task
+        def none() -> Any:
+            return None
+
+        @task
+        def skipped() -> Any:
+            raise AirflowSkipException
+
+        @task
+        def mapped(name: str) -> Any:
+            return [{"name": name}]
+
+        lists, ticket, nothing, no_task = a_list(), one(), none(), skipped()
+        sources = [lists, nothing, no_task, ticket, mapped.expand(name=["d", "e"]), {"name": "f"}]
+        create(sources, trigger_rule="none_failed")
+        create([ticket, no_task], task_id="only_one", trigger_rule="none_failed")
+        create([nothing, no_task], task_id="empty", trigger_rule="none_failed")
+    run = run_dag(dag)
+    assert [str(error) for error in run.exceptions] == []
+    of_each = {
+        task_id: [result["name"] for result in run.summary(task_id)["results"]]
+        for task_id in ("create", "only_one", "empty")
+    }
+    assert of_each == {"create": list("abcdef"), "only_one": ["c"], "empty": []}
+    assert run.summary()["created"] == 6
 
 
 # Files

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, ObjectStoragePath, task
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.bulk.results_file import write_lines
@@ -156,7 +156,7 @@ def test_the_failed_tickets_of_a_list_do_not_overwrite_it(run_dag: Any, tmp_path
 
 
 def test_mapped_instances_may_not_share_a_file(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
-    def mapped(results_path: str) -> DAG:
+    def mapped(results_path: Any) -> DAG:
         with DAG("leen_test", schedule=None) as dag:
             LeenBulkCreateTicketsOperator.partial(
                 task_id="create", ticket_defaults=DEFAULTS, results_path=results_path
@@ -166,10 +166,28 @@ def test_mapped_instances_may_not_share_a_file(sandbox: SandboxServer, run_dag: 
     refused = run_dag(mapped(f"{tmp_path}/{{{{ run_id }}}}.jsonl"))
     assert refused.states == {"create": "failed failed"}
     assert "map_index" in str(refused.exceptions[0])
+    refused = run_dag(mapped(ObjectStoragePath(f"file://{tmp_path}/all.jsonl")))
+    assert f"{tmp_path}/all.jsonl' for all mapped instances" in str(refused.exceptions[0])
     assert sandbox.requests == []
     run = run_dag(mapped(f"{tmp_path}/{{{{ ti.map_index }}}}.jsonl"))
     assert run.states == {"create": "success success"}
     assert [len(lines(tmp_path / f"{index}.jsonl")) for index in range(2)] == [1, 2]
+
+
+def test_paths_may_be_path_objects(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
+    given = tmp_path / "given.jsonl"
+    given.write_text('{"name": "a"}\n{"name": ""}\n')
+    results = ObjectStoragePath(f"file://{tmp_path}/{{{{ ti.task_id }}}}.jsonl")
+    run = run_dag(
+        bulk_dag(
+            tickets_path=ObjectStoragePath(f"file://{given}"), results_path=results, ledger_path=tmp_path / "ledger"
+        )
+    )
+    assert run.states == {"create": "success"}
+    assert [line["status"] for line in lines(tmp_path / "create.jsonl")] == ["created", "invalid"]
+    assert [*(tmp_path / "ledger").iterdir()]
+    (error,) = run_dag(bulk_dag(tickets_path=given, results_path=ObjectStoragePath(f"file://{given}"))).exceptions
+    assert "overwrite the tickets" in str(error)
 
 
 def test_an_operator_that_a_mapped_task_executes_by_hand_has_a_file_of_its_own(

@@ -79,6 +79,7 @@ def test_the_runs_ended_as_they_were_meant_to(debug_run: DebugRun) -> None:
     assert "'create': 'failed'" in refusing
     assert "'create': 'failed'" in gone
     assert "'through_text': 'success'" in templates
+    assert "'by_kwargs': 'success'" in templates
     assert "*** is not valid" in debug_run.output, "the echo of the key is what was to be hidden"
     assert "nothing was sent" in debug_run.output
     assert debug_run.lines_with("httpcore"), "the log was at debug level"

@@ -1,0 +1,1 @@
+"""What runs inside a task; operators, sensors and the notifier declare it."""

@@ -1,0 +1,181 @@
+"""What is rendered as a template: text of the Dag file, once. The text of a finding never is, by whatever road it came.
+
+Airflow's own rendering leaves three doors open: what ``expand_kwargs`` got from upstream is rendered like text of the
+Dag file; a Dag that renders natively makes numbers of texts; and what was rendered once may be rendered again.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_leen.api.errors import LeenConfigError
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.tasks.arguments import Argument
+
+_MARKS = ("{{", "{%", "{#")
+
+
+def is_template(value: Any) -> bool:
+    """Tell whether an argument has its value only once it is rendered."""
+    if isinstance(value, str):
+        return any(mark in value for mark in _MARKS)
+    return is_reference(value) or callable(value)
+
+
+def is_reference(value: Any) -> bool:
+    """Tell whether a value stands for another task's output, a parameter of the run, or a mapped group's argument."""
+    return hasattr(value, "iter_references")
+
+
+class RendersOnce:
+    """Renders the template fields of an operator, a sensor or a notifier: strings of the Dag file, each once, to text.
+
+    A string without template marks is left as it is. Mix it in before Airflow's base class.
+    """
+
+    rendered_to_objects: ClassVar[frozenset[str]] = frozenset()
+    """Fields that, in a Dag that renders natively, become what their template yields, where they are one template."""
+
+    joined_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that may be a list of several tasks' outputs, of which one that yields None adds nothing."""
+
+    argument_checks: ClassVar[Mapping[str, Argument]] = {}
+    """What fields may be, once rendered; what is no text is parsed from what a template yields."""
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        """Render, in place of Airflow's method of this name, which every release calls for operators and notifiers."""
+        if parent is not self:
+            # An object with template fields of its own, in a list of the Dag file.
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)  # type: ignore[misc]
+            return
+        # What is rendered again (on a resume or a retry in the same process) is the Dag file's text, not the result.
+        templates = self.__dict__.setdefault("_templates", {})
+        text_env = _environment_for_text(jinja_env, context)
+        from_upstream = _from_upstream(self, template_fields, context)
+        for name in template_fields:
+            if name not in from_upstream:
+                template = templates.setdefault(name, getattr(self, name))
+                try:
+                    setattr(self, name, self._render_field(name, template, context, jinja_env, text_env))
+                except Exception as error:
+                    error.add_note(f"This is about the argument `{name}`.")
+                    raise
+        self._check_rendered(template_fields)
+
+    def _render_field(
+        self, name: str, template: Any, context: Context, jinja_env: jinja2.Environment, text_env: jinja2.Environment
+    ) -> Any:
+        if _is_path(template):
+            template = str(template)
+        if isinstance(template, str) and name in self.rendered_to_objects and _has_marks(template, jinja_env):
+            return _yielded_by(jinja_env.from_string(template), context)
+        if callable(template):
+            return template(context=context, jinja_env=jinja_env)
+        value = self.render_template(template, context, text_env, set())
+        if name in self.joined_fields and isinstance(template, list | tuple):
+            return [
+                () if item is None and is_reference(source) else item
+                for item, source in zip(value, template, strict=True)
+            ]
+        return value
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a string to text where it holds template marks; collections as Airflow does.
+
+        :param content: a value of the Dag file.
+        :param context: Airflow's context.
+        :param jinja_env: default: the Dag's.
+        :param seen_oids: Airflow's, for objects that hold themselves.
+        """
+        if isinstance(content, str):
+            env = jinja_env or self.get_template_env()  # type: ignore[attr-defined]
+            return "".join(map(str, _parts(env.from_string(content), context))) if _has_marks(content, env) else content
+        if not isinstance(content, list | dict) and _is_path(content):
+            return content  # Airflow 3.1 would call its resolve().
+        return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
+
+    def _check_rendered(self, template_fields: Iterable[str]) -> None:
+        from airflow.providers.common.compat.sdk import AirflowFailException
+
+        for name in template_fields:
+            if name in self.argument_checks:
+                try:
+                    setattr(self, name, self.argument_checks[name](name, getattr(self, name)))
+                except LeenConfigError as error:
+                    raise AirflowFailException(str(error)) from error
+
+
+def _from_upstream(task: Any, template_fields: Iterable[str], context: Context) -> set[str]:
+    """Return which fields of a mapped instance are not written in the Dag file."""
+    tasks = getattr(context.get("dag"), "task_dict", {})
+    mapped: Any = tasks.get(getattr(task, "task_id", None))
+    if not hasattr(mapped, "expand_input"):
+        return set()
+    given = mapped.expand_input.value
+    written: set[str] = set()
+    if isinstance(given, Mapping):  # .expand(): each argument for itself
+        written = {name for name, values in given.items() if not is_reference(values)}
+    elif isinstance(given, Sequence) and isinstance(arguments := given[context["ti"].map_index or 0], Mapping):
+        written = set(arguments)  # .expand_kwargs() over a list of the Dag file
+    # The very object, since expand_kwargs(…, strict=False) lets an upstream override what partial() says.
+    partial = {name: value for name, value in mapped.partial_kwargs.items() if getattr(task, name, None) is value}
+    return set(template_fields) - written - set(partial)
+
+
+def _environment_for_text(jinja_env: jinja2.Environment, context: Context) -> jinja2.Environment:
+    from jinja2.nativetypes import NativeEnvironment
+
+    dag: Any = context.get("dag")
+    if isinstance(jinja_env, NativeEnvironment) and hasattr(dag, "get_template_env"):
+        jinja_env = dag.get_template_env(force_sandboxed=True)
+    return jinja_env
+
+
+def _has_marks(text: str, env: jinja2.Environment) -> bool:
+    return any(mark in text for mark in (env.variable_start_string, env.block_start_string, env.comment_start_string))
+
+
+def _yielded_by(template: jinja2.Template, context: Context) -> Any:
+    """Return what a template yields: in a native environment the object of its only expression, else its text.
+
+    Unlike Jinja's own native rendering, it takes no text for a Python literal: what reads the argument knows JSON, too.
+    """
+    from jinja2 import Undefined
+    from jinja2.nativetypes import NativeEnvironment
+
+    parts = _parts(template, context)
+    if isinstance(template.environment, NativeEnvironment) and len(parts) == 1 and not isinstance(parts[0], Undefined):
+        return parts[0]
+    return "".join(map(str, parts))
+
+
+def _parts(template: jinja2.Template, context: Context) -> list[Any]:
+    # Not by Template.render(), which copies the context whole: in Airflow 2 that warns of each deprecated name in it.
+    variables: Any = copy.copy(context)
+    variables.update({name: value for name, value in template.globals.items() if name not in variables})
+    env = template.environment
+    try:
+        return list(template.root_render_func(env.context_class(env, variables, template.name, template.blocks)))
+    except Exception:
+        env.handle_exception()  # It raises, with a traceback that points at the template.
+
+
+def _is_path(value: Any) -> bool:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return isinstance(value, os.PathLike | ObjectStoragePath)
