@@ -13,7 +13,7 @@ from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.retry import is_unknown_to_leen
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.ledger import Created, Journal
-from airflow_provider_leen.bulk.lookup import Unsettled, final_after, is_same_identifier, why_not_by_id
+from airflow_provider_leen.bulk.lookup import Unsettled, final_after, is_that_of
 from airflow_provider_leen.bulk.sender import Outcome, outcome_of, still_unknown
 from airflow_provider_leen.bulk.settle import FAILURES_BEFORE_GIVING_UP
 
@@ -113,9 +113,7 @@ class JobCollector:
             self._failures += 1
             return
         self._failures = 0
-        if known is None or not is_same_identifier(ticket.row.identifier, known.identifier):
-            return
-        if why_not_by_id(jira.read_ticket(known), ticket) is None:
+        if known is not None and is_that_of(jira.read_ticket(known), ticket):
             outcome = self._outcomes[ticket.row.index]
             outcome.ticket_id, outcome.vendor_ticket_id = known.id, known.vendor_ticket_id
 

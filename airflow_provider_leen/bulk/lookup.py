@@ -119,7 +119,7 @@ def why_not_by_id(record: Record, ticket: Unsettled) -> str | None:
     """Say why a ticket that a reply named by its id is not proved to be this one; None where it is."""
     if reason := _why_not_at_all(record, ticket):
         return reason
-    if ticket.key in (record.key, record.identifier):
+    if record.key == ticket.key or is_same_identifier(ticket.key, record.identifier):
         return None
     if ticket.project.casefold() not in record.projects:
         return "nothing shows that it is of this project"
@@ -140,6 +140,16 @@ def why_not_by_identifier(record: Record, ticket: Unsettled) -> str | None:
     if ticket.surely_carries_key:
         return "its description does not end with this ticket's key"
     return _why_not_by_name_and_time(record, ticket)
+
+
+def is_that_of(record: Record, ticket: Unsettled) -> bool:
+    """Tell whether what Leen has under the identifier of a ticket that nobody doubts to exist is that ticket.
+
+    Its key, which is in no other run, is enough as its identifier.
+    """
+    if not is_same_identifier(ticket.row.identifier, record.identifier):
+        return False
+    return why_not_by_id(record, ticket) is None or why_not_by_identifier(record, ticket) is None
 
 
 def _why_not_at_all(record: Record, ticket: Unsettled) -> str | None:

@@ -111,14 +111,15 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
             return None
         check_existing(known, str(row.identifier))
         if not skips and not _is_of_this_run(context, known, row):
-            if known.ticket_created_at is None:
-                raise LeenOutcomeUnknownError(
-                    f"Leen has the ticket {known.id} with the identifier {row.identifier}, and does not say when it "
-                    "was created: it may be what an earlier try of this task created. Look into the tracker.",
-                    identifiers=[str(row.identifier)],
-                    can_be_settled=True,
-                )
-            return None
+            if _is_older_than_this_run(context, known):
+                return None
+            raise LeenOutcomeUnknownError(
+                f"Leen has the ticket {known.id} with the identifier {row.identifier}. Nothing shows that an earlier "
+                "try of this task created it, nor that another run did. Look into the tracker: if it is this ticket, "
+                "mark the task as successful, or set if_exists='skip' and clear it.",
+                identifiers=[str(row.identifier)],
+                can_be_settled=True,
+            )
         self.log.info("Leen knows the ticket already (identifier %s): not creating it again.", row.identifier)
         return known
 
@@ -180,13 +181,25 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
 def _is_of_this_run(context: Context, ticket: Ticket, row: TicketRow) -> bool:
     from airflow_provider_leen.api.jira import read_ticket
     from airflow_provider_leen.bulk.ledger import NEVER, Sent
-    from airflow_provider_leen.bulk.lookup import Unsettled, is_same_identifier, project_of, why_not_by_id
+    from airflow_provider_leen.bulk.lookup import Unsettled, is_that_of, project_of
     from airflow_provider_leen.bulk.tickets import payload
 
-    started, body = context["dag_run"].start_date, payload(row, None)
-    sent = Sent(started.timestamp() if started else 0.0, NEVER, embedded=False)
-    asked = Unsettled(row, body["name"], project_of(body), (sent,))
-    return is_same_identifier(row.identifier, ticket.identifier) and why_not_by_id(read_ticket(ticket), asked) is None
+    body = payload(row, None)
+    sent = Sent(_started(context), NEVER, embedded=False)
+    return is_that_of(read_ticket(ticket), Unsettled(row, body["name"], project_of(body), (sent,)))
+
+
+def _is_older_than_this_run(context: Context, ticket: Ticket) -> bool:
+    from airflow_provider_leen.api.jira import read_ticket
+    from airflow_provider_leen.bulk.lookup import CLOCK_SKEW
+
+    created_at = read_ticket(ticket).created_at
+    return created_at is not None and created_at < _started(context) - CLOCK_SKEW
+
+
+def _started(context: Context) -> float:
+    started = context["dag_run"].start_date
+    return started.timestamp() if started else 0.0
 
 
 def _record(ticket: Ticket, ticket_url: str | None) -> dict[str, Any]:

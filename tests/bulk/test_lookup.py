@@ -17,6 +17,7 @@ from airflow_provider_leen.bulk.lookup import (
     final_after,
     is_same_identifier,
     is_same_name,
+    is_that_of,
     why_not_by_id,
     why_not_by_identifier,
     without_clashes,
@@ -132,6 +133,16 @@ def test_a_ticket_that_a_reply_named_is_proved_by_its_key_alone() -> None:
     assert why_not_by_id(nothing, ticket)
     assert why_not_by_id(replace(nothing, key=ticket.key), ticket) is None
     assert why_not_by_id(replace(nothing, identifier=ticket.key), ticket) is None
+
+
+def test_of_a_ticket_that_surely_exists_the_key_as_its_identifier_is_enough() -> None:
+    ticket = asked(identifier=None)
+    bare = shown(identifier=ticket.key.upper(), name=None, created_at=None, projects=frozenset())
+    assert is_that_of(bare, ticket)
+    assert not is_that_of(replace(bare, identifier=ticket.key[:-1]), ticket)
+    assert is_that_of(shown(projects=frozenset()), asked())
+    assert not is_that_of(shown(identifier="CVE-2026-2"), asked())
+    assert not is_that_of(shown(created_at=None, projects=frozenset()), asked())
 
 
 # Tolerances

@@ -15,6 +15,7 @@ from airflow_provider_leen.api.errors import (
     LeenConnectError,
     LeenOutcomeUnknownError,
     LeenRateLimitError,
+    LeenResponseError,
     LeenValidationError,
 )
 from airflow_provider_leen.api.models import Ticket
@@ -118,6 +119,25 @@ def test_an_outcome_that_stays_unknown_names_the_ticket_and_says_what_to_do(
     assert "(identifier own) was sent and nobody can say whether it exists. POST /itsm/tickets" in str(error)
     assert "HTTP 503" in str(error)
     assert "a retry looks it up again" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("shown", "kind"),
+    [
+        pytest.param({"identifier": "own"}, LeenOutcomeUnknownError, id="created nobody knows when"),
+        pytest.param({"identifier": "another"}, LeenResponseError, id="another ticket"),
+        pytest.param({"identifier": "own", "errors": ["stale"]}, LeenResponseError, id="contradicts itself"),
+    ],
+)
+def test_a_retry_creates_nothing_beside_a_ticket_that_may_be_the_one_it_created(
+    run_dag: Any, sandbox: SandboxServer, connect: Connect, shown: dict[str, Any], kind: type
+) -> None:
+    connect(extra={"timeout": 0.1, "max_retries": 0})
+    sandbox.inject("lost", path=TICKETS, times=1, commit=True)
+    sandbox.inject("status", status=200, content={"id": "t"} | shown, path=TICKETS, method="GET")
+    run = run_dag(create_dag(TICKET | {"identifier": "own"}, retries=1))
+    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError, kind]
+    assert posts(sandbox) == len(sandbox.tickets()) == 1
 
 
 @pytest.mark.parametrize(
