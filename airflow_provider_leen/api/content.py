@@ -68,10 +68,10 @@ def names_of(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
 def read_job_id(path: str, content: Any) -> str:
     """Return the id in the reply to a job that was submitted.
 
-    :raises LeenOutcomeUnknownError: it names none.
+    :raises LeenOutcomeUnknownError: it names none, or one that can't be asked for.
     """
     job_id = content.get("job_id") if isinstance(content, dict) else None
-    if isinstance(job_id, str) and job_id:
+    if isinstance(job_id, str) and _is_segment(job_id):
         return job_id
     raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; it may run all the same.")
 
@@ -143,10 +143,14 @@ def path_segment(text: str) -> str:
 
     :raises LeenConfigError: it can't be one.
     """
-    # A URL is normalised on its way: the empty text, . and .. would lead to another endpoint.
-    if text in ("", ".", "..") or not text.isprintable():
+    if not _is_segment(text):
         raise LeenConfigError(f"Leen can't be asked for a ticket by {text!r}: give the id that the ticket has.")
     return quote(text, safe="")
+
+
+def _is_segment(text: str) -> bool:
+    # A URL is normalised on its way: the empty text, . and .. would lead to another endpoint.
+    return text not in ("", ".", "..") and text.isprintable()
 
 
 def query_value(value: Any) -> Any:

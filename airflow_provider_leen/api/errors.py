@@ -16,8 +16,9 @@
         ├── LeenRateLimitError     429 (.retry_after)
         └── LeenServerError        5xx
 
-Messages are sentences for a person; attributes are for code. No exception holds a header or the API key, and all of
-them can be pickled (their only positional argument is the message).
+Messages are sentences for a person, made safe to be logged and stored whatever Leen or a list put into them; attributes
+are for code. No exception holds a header or the API key, and all of them can be pickled (their only positional argument
+is the message).
 """
 
 from __future__ import annotations
@@ -25,9 +26,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_provider_leen.api.text import clean
+
 
 class LeenError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package.
+
+    :param message: what happened, for a person.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(clean(message))
 
 
 class LeenConfigError(LeenError):
@@ -94,7 +103,7 @@ class LeenResponseError(LeenError):
         request_id: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = str(self)
         self.status = status
         self.type = type
         self.code = code

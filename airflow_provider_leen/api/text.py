@@ -6,6 +6,7 @@ writing direction make a text read as another one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +17,13 @@ _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u20
 _NOT_FOR_A_TERMINAL = re.compile(f"{_UNSAFE.pattern}|\r|[\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_DEPTH = 50
+_BEYOND_64_BITS = 2**63
 
 
 def clean(text: str) -> str:
     """Return a text without control characters; half a surrogate pair becomes U+FFFD. Tab and line breaks stay."""
-    if text.isprintable() and _SURROGATE.search(text) is None:
-        # Marks of the writing direction are not printable, so there are none.
+    if text.isprintable():
+        # Neither half a pair nor a mark of the writing direction is printable.
         return text
     text = _UNSAFE.sub("", text)
     if _SURROGATE.search(text) is None:
@@ -30,20 +32,43 @@ def clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def count_unsafe(text: str) -> tuple[int, int]:
+    """Return how many characters :func:`clean` leaves out of a text, and how many halves of pairs it replaces."""
+    return len(_UNSAFE.findall(text)), clean(text).count("\ufffd") - text.count("\ufffd")
+
+
 def clean_json(value: Any, each: Callable[[str], str] = clean, _depth: int = 0) -> Any:
-    """Return a value of plain JSON types with each text in it, keys included, cleaned; too deep nesting is cut off.
+    """Return a value of plain JSON types as any database takes it.
+
+    Each text in it is cleaned, keys included; too deep nesting is cut off; a number that JSON does not have (NaN,
+    infinity) is None, and one of more than 64 bits a text.
 
     :param each: cleans a text.
     """
     if isinstance(value, str):
         return each(value)
-    if not isinstance(value, dict | list):
-        return value
-    if _depth == _MAX_DEPTH:
+    if isinstance(value, dict | list) and _depth == _MAX_DEPTH:
         return "…"
     if isinstance(value, list):
         return [clean_json(entry, each, _depth + 1) for entry in value]
-    return {clean_json(key, each): clean_json(entry, each, _depth + 1) for key, entry in value.items()}
+    if isinstance(value, dict):
+        return {clean_json(key, each): clean_json(entry, each, _depth + 1) for key, entry in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) >= _BEYOND_64_BITS:
+        return hex(value)  # in decimal, Python itself refuses the longest ones
+    return value
+
+
+def cut(text: str, limit: int) -> str:
+    """Return a text of at most so many UTF-16 code units, Jira's count, with ``…`` at its end where it was cut."""
+    if 2 * len(text) <= limit:
+        return text
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * limit:
+        return text
+    # A pair that the cut has parted is dropped.
+    return units[: 2 * (limit - 1)].decode("utf-16-le", "ignore") + "…"
 
 
 def cut(text: str, limit: int) -> str:

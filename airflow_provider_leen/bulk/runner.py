@@ -25,7 +25,7 @@ from airflow_provider_leen.bulk.ledger import Created, History, Journal
 from airflow_provider_leen.bulk.lookup import Control, Unsettled, project_of, without_clashes
 from airflow_provider_leen.bulk.sender import BatchSender, Outcome, still_unknown
 from airflow_provider_leen.bulk.settle import Settler
-from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted
+from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted, shown_error
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 log = logging.getLogger(__name__)
@@ -394,4 +394,4 @@ class _Result:
         self.identifier = row.identifier
         self.ticket_id = outcome.ticket_id
         self.vendor_ticket_id = outcome.vendor_ticket_id
-        self.error = outcome.error
+        self.error = shown_error(outcome.error)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeGuard, cast, get_args
 
 from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.text import clean, cut, one_line
 
 Status = Literal["created", "existing", "rejected", "invalid", "unknown", "unsent"]
 """What became of a ticket: ``created`` or ``existing`` (succeeded), or one of the four ways to fail."""
@@ -21,6 +22,9 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 UPDATE_STATUSES: tuple[UpdateStatus, ...] = get_args(UpdateStatus)
 _ALL_STATUSES = ("created", "existing", *UPDATE_STATUSES)
 SUCCEEDED: frozenset[str] = frozenset({"created", "existing", "updated"})
+
+MAX_ERROR = 2000
+"""Characters of one ticket's error that are published."""
 
 _MAX_ERRORS_SHOWN = 20
 _MAX_NAME_SHOWN = 80
@@ -102,6 +106,11 @@ def summarise(results: Sequence[TicketResult]) -> Summary:
     :param results: one result per ticket, in input order.
     """
     return cast(Summary, {**counts_of(results, STATUSES), "results": list(results)})
+
+
+def shown_error(error: str | None) -> str | None:
+    """Return an error as a ticket's result has it: cleaned, and at most 2,000 characters long."""
+    return error and cut(clean(error), MAX_ERROR)
 
 
 def counts_of(results: Iterable[TicketResult | UpdateResult], statuses: Iterable[str]) -> dict[str, int]:
@@ -221,8 +230,8 @@ def first_errors(results: Iterable[TicketResult | UpdateResult], limit: int) -> 
         if len(lines) == limit:
             break
         if result["status"] not in SUCCEEDED:
-            name = _one_line(str(result.get("name") or result.get("ticket_id") or "(no name)"), _MAX_NAME_SHOWN)
-            error = _one_line(result.get("error") or result["status"], _MAX_ERROR_SHOWN)
+            name = one_line(str(result.get("name") or result.get("ticket_id") or "(no name)"), _MAX_NAME_SHOWN)
+            error = one_line(result.get("error") or result["status"], _MAX_ERROR_SHOWN)
             lines.append(f"#{result['request_index']} {name}: {error}")
     return lines
 
@@ -278,8 +287,3 @@ def _counts(by_status: Mapping[str, int]) -> dict[str, int]:
 
 def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _one_line(text: str, limit: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

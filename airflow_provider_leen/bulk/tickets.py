@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
@@ -21,7 +22,18 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.bulk.validation import FORMS, TYPE_FIELDS, excerpt, field_problems, missing_fields
+from airflow_provider_leen.api.text import clean, count_unsafe, cut, for_terminal
+from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.bulk.validation import (
+    FORMS,
+    TYPE_FIELDS,
+    UNSENDABLE,
+    described,
+    excerpt,
+    field_problems,
+    is_unsendable,
+    missing_fields,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +48,13 @@ _LAZY_TEXT = re.compile(r"Lazy\w*Sequence\(")
 _PATH_TEXT = re.compile(r"(?:/|\./|\.\./|[a-z][\w+.-]*://)\S+|\S+\.(?:json|jsonl|ndjson)", re.IGNORECASE)
 _PLAIN = frozenset({str, type(None)})
 _MAX_DEPTH = 20
+
+_KEY_LENGTH = len("airflow-") + 24
+
+MAX_DESCRIPTION = 32_767
+"""UTF-16 code units that Jira takes; what is longer is refused with its ticket."""
+
+_MAX_BESIDE_KEY = MAX_DESCRIPTION - len("\n\n") - _KEY_LENGTH
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
@@ -93,7 +112,10 @@ class TicketRow:
 
     @property
     def given(self) -> Any:
-        """The row as it came, before defaults, in plain JSON types."""
+        """The row as it came, before defaults, in plain JSON types.
+
+        A value that JSON does not have stays one that can't be sent: what stands for it says what it was.
+        """
         row = self.source[self.index]
         ticket = _as_ticket(row)
         if ticket is None or self.error is not None:
@@ -240,6 +262,7 @@ def read_defaults(value: Any) -> dict[str, str]:
             f"`ticket_defaults` is of type {type(value).__name__} ({excerpt(value)}): write a mapping of ticket fields."
         )
     # A name is each ticket's own, so none need be here.
+    defaults = _cleaned(defaults)
     problems = list(field_problems({"name": "", **defaults}))
     if problems:
         raise LeenConfigError(f"`ticket_defaults` can't be used: {'; '.join(problems)}.")
@@ -249,12 +272,13 @@ def read_defaults(value: Any) -> dict[str, str]:
 # Preparing
 
 
-def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope) -> list[TicketRow]:
-    """Validate each row, and give it its key and its identifier.
+def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope, *, embed_keys: bool = False) -> list[TicketRow]:
+    """Validate each row, and give it its key and its identifier. One line in the log counts what is left out of texts.
 
     :param rows: what one of the readers returned.
     :param defaults: fields laid under every ticket; what :func:`read_defaults` accepts.
     :param scope: what the keys are unique within.
+    :param embed_keys: whether descriptions are sent with the keys.
     :return: one row per input row, in order. What is wrong with a bad row is said in its ``error``, never raised.
     :raises LeenConfigError: when the defaults can't be used.
     """
@@ -264,8 +288,13 @@ def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope) -> list[TicketR
             f"`ticket_defaults` holds an `identifier`, which all {len(rows)} tickets would share: "
             "give each ticket its own, or leave it out."
         )
-    preparation = _Preparation(rows, defaults, scope)
+    preparation = _Preparation(rows, defaults, scope, embed_keys)
     prepared = [preparation.row(index, row) for index, row in enumerate(rows)]
+    if changes := +preparation.changes:
+        log.warning(
+            "Texts are not sent as they were given: %s.",
+            ", ".join(f"in {counted(number, 'ticket')} {change}" for change, number in changes.items()),
+        )
     if preparation.has_type_id:
         log.warning("Leen has deprecated `type_id`; it is sent as `type_vendor_id`. Write `type_vendor_id` instead.")
     return prepared
@@ -276,25 +305,33 @@ def payload(row: TicketRow, defaults: Mapping[str, str] | None, *, embed_key: bo
 
     :param row: a valid row.
     :param defaults: what :func:`read_defaults` returned.
-    :param embed_key: append the key as the description's last line, so that the vendor can be searched for it.
+    :param embed_key: append the key as the description's last line, so that the vendor can be searched for it; a
+        description that is too long with it is cut.
     """
-    body = _merge({field: value for field, value in row.given.items() if value is not None}, defaults or {})
+    given = _cleaned({field: value for field, value in row.given.items() if value is not None})
+    body: dict[str, Any] = _merge(given, defaults or {})
     if "type_id" in body:
         body["type_vendor_id"] = body.pop("type_id")
     body["identifier"] = row.identifier
     if embed_key:
-        body["description"] = "\n\n".join(filter(None, [body.get("description"), row.key]))
+        description = cut(body.get("description") or "", _MAX_BESIDE_KEY)
+        body["description"] = "\n\n".join(filter(None, [description, row.key]))
     return body
 
 
 class _Preparation:
-    """What is known of the rows before the one that is prepared."""
+    """What is known of the rows before the one that is prepared.
 
-    def __init__(self, source: Sequence[Any], defaults: Mapping[str, str], scope: KeyScope) -> None:
+    :param changes: how many tickets are sent with which change to their texts.
+    """
+
+    def __init__(self, source: Sequence[Any], defaults: Mapping[str, str], scope: KeyScope, embed_keys: bool) -> None:
         self.has_type_id = "type_id" in defaults
+        self.changes: Counter[str] = Counter()
         self._source = source
         self._defaults = defaults
         self._keys = _Keys(scope)
+        self._embeds_keys = embed_keys
         self._first_with: dict[str, int] = {}
 
     def row(self, index: int, row: Any) -> TicketRow:
@@ -302,7 +339,7 @@ class _Preparation:
         ticket = _as_ticket(row)
         if ticket is None:
             return TicketRow(index, self._source, None, None, None, _not_a_ticket(row))
-        body = _merge(ticket, self._defaults)
+        body = _merge(_cleaned(ticket), self._defaults)
         problems = [*field_problems(body), *missing_fields(body)]
         name, identifier = body.get("name"), body.get("identifier")
         if isinstance(identifier, str) and (first := self._first_with.setdefault(identifier, index)) != index:
@@ -312,8 +349,21 @@ class _Preparation:
         if problems:
             return TicketRow(index, self._source, _text(name), _text(identifier), None, "; ".join(problems))
         self.has_type_id = self.has_type_id or "type_id" in ticket
-        key = self._keys.make(ticket, body)
+        # Not from the texts as they are sent: what is made of them may change between releases, a key may not.
+        key = self._keys.make(ticket, _merge(ticket, self._defaults))
+        self._count_changes(ticket, body)
         return TicketRow(index, self._source, name, identifier or key, key, None)
+
+    def _count_changes(self, ticket: Mapping[str, str], body: Mapping[str, str]) -> None:
+        """Count a ticket whose texts are not sent as they were given."""
+        if unsafe := [count_unsafe(value) for field, value in ticket.items() if body[field] != value]:
+            self.changes["control characters are left out"] += any(left_out for left_out, _halves in unsafe)
+            self.changes["half a surrogate pair is replaced"] += any(halves for _left_out, halves in unsafe)
+        if self._embeds_keys:
+            description = body.get("description", "")
+            self.changes["the description is cut, so that the key fits"] += (
+                cut(description, _MAX_BESIDE_KEY) != description
+            )
 
 
 class _Keys:
@@ -337,8 +387,8 @@ class _Keys:
 
     def _hash(self, end: str) -> str:
         digest = self._scope_hash.copy()
-        digest.update(end.encode())
-        return f"airflow-{digest.hexdigest()[:24]}"
+        digest.update(end.encode("utf-8", "surrogatepass"))
+        return f"airflow-{digest.hexdigest()}"[:_KEY_LENGTH]
 
 
 def _merge(ticket: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
@@ -355,7 +405,7 @@ def _merge(ticket: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any
 def _not_a_ticket(row: Any) -> str:
     if isinstance(row, UnreadableRow):
         return row.reason
-    return f"the row is of type {type(row).__name__} ({excerpt(row)}): write a mapping of ticket fields"
+    return f"the row is {described(row)}: write a mapping of ticket fields"
 
 
 def _joined(items: Iterable[Any]) -> list[Any]:
@@ -382,8 +432,8 @@ def _is_record(value: Any) -> bool:
 def _as_ticket(row: Any) -> dict[str, Any] | None:
     """Return a row's fields, with nulls dropped and what stands for a text as text; None where it is no record."""
     if type(row) is dict and all(type(value) is str for value in row.values()):
-        return row
-    if isinstance(row, UnreadableRow) or not _is_record(row):
+        return row if UNSENDABLE not in row or not is_unsendable(row) else None
+    if isinstance(row, UnreadableRow) or not _is_record(row) or is_unsendable(row):
         return None
     if isinstance(row, Mapping):
         fields: Mapping[Any, Any] = row
@@ -406,26 +456,42 @@ def _as_text(value: Any) -> Any:
     return str.__str__(value) if isinstance(value, str) else value
 
 
+def _cleaned(ticket: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a ticket as it is sent, without what no tracker takes in a text; in a field's name it is shown instead."""
+    cleaned = {}
+    for name, value in ticket.items():
+        # Most texts are printable: no function need be called for them.
+        if isinstance(name, str) and not name.isprintable():
+            name = for_terminal(name)
+        cleaned[name] = clean(value) if isinstance(value, str) and not value.isprintable() else value
+    return cleaned
+
+
 def _plain(value: Any, depth: int = 0) -> Any:
     """Return anything in plain JSON types that can be published, for a row that can't be sent."""
     value = _as_text(value)
     if isinstance(value, str):
-        return _text(value)
+        return clean(value)
     if value is None or (isinstance(value, int) and abs(value) < 2**63):  # XCom carries 64 bits
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, UnreadableRow):
-        return value.text
+        return clean(value.text)
     if isinstance(value, Mapping) and depth < _MAX_DEPTH:
-        return {_plain(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+        return {_plain_name(name): _plain(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple | Set) and depth < _MAX_DEPTH:
         return [_plain(item, depth + 1) for item in value]
-    return excerpt(value)
+    return {UNSENDABLE: described(value)}
+
+
+def _plain_name(name: Any) -> str:
+    """Return the name of a field of a row that can't be sent; what is no text becomes no field's name."""
+    return for_terminal(name) if isinstance(name, str) else f"{type(name).__name__} {excerpt(name)}"
 
 
 def _text(value: Any) -> str | None:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+    return value if isinstance(value, str) else None
 
 
 def _json_reason(error: Exception) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.api.models import Job
+from airflow_provider_leen.api.text import clean
 from airflow_provider_leen.bulk.summary import (
     SUCCEEDED,
     UPDATE_STATUSES,
@@ -23,6 +24,7 @@ from airflow_provider_leen.bulk.summary import (
     counted,
     counts_of,
     first_errors,
+    shown_error,
 )
 from airflow_provider_leen.bulk.tickets import parse_text
 from airflow_provider_leen.bulk.validation import excerpt
@@ -86,7 +88,7 @@ def read_updates(value: Any) -> dict[str, str]:
     for name, setting in given.items():
         if not isinstance(setting, str):
             raise LeenConfigError(f"`updates` holds {excerpt(setting)} for {name}: write a text.")
-    return given
+    return {name: clean(setting) for name, setting in given.items()}
 
 
 def is_uuid(value: Any) -> bool:
@@ -161,7 +163,7 @@ def _result(index: int, ticket_id: Any, outcomes: Mapping[str, Outcome]) -> Upda
         "success": outcome.status in SUCCEEDED,
         "status": outcome.status,
         "ticket_id": shown,
-        "error": outcome.error,
+        "error": shown_error(outcome.error),
     }
 
 

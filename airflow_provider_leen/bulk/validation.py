@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from airflow_provider_leen.api.models import TicketCreate
+from airflow_provider_leen.api.text import one_line
 
 FORMS = (
     ("project_id", "project_vendor_id"),
@@ -28,7 +29,12 @@ TYPE_FIELDS = frozenset({"type", "type_vendor_id", "type_id"})
 """The forms of a ticket's type; ``type_id`` is the deprecated name of ``type_vendor_id``."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+MAX_IDENTIFIER = 512
+"""Characters; an identifier has to fit into the path of a URL."""
+
+UNSENDABLE = "unsendable"
+"""The only key of what stands in ``failed_tickets`` for a value that JSON does not have; it says what the value was."""
+
 _MAX_SHOWN = 80
 _MAX_UNKNOWN_SHOWN = 5
 
@@ -53,12 +59,8 @@ def field_problems(fields: Mapping[str, Any]) -> Iterator[str]:
                 yield f"`{uuid_form}` {excerpt(value)} is no UUID: write Leen's UUID, or use `{vendor_form}`"
     if "type_id" in fields and fields.get("type_vendor_id", fields["type_id"]) != fields["type_id"]:
         yield "`type_id` and `type_vendor_id` differ: keep `type_vendor_id`"
-    if isinstance(identifier := fields.get("identifier"), str) and not _can_be_looked_up(identifier):
-        yield (
-            f"`identifier` {excerpt(identifier)} can't be looked up: "
-            "write printable text that is neither blank nor '.' nor '..', or leave it out"
-        )
-    yield from _encoding_problems(fields)
+    if isinstance(identifier := fields.get("identifier"), str):
+        yield from _identifier_problems(identifier)
 
 
 def missing_fields(body: Mapping[str, Any]) -> Iterator[str]:
@@ -81,6 +83,18 @@ def excerpt(value: Any) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
 
 
+def described(value: Any) -> str:
+    """Say what a value is that is no text: ``of type datetime (datetime.datetime(2024, 1, 1, 0, 0))``."""
+    if is_unsendable(value):
+        return one_line(value[UNSENDABLE], 2 * _MAX_SHOWN)
+    return f"of type {type(value).__name__} ({excerpt(value)})"
+
+
+def is_unsendable(value: Any) -> bool:
+    """Tell whether a value stands for one that JSON does not have, in what another operator left."""
+    return type(value) is dict and value.keys() == {UNSENDABLE} and isinstance(value[UNSENDABLE], str)
+
+
 def _shape_problems(error: ValidationError) -> Iterator[str]:
     unknown: list[str] = []
     for problem in error.errors(include_url=False, include_context=False):
@@ -92,7 +106,7 @@ def _shape_problems(error: ValidationError) -> Iterator[str]:
         elif problem["type"] == "missing":
             yield f"`{field}` is missing: write the ticket's title"
         elif problem["type"] == "string_type":
-            yield f"`{field}` is of type {type(value).__name__} ({excerpt(value)}): write text, or leave it out"
+            yield f"`{field}` is {described(value)}: write text, or leave it out"
         else:
             yield f"`{field}` can't be used ({excerpt(value)}): {problem['msg']}"
     if unknown:
@@ -107,15 +121,15 @@ def _with_nearest_field(unknown: str) -> str:
     return f"{excerpt(unknown)} (did you mean `{near[0]}`?)" if near else excerpt(unknown)
 
 
-def _can_be_looked_up(identifier: str) -> bool:
-    """Whether an identifier can stand in the path of a URL ("." and ".." would be resolved away)."""
-    return bool(identifier.strip()) and identifier.isprintable() and identifier not in (".", "..")
-
-
-def _encoding_problems(fields: Mapping[str, Any]) -> Iterator[str]:
-    for field, value in fields.items():
-        if isinstance(value, str) and not value.isascii() and (lone := _SURROGATE.search(value)):
-            yield (
-                f"`{field}` holds half a surrogate pair ({excerpt(lone.group())} at character {lone.start()}), "
-                "which UTF-8 can't carry: decode the source with errors='replace'"
-            )
+def _identifier_problems(identifier: str) -> Iterator[str]:
+    """Say why an identifier can't stand in the path of a URL ("." and ".." would be resolved away)."""
+    if len(identifier) > MAX_IDENTIFIER:
+        yield (
+            f"`identifier` {excerpt(identifier)} has {len(identifier)} characters, more than {MAX_IDENTIFIER}: "
+            "shorten it, or leave it out"
+        )
+    elif not identifier.strip() or not identifier.isprintable() or identifier in (".", ".."):
+        yield (
+            f"`identifier` {excerpt(identifier)} can't be looked up: "
+            "write printable text that is neither blank nor '.' nor '..', or leave it out"
+        )

@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
+from airflow_provider_leen.api.text import clean
+
 if TYPE_CHECKING:
     from airflow_provider_leen.api.settings import LeenSettings
     from airflow_provider_leen.bulk.summary import TicketResult
@@ -74,4 +76,4 @@ def filled(template: str, placeholder: str, value: str) -> str:
 
 def fixed_parts(template: str, placeholder: str) -> tuple[str, ...]:
     """Return what is before and behind the value in a connection's setting, as it goes into a URL."""
-    return tuple(quote(part, safe=_KEPT) for part in template.split(placeholder))
+    return tuple(quote(part, safe=_KEPT) for part in clean(template).split(placeholder))

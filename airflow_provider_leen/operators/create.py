@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
+from airflow_provider_leen.api.text import clean, clean_json
 from airflow_provider_leen.operators.ending import failing_for_good
+from airflow_provider_leen.operators.supervisor import SupervisorThread
 from airflow_provider_leen.tasks.arguments import Argument, check_literals, choice
 from airflow_provider_leen.tasks.templates import RendersOnce
 
@@ -76,12 +78,21 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the ticket, unless an earlier try did, and return it."""
         from airflow_provider_leen.hooks.leen import LeenHook
+        from airflow_provider_leen.operators.publishing import Publisher
 
         self._stops = SimpleQueue()
-        with failing_for_good(), LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
+        with (
+            failing_for_good(),
+            SupervisorThread() as supervisor,
+            LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
+        ):
             row = self._read_row(context, hook)
             ticket = self._known_ticket(context, hook, row) or self._create(context, hook, row)
-            return _record(ticket, hook.settings.ticket_url)
+            record = _record(ticket, hook.settings.ticket_url)
+            publisher = Publisher(context, supervisor)
+            publisher.push("return_value", record)
+            publisher.conclude(None, f"A retry finds the ticket by its identifier, {row.identifier}.")
+            return record
 
     def on_kill(self) -> None:
         """Stop looking up. Called in the signal handler, in the middle of whatever the main thread does."""
@@ -135,7 +146,7 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
                 raise
             lost = error
         else:
-            self.log.info("Created the ticket %s (identifier %s).", ticket.id, row.identifier)
+            self.log.info("Created the ticket %s (identifier %s).", clean(ticket.id), row.identifier)
             return ticket
         # A request may be worked on for another timeout after its reply was given up.
         found = self._look_up(context, hook, row, until=started + 2 * hook.settings.timeout, reason=lost)
@@ -163,7 +174,7 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
                 self.log.warning("The look-up failed: %s", error)
             else:
                 if known is not None and _is_of_this_run(context, known, row):
-                    self.log.info("The ticket was created: Leen knows it as %s.", known.id)
+                    self.log.info("The ticket was created: Leen knows it as %s.", clean(known.id))
                     return known
             left = until - time.monotonic()
             if left <= 0 or self._is_stopped_within(min(LOOK_UP_INTERVAL, left)):
@@ -205,8 +216,8 @@ def _started(context: Context) -> float:
 def _record(ticket: Ticket, ticket_url: str | None) -> dict[str, Any]:
     from urllib.parse import quote
 
-    record = ticket.model_dump(mode="json")
+    record: dict[str, Any] = clean_json(ticket.model_dump(mode="json"))
     key = ticket.vendor_ticket_id
     if not record["url"] and ticket_url and key:
-        record["url"] = ticket_url.replace("{vendor_ticket_id}", quote(key, safe=""))
+        record["url"] = clean(ticket_url).replace("{vendor_ticket_id}", quote(key, safe=""))
     return record

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.text import clean_json
 from airflow_provider_leen.links.leen import LeenTicketsLink, ticket_link
 from airflow_provider_leen.operators.ending import Interruptible, failing_for_good
 from airflow_provider_leen.operators.supervisor import SupervisorThread
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_leen.api.errors import LeenError
     from airflow_provider_leen.api.settings import LeenSettings
     from airflow_provider_leen.api.sync_client import LeenClient
     from airflow_provider_leen.bulk.runner import BulkRun
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 KNOWN_NOT_TO_EXIST = ("rejected", "invalid", "unsent")
 """The statuses of tickets that may safely be sent again."""
+
+PUBLISHED_BY_A_RETRY = "A retry publishes them, and sends nothing again that exists."
 
 
 class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
@@ -281,7 +283,7 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         # Airflow 2 has no supervisor, and what a mapped upstream gave can be read there in this very thread only.
         given = supervisor.call(self._read_rows) if AIRFLOW_V_3_0_PLUS else self._read_rows()
         defaults = read_defaults(self.ticket_defaults)
-        rows = prepare(given, defaults, key_scope(context, client.settings))
+        rows = prepare(given, defaults, key_scope(context, client.settings), embed_keys=self.embed_identifier)
         store = ledger_store(context, durable=self.durable, ledger_path=self.ledger_path)
         if self.deferrable and not store.remembers:
             raise LeenConfigError(
@@ -309,20 +311,24 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
 
     def _wait_for_jobs(
         self, context: Context, supervisor: SupervisorThread, run: BulkRun, jobs: list[str], *, again: bool
-    ) -> LeenError:
+    ) -> BaseException:
         """Free the worker until the jobs have ended; what is known by now is kept meanwhile.
 
         :return: why it can't be kept.
         """
         from airflow_provider_leen.bulk.summary import counted, summarise
+        from airflow_provider_leen.operators.publishing import Publisher
         from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 
         summary = summarise(run.results())
         if self._files is not None:
-            if unwritten := supervisor.call(self._files.write, summary["results"], [], remembered=True):
+            if unwritten := _written(supervisor, self._files, summary, [], remembered=True):
                 return unwritten
             summary = self._files.without_results(summary)
-        supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
+        publisher = Publisher(context, supervisor)
+        publisher.push("return_value", summary)
+        if unkept := publisher.problem(PUBLISHED_BY_A_RETRY):
+            return unkept
         deadline = waiting_ends_at(context["ti"].start_date, self.execution_timeout)
         self.log.info(
             "Waiting for %s, and freeing the worker meanwhile: %s", counted(len(jobs), "job"), ", ".join(jobs[:20])
@@ -359,20 +365,15 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         from airflow_provider_leen.bulk.summary import closing_table, counted, summarise
         from airflow_provider_leen.bulk.verdict import final_error, left_to_the_gate
         from airflow_provider_leen.operators.counts import NAME, counts_in
+        from airflow_provider_leen.operators.publishing import Publisher
 
         summary = published = summarise(run.results())
         failed: Iterable[Any] = (
-            row.given
+            clean_json(row.given)
             for row, result in zip(rows, summary["results"], strict=True)
             if result["status"] in KNOWN_NOT_TO_EXIST
         )
         self._counts = counts_in(summary)
-        self.log.info(
-            "What became of %s:\n%s",
-            counted(summary["total"], "ticket"),
-            closing_table(summary),
-            extra={NAME: self._counts},
-        )
         error = interruption or final_error(
             summary,
             run.error,
@@ -380,31 +381,31 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
             self.max_failure_rate,
             can_be_settled=self._retry_can_settle(),
         )
-        self.ticket_link = ticket_link(settings, summary["results"])
-        push = context["ti"].xcom_push
-        if self._files is not None:
+        publisher = Publisher(context, supervisor)
+        if self._files is None:
+            publisher.push("failed_tickets", list(failed))
+        else:
             published = self._files.without_results(summary)
-        try:
-            if self._files is None:
-                supervisor.call(push, key="failed_tickets", value=list(failed))
-            elif unwritten := supervisor.call(
-                self._files.write, summary["results"], failed, remembered=run.is_remembered
-            ):
+            unwritten = _written(supervisor, self._files, summary, failed, remembered=run.is_remembered)
+            if unwritten is None:
+                publisher.push("failed_tickets", self._files.failed_path)
+            else:
                 self.log.error("%s", unwritten)
                 error = error or unwritten
-            else:
-                supervisor.call(push, key="failed_tickets", value=self._files.failed_path)
-            if self.ticket_link:
-                supervisor.call(push, key=LeenTicketsLink.xcom_key, value=self.ticket_link)
-            if settings.ticket_url:
-                # For the tab in the UI: Airflow's API server must not need the connection.
-                supervisor.call(push, key="ticket_url", value=settings.ticket_url)
-            if error is not None:
-                raise error
-        except BaseException:
-            # Airflow publishes what a task returns, but not when it fails, or when its time is over just now.
-            supervisor.call(push, key="return_value", value=published)
-            raise
+        publisher.push("return_value", published)
+        self.ticket_link = ticket_link(settings, summary["results"])
+        if self.ticket_link:
+            publisher.push(LeenTicketsLink.xcom_key, self.ticket_link)
+        if settings.ticket_url:
+            # For the tab in the UI: Airflow's API server must not need the connection.
+            publisher.push("ticket_url", settings.ticket_url)
+        self.log.info(
+            "What became of %s:\n%s",
+            counted(summary["total"], "ticket"),
+            closing_table(summary),
+            extra={NAME: self._counts},
+        )
+        publisher.conclude(error, PUBLISHED_BY_A_RETRY if run.is_remembered else None)
         if warning := left_to_the_gate(summary, self.max_failures, self.max_failure_rate):
             self.log.warning(warning)
         return published
@@ -417,3 +418,13 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
             # A job may go on, and Leen knows its tickets as soon as they exist.
             return bool(self.embed_identifier or self.deferrable)
         return self.on_unknown == "resend"
+
+
+def _written(
+    supervisor: SupervisorThread, files: ResultsFiles, summary: Summary, failed: Iterable[Any], *, remembered: bool
+) -> BaseException | None:
+    """Write the results' files; return what kept them from being written, if anything did."""
+    try:
+        return supervisor.call(files.write, map(clean_json, summary["results"]), failed, remembered=remembered)
+    except BaseException as interruption:  # raised by a signal; the XComs are published before the task ends
+        return interruption

@@ -204,14 +204,16 @@ class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     ) -> NoReturn:
         """Wait in the triggerer for the jobs; what is known by now is kept in XCom meanwhile."""
         from airflow_provider_leen.bulk.summary import counted
-        from airflow_provider_leen.bulk.updates import summarise
+        from airflow_provider_leen.bulk.updates import SAME_VALUES_AGAIN, summarise
+        from airflow_provider_leen.operators.publishing import Publisher
         from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 
         self._tell_progress(context, supervisor, run, ids)
-        push = context["ti"].xcom_push
         # Not handed over with the deferral: dag.test() drops what a deferral hands over beside the event.
-        supervisor.call(push, key=_JOBS, value=run.jobs)
-        supervisor.call(push, key="return_value", value=summarise(ids, run.outcomes))
+        publisher = Publisher(context, supervisor)
+        publisher.push(_JOBS, run.jobs)
+        publisher.push("return_value", summarise(ids, run.outcomes))
+        publisher.conclude(None, SAME_VALUES_AGAIN)
         deadline = waiting_ends_at(context["ti"].start_date, self.execution_timeout)
         self.log.info("Waiting for %s, and freeing the worker meanwhile.", counted(len(run.jobs), "job"))
         self.defer(
@@ -238,25 +240,22 @@ class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         interruption: BaseException | None,
     ) -> UpdateSummary:
         from airflow_provider_leen.bulk.summary import closing_table, counted
-        from airflow_provider_leen.bulk.updates import final_error, summarise
+        from airflow_provider_leen.bulk.updates import SAME_VALUES_AGAIN, final_error, summarise
         from airflow_provider_leen.bulk.verdict import left_to_the_gate
         from airflow_provider_leen.operators.counts import NAME, counts_in
+        from airflow_provider_leen.operators.publishing import Publisher
 
         summary = summarise(ids, run.outcomes)
-        try:
-            self._counts = counts_in(summary)
-            told = counted(summary["total"], "ticket"), closing_table(summary)
-            self.log.info("What became of %s:\n%s", *told, extra={NAME: self._counts})
-            error = interruption or final_error(summary, run.halted, self.max_failures, self.max_failure_rate)
-            if error is not None:
-                raise error
-            if warning := left_to_the_gate(summary, self.max_failures, self.max_failure_rate):
-                self.log.warning(warning)
-            return summary
-        except BaseException:
-            # Airflow publishes what a task returns, but not when it fails, or when its time is over just now.
-            supervisor.call(context["ti"].xcom_push, key="return_value", value=summary)
-            raise
+        self._counts = counts_in(summary)
+        error = interruption or final_error(summary, run.halted, self.max_failures, self.max_failure_rate)
+        publisher = Publisher(context, supervisor)
+        publisher.push("return_value", summary)
+        told = counted(summary["total"], "ticket"), closing_table(summary)
+        self.log.info("What became of %s:\n%s", *told, extra={NAME: self._counts})
+        publisher.conclude(error, SAME_VALUES_AGAIN)
+        if warning := left_to_the_gate(summary, self.max_failures, self.max_failure_rate):
+            self.log.warning(warning)
+        return summary
 
 
 def _jobs_before_waiting(context: Context) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.api.text import clean, clean_json, for_terminal, one_line
+from airflow_provider_leen.api.text import clean, clean_json, count_unsafe, cut, for_terminal, one_line
 
 HALF = "\ud83d"
 
@@ -38,6 +38,33 @@ def test_no_unsafe_character_survives_but_tab_and_line_breaks(code: int) -> None
 def test_a_value_is_cleaned_with_all_that_is_in_it() -> None:
     value: Any = {"a\x00": ["b\x00", {"c": "d\x1b", "e": 1, "f": None, "g": True}]}
     assert clean_json(value) == {"a": ["b", {"c": "d", "e": 1, "f": None, "g": True}]}
+
+
+@pytest.mark.parametrize(
+    ("number", "plain"),
+    [(2**63 - 1, 2**63 - 1), (2**63, "0x8000000000000000"), (10**5000, hex(10**5000)), (1.5, 1.5), (True, True)],
+    ids=["64 bits", "more", "more digits than Python writes", "float", "bool"],
+)
+def test_a_number_stays_one_where_every_database_takes_it(number: Any, plain: Any) -> None:
+    assert clean_json([number]) == [plain]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_does_not_have_is_none(number: float) -> None:
+    assert clean_json({"a": number}) == {"a": None}
+
+
+def test_what_is_left_out_and_what_is_replaced_are_counted() -> None:
+    assert count_unsafe("a\x00\x1b\u202eb\tc") == (3, 0)
+    assert count_unsafe(f"\ufffd{HALF}\x00{HALF}") == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "cut_text"),
+    [("abcd", 4, "abcd"), ("abcde", 4, "abc…"), ("🛡🛡", 4, "🛡🛡"), ("🛡🛡a", 4, "🛡…"), ("a🛡🛡", 4, "a🛡…"), ("", 4, "")],
+)
+def test_a_text_is_cut_by_utf_16_code_units_and_no_pair_is_parted(text: str, limit: int, cut_text: str) -> None:
+    assert cut(text, limit) == cut_text
 
 
 def test_a_value_nested_too_deep_is_cut() -> None:

@@ -38,7 +38,7 @@ def postgres() -> Iterator[Database]:
     port = free_port()
     with _folder(user) as folder:
         data = folder / "data"
-        create = [_postgres_program("initdb"), "--auth=trust", "--username=postgres", "--encoding=UTF8", str(data)]
+        create = [postgres_program("initdb"), "--auth=trust", "--username=postgres", "--encoding=UTF8", str(data)]
         subprocess.run(create, cwd=folder, check=True, capture_output=True, user=user, group=user, extra_groups=[])
         settings = {
             "port": port,
@@ -47,12 +47,12 @@ def postgres() -> Iterator[Database]:
             "fsync": "off",
             "max_connections": 200,
         }
-        command = [_postgres_program("postgres"), "-D", str(data)]
+        command = [postgres_program("postgres"), "-D", str(data)]
         command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         database = Database(port)
         with (
             _running(command, folder, user=user, stop_signal=signal.SIGINT),
-            _ready(_postgres_program("pg_isready"), "-h", "127.0.0.1", "-p", str(port)),
+            _ready(postgres_program("pg_isready"), "-h", "127.0.0.1", "-p", str(port)),
         ):
             yield database
 
@@ -66,7 +66,7 @@ class Database:
 
     def ask(self, query: str) -> list[list[str]]:
         """Return the rows of a query as text."""
-        command = [_postgres_program("psql"), f"postgresql://{self.address}", "--no-align", "--tuples-only"]
+        command = [postgres_program("psql"), f"postgresql://{self.address}", "--no-align", "--tuples-only"]
         answer = subprocess.run([*command, "--command", query], check=True, capture_output=True, text=True).stdout
         return [line.split("|") for line in answer.splitlines()]
 
@@ -78,7 +78,7 @@ def install_missing() -> None:
     """
     try:
         _program("redis-server")
-        _postgres_program("initdb")
+        postgres_program("initdb")
     except Missing:
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
             raise
@@ -96,8 +96,11 @@ def _program(name: str) -> str:
     return found
 
 
-def _postgres_program(name: str) -> str:
-    """Debian keeps each release of PostgreSQL in a folder of its own, off the path."""
+def postgres_program(name: str) -> str:
+    """Return where a program of PostgreSQL is: Debian keeps each release in a folder of its own, off the path.
+
+    :raises Missing: it is not installed.
+    """
     folders = Path("/usr/lib/postgresql").glob("*/bin")
     releases = sorted((folder for folder in folders if (folder / name).exists()), key=lambda f: float(f.parent.name))
     return str(releases[-1] / name) if releases else _program(name)
