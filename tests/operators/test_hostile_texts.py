@@ -20,6 +20,9 @@ from tests.airflow_home import home_in
 from tests.distributed import services
 from tests.operators.hostile_leen import HOSTILE, HostileLeen, harmful
 
+# One run of eleven tasks, on a database that may have to be made, is shared by all.
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).resolve().parents[2]
 
 CLEANED = "AB[31;1mCDEFG\ufffdH]0;I\t\r\nJ"
