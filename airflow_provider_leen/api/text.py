@@ -71,17 +71,6 @@ def cut(text: str, limit: int) -> str:
     return units[: 2 * (limit - 1)].decode("utf-16-le", "ignore") + "…"
 
 
-def cut(text: str, limit: int) -> str:
-    """Return a text of at most so many UTF-16 code units, Jira's count, with ``…`` at its end where it was cut."""
-    if 2 * len(text) <= limit:
-        return text
-    units = text.encode("utf-16-le")
-    if len(units) <= 2 * limit:
-        return text
-    # A pair that the cut has parted is dropped.
-    return units[: 2 * (limit - 1)].decode("utf-16-le", "ignore") + "…"
-
-
 def one_line(text: str, limit: int) -> str:
     """Return a text cleaned, on one line, cut to so many characters."""
     # What is cut away is not worth cleaning; a run of white space may be long, too.
