@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_leen.api.content import encode
 from airflow_provider_leen.api.replies import Reply, safe_from
-from airflow_provider_leen.api.retry import match_results, results_in
+from airflow_provider_leen.api.results import results_of_reply
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import TicketResult, summarise
 from airflow_provider_leen.bulk.tickets import payload, prepare
@@ -68,7 +68,7 @@ def _parts(lab: Lab) -> dict[str, float]:
             lambda: [encode({"tickets": [payload(row, DEFAULTS) for row in batch]}) for batch in batches]
         ),
         "decoding": _cost(
-            lambda: [match_results(results_in(Reply.of(200, {}, reply, safe).content), 50) for reply in replies]
+            lambda: [results_of_reply(Reply.of(200, {}, reply, safe).content, [None] * 50) for reply in replies]
         ),
         "results": _cost(lambda: summarise(_results_anew(run))),
     }

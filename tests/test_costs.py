@@ -103,9 +103,14 @@ def function_calls(count: int) -> int:
 
     def answer(request: httpx.Request) -> httpx.Response:
         tickets = json.loads(request.content)["tickets"]
-        created = {"success": True, "ticket_id": None, "vendor_ticket_id": "SEC-1", "error": None}
+        created = {"success": True, "ticket_id": None, "error": None}
         results = [
-            {**created, "request_index": position, "identifier": ticket["identifier"]}
+            {
+                **created,
+                "request_index": position,
+                "identifier": ticket["identifier"],
+                "vendor_ticket_id": f"SEC-{ticket['name'].rpartition(' ')[2]}",
+            }
             for position, ticket in enumerate(tickets)
         ]
         return httpx.Response(

@@ -23,16 +23,20 @@ from airflow_provider_leen.api import retry
 from airflow_provider_leen.api.content import (
     Model,
     address,
+    bulk_reply,
+    created_ticket,
     encode,
     finding_filters,
     names_of,
     path_segment,
     query_value,
     read,
+    read_job,
     read_job_id,
     read_page,
     ticket_bodies,
     ticket_body,
+    updated_ticket,
 )
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
@@ -45,7 +49,6 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.api.models import (
     MAX_TICKETS_PER_CALL,
     BulkReply,
-    BulkResult,
     Finding,
     Job,
     Project,
@@ -55,6 +58,7 @@ from airflow_provider_leen.api.models import (
 )
 from airflow_provider_leen.api.replies import Reply, Safe, UnreadableReplyError, parse, read_body, safe_from
 from airflow_provider_leen.api.request_log import unlogged
+from airflow_provider_leen.api.results import Claim, results_of_reply
 from airflow_provider_leen.api.settings import LeenSettings
 
 # A server may close an idle connection at the moment in which it is used again, and nobody could say then whether the
@@ -69,6 +73,9 @@ MAX_SEARCH_PAGES = 100
 
 MAX_EMPTY_PAGES = 20
 """So many empty pages in a row, each of which promises a further one, mean that the listing does not end."""
+
+_JOB_ACCEPTED = (200, 201, 202)
+"""Leen documents 202. Where a reply names a job, asking for that shows the rest."""
 
 _FINDINGS = "/v2/vulnerability_findings"
 _SEARCH = "/itsm/passthrough/tickets/search"
@@ -117,17 +124,16 @@ class AsyncLeenClient:
 
     # Tickets
 
-    async def send_bulk_create(self, tickets: Sequence[Mapping[str, Any]]) -> list[BulkResult | None]:
+    async def send_bulk_create(self, tickets: Sequence[Mapping[str, Any]]) -> list[Claim]:
         """Send one ``POST /itsm/tickets/bulk/sync``, once: no retry, so that the caller decides what goes out again.
 
         :param tickets: 1 to 50 request bodies of tickets.
-        :return: one entry a ticket, in order; None where the reply doesn't say what became of it.
+        :return: what the reply proves of each ticket, in order.
         :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` says what it did.
         """
-        reply = await self._send("POST", "/itsm/tickets/bulk/sync", content=encode({"tickets": tickets}))
-        if reply.status != 200:
-            return [None] * len(tickets)
-        return retry.match_results(retry.results_in(reply.content), len(tickets))
+        path = "/itsm/tickets/bulk/sync"
+        reply = await self._write("POST", path, {"tickets": tickets}, done=(200,))
+        return results_of_reply(reply, [ticket.get("identifier") for ticket in tickets])
 
     async def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
         """Create 1 to 50 tickets in one call, ``POST /itsm/tickets/bulk/sync``.
@@ -135,47 +141,38 @@ class AsyncLeenClient:
         Sent again only when nothing was done (no connection, 429).
 
         :param tickets: the tickets.
-        :return: Leen's reply; ``failed`` counts the tickets that were refused one by one.
+        :return: Leen's reply, in the order of the tickets; ``failed`` counts those that were refused one by one.
         :raises LeenConfigError: no ticket, or more than 50.
-        :raises LeenOutcomeUnknownError: the reply was lost or doesn't account for every ticket.
+        :raises LeenOutcomeUnknownError: the reply was lost, or does not prove the outcome of every ticket.
         :raises LeenError: the call failed.
         """
         bodies = ticket_bodies(tickets)
 
-        async def send() -> list[BulkResult | None]:
+        async def send() -> list[Claim]:
             return await self.send_bulk_create(bodies)
 
         names = names_of(bodies)
         try:
-            results = await self._repeat(send, read_only=False)
+            claims = await self._repeat(send, read_only=False)
         except LeenOutcomeUnknownError as error:
             error.identifiers = names
             raise
-        known = [result for result in results if result is not None]
-        if len(known) < len(bodies):
-            names = [name for name, result in zip(names, results, strict=True) if result is None]
-            raise LeenOutcomeUnknownError(
-                f"Leen's reply doesn't say what became of {len(names)} of {len(bodies)} tickets; look into the tracker "
-                f"before sending them again: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}.",
-                identifiers=names,
-            )
-        succeeded = sum(result.success for result in known)
-        return BulkReply(total=len(known), succeeded=succeeded, failed=len(known) - succeeded, results=known)
+        return bulk_reply(names, claims)
 
     async def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
         """Create one ticket, ``POST /itsm/tickets``; Leen stores it and returns the full record."""
         body = ticket_body(ticket, "ticket")
-        names = [body.get("identifier") or body["name"]]
+        names = names_of([body])
+
+        async def send() -> Ticket:
+            return created_ticket(await self._write("POST", "/itsm/tickets", body, done=(200,)), body)
+
         try:
-            answer = await self._call("POST", "/itsm/tickets", body=body)
+            created: Ticket = await self._repeat(send, read_only=False)
         except LeenOutcomeUnknownError as error:
             error.identifiers = names
             raise
-        try:
-            return read(Ticket, answer)
-        except LeenResponseError as error:
-            failure = f"POST /itsm/tickets was sent, but what became of {names[0]!r} isn't known: {error}"
-        raise LeenOutcomeUnknownError(failure, identifiers=names)
+        return created
 
     async def update_ticket(self, ticket_id: str, **fields: Any) -> Ticket | None:
         """Change fields of one ticket, ``PATCH /itsm/tickets/{ticket_id}``.
@@ -185,15 +182,17 @@ class AsyncLeenClient:
             body, its demo app sends these.
         :return: the ticket where Leen answers with one (not documented), else None.
         """
-        answer = await self._call("PATCH", f"/itsm/tickets/{path_segment(ticket_id)}", body=fields)
-        try:
-            return read(Ticket, answer)
-        except LeenResponseError:
-            return None
+        path = f"/itsm/tickets/{path_segment(ticket_id)}"
+
+        async def send() -> Ticket | None:
+            return updated_ticket(await self._write("PATCH", path, fields, done=(200, 204)), ticket_id)
+
+        updated: Ticket | None = await self._repeat(send, read_only=False)
+        return updated
 
     async def get_ticket(self, ticket_id: str) -> Ticket:
         """Fetch one ticket by its Leen UUID, ``GET /itsm/tickets/{ticket_id}``."""
-        return read(Ticket, await self._call("GET", f"/itsm/tickets/{path_segment(ticket_id)}"))
+        return read(Ticket, await self._read(f"/itsm/tickets/{path_segment(ticket_id)}"))
 
     async def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
         """Fetch one ticket by its identifier, ``GET /itsm/tickets/by-identifier/{identifier}``.
@@ -205,7 +204,7 @@ class AsyncLeenClient:
         :raises LeenNotFoundError: a 404 that is not Leen's own, so that nothing was found out.
         """
         try:
-            answer = await self._call("GET", f"/itsm/tickets/by-identifier/{path_segment(identifier)}")
+            answer = await self._read(f"/itsm/tickets/by-identifier/{path_segment(identifier)}")
         except LeenNotFoundError as error:
             if retry.is_unknown_to_leen(error):
                 return None
@@ -227,7 +226,7 @@ class AsyncLeenClient:
 
     async def search_page(self, jql: str) -> Any:
         """Search the vendor itself, and return the reply as it came, one page: whoever must know what else it says."""
-        return await self._call("GET", _SEARCH, params={"jql": jql})
+        return await self._read(_SEARCH, {"jql": jql})
 
     # Jobs
 
@@ -239,8 +238,8 @@ class AsyncLeenClient:
         :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
         :raises LeenError: the call failed.
         """
-        reply = await self._send("POST", "/itsm/tickets/bulk", content=encode({"tickets": tickets}))
-        return read_job_id("/itsm/tickets/bulk", reply.content)
+        path = "/itsm/tickets/bulk"
+        return read_job_id(path, await self._write("POST", path, {"tickets": tickets}, done=_JOB_ACCEPTED))
 
     async def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
         """Submit a job that creates 1 to 50 tickets, ``POST /itsm/tickets/bulk``.
@@ -285,10 +284,10 @@ class AsyncLeenClient:
                 "or use LeenUpdateTicketsOperator, which does."
             )
         path = "/itsm/tickets/bulk/update"
-        content = encode({"ticket_ids": list(ticket_ids), "updates": dict(updates)})
+        body = {"ticket_ids": list(ticket_ids), "updates": dict(updates)}
 
         async def send() -> str:
-            return read_job_id(path, (await self._send("POST", path, content=content)).content)
+            return read_job_id(path, await self._write("POST", path, body, done=_JOB_ACCEPTED))
 
         try:
             job_id: str = await self._repeat(send, read_only=False)
@@ -299,8 +298,8 @@ class AsyncLeenClient:
 
     async def get_job(self, job_id: str) -> Job:
         """Fetch the state of a job, ``GET /jobs/{job_id}``; :mod:`airflow_provider_leen.api.jobs` reads it."""
-        content = await self._call("GET", f"/jobs/{path_segment(job_id)}")
-        return read(Job, _with_reason_parsed(content, self._safe))
+        content = await self._read(f"/jobs/{path_segment(job_id)}")
+        return read_job(_with_reason_parsed(content, self._safe), job_id)
 
     # Findings
 
@@ -329,7 +328,7 @@ class AsyncLeenClient:
 
     async def check(self) -> str:
         """Ask for one project, ``GET /itsm/projects?limit=1``, and say in a sentence what that showed."""
-        items, _cursor = read_page(await self._call("GET", "/itsm/projects", params={"limit": 1}))
+        items, _cursor = read_page(await self._read("/itsm/projects", {"limit": 1}))
         if items and isinstance(items[0], dict) and items[0].get("name"):
             return f"Leen accepts the key and the connection; it sees projects such as {items[0]['name']!r}."
         return "Leen accepts the key and the connection; it sees no project yet (the connection may not have synced)."
@@ -345,7 +344,7 @@ class AsyncLeenClient:
         seen: set[str] = set()
         empty = 0
         while True:
-            items, cursor = read_page(await self._call("GET", path, params=params))
+            items, cursor = read_page(await self._read(path, params))
             for item in items:
                 yield item
             if cursor is None:
@@ -358,26 +357,35 @@ class AsyncLeenClient:
             # Leen answers 422 to updatedSince together with a cursor.
             params = {name: value for name, value in params.items() if name != "updatedSince"} | {"cursor": cursor}
 
-    async def _call(
-        self, method: str, path: str, *, body: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
-    ) -> Any:
-        content = None if body is None else encode(body)
+    async def _read(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Ask for something, again where that may help, and return the JSON of the reply."""
 
         async def send() -> Any:
-            reply = await self._send(method, path, content=content, params=params)
-            if method == "GET" and reply.status != 200:
+            reply = await self._send("GET", path, params=params)
+            if reply.status != 200:
                 # Accepted, partial, without content: nothing that proves anything.
                 raise LeenResponseError(
                     f"GET {path} was answered with HTTP {reply.status}, which is no whole answer.", status=reply.status
                 )
             if reply.problem is None:
                 return reply.content
-            failure = (
-                f"{method} {path} was answered with HTTP {reply.status}, but the reply is not JSON ({reply.problem})."
-            )
-            raise LeenConnectError(failure) if method == "GET" else LeenOutcomeUnknownError(failure)
+            raise LeenConnectError(_no_json("GET", path, reply))
 
-        return await self._repeat(send, read_only=method == "GET")
+        return await self._repeat(send, read_only=True)
+
+    async def _write(self, method: str, path: str, body: Mapping[str, Any], *, done: Sequence[int]) -> Any:
+        """Send a write once, and return the JSON of the reply.
+
+        :param done: the statuses that say that it was done, or accepted.
+        """
+        reply = await self._send(method, path, content=encode(body))
+        if reply.status not in done:
+            raise LeenOutcomeUnknownError(
+                f"{method} {path} was answered with HTTP {reply.status}, which does not say what was done."
+            )
+        if reply.problem is not None:
+            raise LeenOutcomeUnknownError(_no_json(method, path, reply))
+        return reply.content
 
     async def _repeat(self, send: Any, *, read_only: bool) -> Any:
         attempt = 0
@@ -517,6 +525,10 @@ def _lost_reply(method: str, call: str, reason: str) -> LeenError:
     if method == "GET":
         return LeenConnectError(f"Leen did not answer {call} ({reason}); nothing was changed.")
     return LeenOutcomeUnknownError(f"{call} was sent, but its reply was lost ({reason}).")
+
+
+def _no_json(method: str, path: str, reply: Reply) -> str:
+    return f"{method} {path} was answered with HTTP {reply.status}, but the reply is not JSON ({reply.problem})."
 
 
 def _endless(path: str, *, repeats: bool, empty: int) -> str:

@@ -7,13 +7,31 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknownError, LeenResponseError
-from airflow_provider_leen.api.models import MAX_FINDING_IDS, MAX_TICKETS_PER_CALL, TicketCreate
+from airflow_provider_leen.api.errors import (
+    LeenConfigError,
+    LeenConnectError,
+    LeenOutcomeUnknownError,
+    LeenResponseError,
+)
+from airflow_provider_leen.api.models import (
+    MAX_FINDING_IDS,
+    MAX_TICKETS_PER_CALL,
+    BulkReply,
+    BulkResult,
+    Job,
+    Ticket,
+    TicketCreate,
+)
+from airflow_provider_leen.api.results import Claim, speaks_of_an_error
+from airflow_provider_leen.api.tolerances import is_blank, is_same_identifier, is_same_name
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_MAX_NAMED = 10
 
 _FINDING_FILTERS = (
     "severity",
@@ -63,6 +81,110 @@ def ticket_bodies(tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> list[d
 def names_of(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what tickets are called when it is not known what became of them."""
     return [body.get("identifier") or body["name"] for body in bodies]
+
+
+def bulk_reply(names: Sequence[str], claims: Sequence[Claim]) -> BulkReply:
+    """Return what is believed of the tickets of one bulk call, in the form of Leen's reply.
+
+    :raises LeenOutcomeUnknownError: of some tickets, nothing is proved.
+    """
+    unknown = [(name, claim) for name, claim in zip(names, claims, strict=True) if claim.status == "unknown"]
+    if unknown:
+        lines = [f"{name}: {claim.error}" for name, claim in unknown[:_MAX_NAMED]]
+        if len(unknown) > _MAX_NAMED:
+            lines.append(f"… and {len(unknown) - _MAX_NAMED} more")
+        raise LeenOutcomeUnknownError(
+            f"Leen's reply does not prove the outcome of {len(unknown)} of {len(names)} tickets; look into the tracker "
+            "before sending them again:\n  " + "\n  ".join(lines),
+            identifiers=[name for name, _claim in unknown],
+        )
+    results = [
+        BulkResult(
+            success=claim.status == "succeeded",
+            request_index=position,
+            identifier=claim.identifier,
+            ticket_id=claim.ticket_id,
+            vendor_ticket_id=claim.vendor_ticket_id,
+            error=claim.error,
+        )
+        for position, claim in enumerate(claims)
+    ]
+    succeeded = sum(result.success for result in results)
+    return BulkReply(total=len(results), succeeded=succeeded, failed=len(results) - succeeded, results=results)
+
+
+def created_ticket(content: Any, body: Mapping[str, Any]) -> Ticket:
+    """Return the ticket in the reply to ``POST /itsm/tickets``.
+
+    :param body: what was sent.
+    :raises LeenOutcomeUnknownError: the reply is no ticket, or not the one that was sent.
+    """
+    try:
+        ticket = read(Ticket, content)
+        doubt = _doubt_of(ticket, body)
+    except LeenResponseError as error:
+        doubt = str(error)
+    else:
+        if doubt is None:
+            return ticket
+    raise LeenOutcomeUnknownError(
+        f"POST /itsm/tickets was sent, and its reply does not prove that {names_of([body])[0]!r} was created: {doubt}"
+    )
+
+
+def _doubt_of(ticket: Ticket, body: Mapping[str, Any]) -> str | None:
+    """Say what speaks against it that a ticket is the one that was sent; None where nothing does."""
+    if is_blank(ticket.id):
+        return "It has no id."
+    if speaks_of_an_error(ticket.model_extra or {}):
+        return f"It names the ticket {ticket.id}, and speaks of an error."
+    sent, named = body.get("identifier"), ticket.identifier
+    if not is_blank(sent) and not is_blank(named):
+        is_another = not is_same_identifier(str(sent), str(named))
+    else:
+        is_another = not is_blank(ticket.name) and not is_same_name(body["name"], str(ticket.name))
+    return f"It names another ticket, {ticket.id} ({named or ticket.name})." if is_another else None
+
+
+def updated_ticket(content: Any, ticket_id: str) -> Ticket | None:
+    """Return the ticket in the reply to ``PATCH /itsm/tickets/{ticket_id}``; None where the reply is none.
+
+    :raises LeenOutcomeUnknownError: the reply speaks of an error, or is about another ticket.
+    """
+    try:
+        ticket = read(Ticket, content)
+    except LeenResponseError:
+        ticket = None
+    if (isinstance(content, Mapping) and speaks_of_an_error(content)) or (
+        ticket is not None and is_uuid(ticket_id) and ticket.id.lower() != ticket_id.lower()
+    ):
+        raise LeenOutcomeUnknownError(
+            f"The change of the ticket {ticket_id} was sent, and the reply does not prove it: it speaks of an error, "
+            "or is about another ticket."
+        )
+    return ticket
+
+
+def read_job(content: Any, job_id: str) -> Job:
+    """Return the job in the reply to ``GET /jobs/{job_id}``.
+
+    :raises LeenResponseError: the reply is no job.
+    :raises LeenConnectError: it is another job: the reply to another question.
+    """
+    job = read(Job, content)
+    extra = job.model_extra or {}
+    named = extra.get("job_id") or extra.get("id")
+    if isinstance(named, str) and named.lower() != job_id.lower():
+        raise LeenConnectError(f"Leen was asked for the job {job_id}, and answered with {named!r:.80}.")
+    return job
+
+
+def is_uuid(value: Any) -> bool:
+    """Tell whether a value is a UUID, or a text in the form of one."""
+    try:
+        return isinstance(value, UUID) or str(UUID(value)) == value.lower()
+    except (ValueError, AttributeError, TypeError):
+        return False
 
 
 def read_job_id(path: str, content: Any) -> str:

@@ -9,7 +9,7 @@
     ├── LeenConnectError           no request was sent, or only a question that changes nothing
     ├── LeenOutcomeUnknownError    a request was sent, its effect isn't known (.identifiers)
     ├── LeenThresholdError         too many tickets failed (.summary)
-    └── LeenResponseError          Leen answered with an error
+    └── LeenResponseError          Leen answered with an error, or with something that can't be used
         ├── LeenAuthError          401, 403
         ├── LeenNotFoundError      404
         ├── LeenValidationError    400, 413, 422
@@ -142,7 +142,7 @@ class LeenRateLimitError(LeenResponseError):
 
 
 class LeenServerError(LeenResponseError):
-    """Leen failed (5xx); what became of a write isn't known."""
+    """Leen failed (5xx); the outcome of a write is unknown."""
 
 
 PASSING = (LeenConnectError, LeenRateLimitError, LeenServerError)

@@ -1,8 +1,8 @@
-"""Pure decisions about Leen's asynchronous jobs: whether one has ended, and what became of each of its tickets.
+"""Pure decisions about Leen's asynchronous jobs: whether one has ended, and what it proves of each of its tickets.
 
-A job goes from QUEUED and RUNNING to SUCCESS or FAILED. SUCCESS means that every ticket worked, and tells nothing of
-each. FAILED may be a partial success: its ``failure_reason`` tells of each ticket, as an object or as JSON text (Leen
-does not document which). A reason that is neither, after a crash say, tells of none.
+A job goes from QUEUED and RUNNING to SUCCESS or FAILED. SUCCESS means that every ticket worked, and names none. FAILED
+may be a partial success: its ``failure_reason`` has a result for each ticket, as an object or as JSON text (Leen does
+not document which). A reason that is neither, after a crash say, proves nothing.
 """
 
 from __future__ import annotations
@@ -11,66 +11,73 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_leen.api.models import BulkResult, Job
+from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.replies import parse
-from airflow_provider_leen.api.retry import match_results
+from airflow_provider_leen.api.results import (
+    Claim,
+    Sent,
+    nothing_proved,
+    results_of_breakdown,
+    speaks_against_success,
+)
+from airflow_provider_leen.api.text import one_line
 
 _SHOWN = 300
 
 
 def has_ended(job: Job) -> bool:
     """Tell whether a job is over. A status that Leen does not document counts as under way: the deadline ends it."""
-    return job.status.upper() in ("SUCCESS", "FAILED")
+    return _status(job) in ("SUCCESS", "FAILED")
 
 
-def results_of_create(job: Job, count: int) -> list[BulkResult | None]:
-    """Read what became of each ticket of a bulk-create job that has ended.
+def results_of_create(job: Job, sent: Sent) -> list[Claim]:
+    """Read what a bulk-create job that has ended proves of each ticket.
 
     :param job: the job.
-    :param count: how many tickets were submitted.
-    :return: one entry a ticket, in order; None where the job doesn't say. No entry has a ``vendor_ticket_id``, and
-        those of a SUCCESS have no ids at all.
+    :param sent: the identifiers of the tickets that were submitted.
+    :return: one claim a ticket, in order. Those of a SUCCESS have no ids, and Leen documents none for the others.
     """
-    if _succeeded(job):
-        return [BulkResult(success=True, request_index=position) for position in range(count)]
-    return match_results(_entries(job), count)
+    return _results(job, sent, "identifier")
 
 
-def results_of_update(job: Job, ticket_ids: Sequence[str]) -> list[BulkResult | None]:
-    """Read what became of each ticket of a bulk-update job that has ended.
+def results_of_update(job: Job, ticket_ids: Sequence[str]) -> list[Claim]:
+    """Read what a bulk-update job that has ended proves of each ticket.
 
     :param job: the job.
     :param ticket_ids: the Leen UUIDs that were submitted.
-    :return: one entry a ticket, in order; None where the job doesn't say.
+    :return: one claim a ticket, in order.
     """
-    if _succeeded(job):
-        return [BulkResult(success=True, request_index=n, ticket_id=i) for n, i in enumerate(ticket_ids)]
-    entries = _entries(job)
-    # Each result names its ticket, which says more than its position.
-    named = match_results(entries, len(entries)) if isinstance(entries, list) else []
-    by_id = {result.ticket_id.lower(): result for result in named if result is not None and result.ticket_id}
-    return [by_id.get(ticket_id.lower()) for ticket_id in ticket_ids]
+    return _results(job, ticket_ids, "ticket_id")
 
 
 def describe(job: Job) -> str:
-    """Say how a job ended, in words, with the reason where it has one that tells of no single ticket."""
-    reason = job.failure_reason
-    if reason is None or _entries(job) is not None:
+    """Say how a job ended, in words, with the reason where it has one that is no breakdown."""
+    reason = _reason(job)
+    if reason is None or (isinstance(reason, dict) and isinstance(reason.get("results"), list)):
         return f"status {job.status}"
-    text = " ".join((reason if isinstance(reason, str) else json.dumps(reason, default=str)).split())
-    return f"status {job.status}: {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}"
+    text = reason if isinstance(reason, str) else json.dumps(reason, default=str)
+    return f"status {job.status}: {one_line(text, _SHOWN)}"
 
 
-def _succeeded(job: Job) -> bool:
-    return job.status.upper() == "SUCCESS"
+def _results(job: Job, sent: Sent, field: str) -> list[Claim]:
+    reason = _reason(job)
+    if _status(job) != "SUCCESS":
+        return results_of_breakdown(reason, sent, field=field)
+    if any(speaks_against_success(said, len(sent)) for said in (reason, job.model_extra)):
+        return nothing_proved(
+            "It ended with SUCCESS, and what else it says contradicts that", reason, sent, field=field
+        )
+    return [Claim("succeeded")] * len(sent)
 
 
-def _entries(job: Job) -> Any:
-    """The ``results`` of a failed job's breakdown; None when there are none."""
-    reason = job.failure_reason
-    if isinstance(reason, str):
+def _status(job: Job) -> str:
+    return job.status.strip().upper()
+
+
+def _reason(job: Job) -> Any:
+    if isinstance(job.failure_reason, str):
         try:
-            reason = parse(reason)
+            return parse(job.failure_reason)
         except ValueError:
-            return None
-    return reason.get("results") if isinstance(reason, dict) else None
+            return job.failure_reason
+    return job.failure_reason

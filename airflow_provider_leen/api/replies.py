@@ -116,7 +116,7 @@ def parse(text: str, safe: Safe = clean) -> Any:
         raise ValueError("it holds too many values")
     # What is whole as one text is so in every part, which is the rule and spares most of the work.
     is_safe = text.isprintable() and "\\" not in text and safe(text) == text
-    hook = partial(_object, _as_it_is if is_safe else safe)
+    hook = _object if is_safe else partial(_safe_object, safe)
     try:
         content = json.loads(text, object_pairs_hook=hook, parse_constant=_refuse_constant, parse_float=_float)
         return content if is_safe and _is_flat(content) else clean_json(content, safe)
@@ -124,24 +124,28 @@ def parse(text: str, safe: Safe = clean) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def _as_it_is(text: str) -> str:
-    return text
-
-
 def _is_flat(content: Any) -> bool:
     """Tell whether a content has ten levels at the most, as almost every reply has."""
     level = [content]
     for _ in range(10):
-        parts = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list))
-        level = [value for part in parts for value in part if isinstance(value, dict | list)]
+        below: list[Any] = []
+        for part in level:
+            if isinstance(part, dict | list):
+                below += part.values() if isinstance(part, dict) else part
+        level = below
     return not level
 
 
-def _object(safe: Safe, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = {safe(name): value for name, value in pairs}
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
     if len(content) < len(pairs):
         raise ValueError("an object in it has a name twice")
     return content
+
+
+def _safe_object(safe: Safe, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Cleaned before they are compared: two names that differ only in a control character become one.
+    return _object([(safe(name), value) for name, value in pairs])
 
 
 def _refuse_constant(name: str) -> NoReturn:

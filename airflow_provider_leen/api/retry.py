@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any
-
-from pydantic import ValidationError
+from typing import Any, TypeGuard
 
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
@@ -23,7 +21,6 @@ from airflow_provider_leen.api.errors import (
     LeenServerError,
     LeenValidationError,
 )
-from airflow_provider_leen.api.models import BulkResult
 from airflow_provider_leen.api.not_found import knows_no_such_thing
 from airflow_provider_leen.api.replies import Reply
 from airflow_provider_leen.api.text import one_line
@@ -33,27 +30,42 @@ FIRST_WAIT = 1.0
 
 _MAX_SAID = 300
 
+REDIRECTS = (301, 302, 307, 308)
+"""Replies that lead elsewhere, so that nothing was done. A 303 leads to the result of what was done."""
+
+_NOTHING_DONE = (*REDIRECTS, 400, 401, 403, 404, 405, 413, 422)
+"""With 429, the only statuses which are believed to mean that a write did nothing."""
+
 
 class Effect(Enum):
     """What a write that ended in an error did."""
 
     NOTHING = "nothing was done, and sending it again may help"
     REFUSED = "nothing was done, and sending it again won't help"
-    UNKNOWN = "nobody can say"
+    UNKNOWN = "it may have taken effect, or not"
 
 
 def effect_of_write(error: LeenError) -> Effect:
     """Tell what a write did that ended in ``error``.
 
-    That a 429 was not processed is an assumption: Leen documents no rate limits.
+    Leen documents no statuses but 404, 422 and 500. That a write did nothing is an assumption about those listed here;
+    with any other status it may have taken effect.
     """
     if isinstance(error, LeenConnectError | LeenRateLimitError):
         return Effect.NOTHING
-    if isinstance(error, LeenOutcomeUnknownError | LeenServerError):
+    if isinstance(error, LeenOutcomeUnknownError):
         return Effect.UNKNOWN
-    if isinstance(error, LeenResponseError) and error.status == 408:
+    if isinstance(error, LeenResponseError) and error.status not in _NOTHING_DONE:
         return Effect.UNKNOWN
     return Effect.REFUSED
+
+
+def blames_tickets(error: LeenError) -> TypeGuard[LeenResponseError]:
+    """Tell whether a write was refused for what it says of tickets, so that others may get through."""
+    if isinstance(error, LeenNotFoundError):
+        # Of a write, nothing but a detail is not enough: only in its own form does Leen name a code.
+        return error.unknown_to_leen and error.code is not None
+    return isinstance(error, LeenValidationError)
 
 
 def retry_wait(
@@ -81,13 +93,9 @@ def retry_wait(
 
 
 def _is_worth_repeating(error: LeenError, read_only: bool) -> bool:
-    effect = effect_of_write(error)
-    if effect is Effect.NOTHING:
+    if effect_of_write(error) is Effect.NOTHING:
         return True
-    if not read_only:
-        return False
-    status = error.status if isinstance(error, LeenResponseError) else None
-    return effect is Effect.UNKNOWN and status != 408
+    return read_only and isinstance(error, LeenOutcomeUnknownError | LeenServerError)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
@@ -121,7 +129,7 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
     content = reply.content if isinstance(reply.content, dict) else {}
     said = _what_it_says(reply)
     text = _sentence(f"{call} was answered with HTTP {status}{': ' + said if said else ''}")
-    if 300 <= status < 400:
+    if status in REDIRECTS:
         return LeenConfigError(
             f"{text} Redirects are not followed: correct the Base URL of the Leen connection"
             f"{_redirect_target(headers)}."
@@ -130,7 +138,7 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
         "status": status,
         "type": _text_of(content, "type"),
         "code": _text_of(content, "code"),
-        "detail": content.get("detail") if content else None,
+        "detail": content.get("detail"),
         "request_id": headers.get("x-request-id"),
     }
     if status in (401, 403):
@@ -156,29 +164,6 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
 def is_unknown_to_leen(error: LeenNotFoundError) -> bool:
     """Tell Leen's own 404 (it knows no such ticket) from a missing route or a page of something in between."""
     return error.unknown_to_leen
-
-
-def results_in(content: Any) -> Any:
-    """Return the ``results`` of a reply to a bulk call; None where it has none."""
-    return content.get("results") if isinstance(content, dict) else None
-
-
-def match_results(entries: Any, count: int) -> list[BulkResult | None]:
-    """Match the ``results`` of a reply to a bulk call, not yet validated, with the tickets that were sent.
-
-    The position decides, and ``request_index`` must agree with it, counted from 0 or from 1 throughout (Leen does not
-    document which).
-
-    :param count: how many tickets were sent.
-    :return: one entry a ticket, in order; None where the reply doesn't say what became of it.
-    """
-    if not isinstance(entries, list) or len(entries) > count:
-        return [None] * count
-    results = [_bulk_result(entry) for entry in entries]
-    offsets = {result.request_index - position for position, result in enumerate(results) if result is not None}
-    if offsets - {0} and offsets - {1}:
-        return [None] * count
-    return results + [None] * (count - len(results))
 
 
 def located_tickets(detail: Any, count: int, field: str = "tickets") -> dict[int, str]:
@@ -212,13 +197,6 @@ def _place_in(field: str, entry: Any) -> tuple[int | None, str]:
     if type(position) is not int or position < 0:
         return None, ""
     return position, ".".join(str(part) for part in rest)
-
-
-def _bulk_result(entry: Any) -> BulkResult | None:
-    try:
-        return BulkResult.model_validate(entry, strict=True)
-    except ValidationError:
-        return None
 
 
 def _text_of(content: dict[str, Any], name: str) -> str | None:

@@ -10,11 +10,12 @@ from airflow_provider_leen.api import jira, jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
 from airflow_provider_leen.api.models import Job
+from airflow_provider_leen.api.results import doubted
 from airflow_provider_leen.api.retry import is_unknown_to_leen
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.ledger import Created, Journal
 from airflow_provider_leen.bulk.lookup import Unsettled, final_after, is_that_of
-from airflow_provider_leen.bulk.sender import Outcome, outcome_of, still_unknown
+from airflow_provider_leen.bulk.sender import Outcome, outcome_of, owners_in, still_unknown
 from airflow_provider_leen.bulk.settle import FAILURES_BEFORE_GIVING_UP
 
 Submitted = Sequence[Unsettled | None]
@@ -34,6 +35,7 @@ class JobCollector:
         self._journal = journal
         self._outcomes = outcomes
         self._failures = 0
+        self._owners = owners_in(outcomes)
 
     async def collect(self, submitted: Mapping[str, Submitted]) -> dict[str, str]:
         """Ask for jobs, and note what they tell.
@@ -70,38 +72,36 @@ class JobCollector:
             raise
 
     def _note(self, job_id: str, job: Job, tickets: Submitted) -> list[Unsettled]:
-        """Note what a job that has ended tells of its tickets; return those that it created."""
+        """Note what a job that has ended proves of its tickets; return those that it created."""
         created: list[Unsettled] = []
-        untold: list[Unsettled] = []
-        for ticket, result in zip(tickets, jobs.results_of_create(job, len(tickets)), strict=True):
-            if ticket is None:
-                continue
-            if result is None:
-                untold.append(ticket)
-                continue
-            outcome = outcome_of(result)
-            if result.success:
-                created.append(ticket)
-            else:
-                self._journal.learn({}, [str(ticket.row.key)])
-                if len(ticket.sent) > 1:
-                    # Its last sending is settled, but not the ones before it.
-                    before = replace(self._outcomes[ticket.row.index], sent=ticket.sent[:-1])
-                    outcome = still_unknown(before, outcome)
-            self._outcomes[ticket.row.index] = outcome
         # It may have created a ticket just before it ended, whenever that was: the vendor's search may not know it yet.
         final_from = time.time() + final_after(self._client.settings)
-        reason = f"Job {job_id} ended with {jobs.describe(job)}, and doesn't say what became of this ticket."
-        self._note_untold(untold, reason, final_from=final_from)
+        identifiers = [ticket.row.identifier if ticket is not None else None for ticket in tickets]
+        for ticket, claim in zip(tickets, jobs.results_of_create(job, identifiers), strict=True):
+            if ticket is None:
+                continue
+            index, key = ticket.row.index, str(ticket.row.key)
+            if self._owners.rivals(index, claim.ticket_id, claim.vendor_ticket_id):
+                claim = doubted(claim)
+            outcome = outcome_of(claim, (*ticket.sent[:-1], ticket.sent[-1]._replace(final_from=final_from)))
+            if outcome.status == "created":
+                created.append(ticket)
+            elif outcome.status == "rejected":
+                self._journal.learn({}, [key])
+                if len(ticket.sent) > 1:
+                    # Its last sending is settled, but not the ones before it.
+                    before = replace(self._outcomes[index], sent=ticket.sent[:-1])
+                    outcome = still_unknown(before, outcome)
+            else:
+                outcome.error = f"Job {job_id} ended with {jobs.describe(job)}. {outcome.error}"
+                self._journal.learn({}, [], named={key: outcome.named} if outcome.named else None)
+            self._outcomes[index] = outcome
         return created
 
-    def _note_untold(self, tickets: Submitted, reason: str, *, final_from: float | None = None) -> None:
+    def _note_untold(self, tickets: Submitted, reason: str) -> None:
         for ticket in tickets:
             if ticket is not None:
-                sent = ticket.sent
-                if final_from is not None:
-                    sent = (*sent[:-1], sent[-1]._replace(final_from=final_from))
-                self._outcomes[ticket.row.index] = Outcome("unknown", error=reason, sent=sent)
+                self._outcomes[ticket.row.index] = Outcome("unknown", error=reason, sent=ticket.sent)
 
     async def _fetch_ids(self, ticket: Unsettled) -> None:
         """Fetch a created ticket's ids, which a job doesn't tell; without them it is created all the same."""

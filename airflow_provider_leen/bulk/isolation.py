@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow_provider_leen.api.errors import LeenValidationError
+from airflow_provider_leen.api.errors import LeenResponseError, LeenValidationError
 from airflow_provider_leen.api.retry import located_tickets
 from airflow_provider_leen.bulk.ledger import Sent
 from airflow_provider_leen.bulk.tickets import TicketRow
@@ -67,13 +67,18 @@ class Part:
         return Part(rows, self.isolation)
 
     @property
+    def sent(self) -> tuple[Sent, ...]:
+        """What is on record of its sending."""
+        return () if self.intended is None else (self.intended,)
+
+    @property
     def keys(self) -> list[str]:
         """The keys of its rows."""
         return [row.key for row in self.rows if row.key is not None]
 
 
 def take_apart(
-    tickets: Sequence[Ticket], isolation: Isolation, error: LeenValidationError, *, field: str = "tickets"
+    tickets: Sequence[Ticket], isolation: Isolation, error: LeenResponseError, *, field: str = "tickets"
 ) -> tuple[list[tuple[Ticket, str]], list[list[Ticket]]]:
     """Decide which tickets of a refused call are rejected, and what of it is sent again.
 
@@ -96,7 +101,7 @@ def take_apart(
     return [(tickets[0], str(error))], []
 
 
-def wrong_request(error: LeenValidationError) -> LeenValidationError:
+def wrong_request(error: LeenResponseError) -> LeenValidationError:
     """Return the error that says so."""
     return LeenValidationError(
         f"{SAME_REFUSALS} tickets in a row were refused alone with the same message, so that it is the request which "

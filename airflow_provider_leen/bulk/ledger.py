@@ -80,6 +80,10 @@ class History:
     def learn(self, value: Value) -> None:
         """Take in the next value of the journal."""
         for job_id, keys in value["jobs"].items():
+            if job_id in self.jobs:
+                # One id for two batches: the job proves nothing of either.
+                self.job_of = {key: other for key, other in self.job_of.items() if other != job_id}
+                keys = []
             self.jobs[job_id] = list(keys)
             self.job_of.update(dict.fromkeys(keys, job_id))
         for key, ids in value["created"].items():
@@ -101,6 +105,9 @@ class History:
         sending = Sent(float(value["at"]), float(value["final_from"]), bool(value["embedded"]))
         for key in value["sent"]:
             self.job_of.pop(key, None)
+            # On record as created, and sent all the same: what said so is no longer believed.
+            self.created.pop(key, None)
+            self.carrying.pop(key, None)
             self.sent[key] = (*self.sent.get(key, ()), sending)
 
     def open_jobs(self) -> dict[str, list[str]]:

@@ -6,7 +6,6 @@ in a description. Only a search for its embedded key, late enough and without an
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,17 +13,12 @@ from typing import Any, NamedTuple
 
 from airflow_provider_leen.api.jira import Record
 from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.api.tolerances import is_same_identifier, is_same_name
 from airflow_provider_leen.bulk.ledger import NEVER, Created, Sent
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 CLOCK_SKEW = 60.0
 """Seconds by which two clocks may differ: this machine's, Leen's, and that of the worker of an earlier try."""
-
-SHORTEST_CUT_IDENTIFIER = 64
-"""An identifier that Leen has cut has at least so many characters."""
-
-SHORTEST_CUT_NAME = 200
-"""A name that the tracker has cut has at least so many characters."""
 
 
 @dataclass(slots=True)
@@ -93,26 +87,6 @@ def final_after(settings: LeenSettings, *, as_job: bool = False) -> float:
     if as_job:
         return NEVER
     return 2 * (settings.timeout + settings.connect_timeout) + settings.settle_time + CLOCK_SKEW
-
-
-def is_same_identifier(ours: str | None, theirs: str | None) -> bool:
-    """Tell whether two identifiers are the same: Leen may normalise them, or cut them to at least 64 characters."""
-    if not ours or not theirs:
-        return False
-    one, other = (unicodedata.normalize("NFC", text).strip().casefold() for text in (ours, theirs))
-    return one == other or _is_cut(one, other, SHORTEST_CUT_IDENTIFIER) or _is_cut(other, one, SHORTEST_CUT_IDENTIFIER)
-
-
-def is_same_name(ours: str, theirs: str | None) -> bool:
-    """Tell whether a ticket's name in the tracker is ours, but for white space; it may be cut to 200 characters."""
-    if theirs is None:
-        return False
-    one, other = (" ".join(unicodedata.normalize("NFC", text).split()) for text in (ours, theirs))
-    return one == other or _is_cut(one, other, SHORTEST_CUT_NAME)
-
-
-def _is_cut(whole: str, cut: str, shortest: int) -> bool:
-    return len(cut) >= shortest and whole.startswith(cut)
 
 
 def why_not_by_id(record: Record, ticket: Unsettled) -> str | None:

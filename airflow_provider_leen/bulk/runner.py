@@ -90,6 +90,7 @@ class BulkRun:
             max_concurrent_batches=max_concurrent_batches,
             as_jobs=as_jobs,
             on_batch=self._tell_progress,
+            rows=rows,
         )
         self._skip_existing = skip_existing
         self._resumed_from = resumed_from

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +19,8 @@ from airflow_provider_leen.api.errors import (
     LeenResponseError,
     LeenServerError,
     LeenStoppedError,
-    LeenValidationError,
 )
-from airflow_provider_leen.api.models import BulkResult
+from airflow_provider_leen.api.results import Claim, Owners, doubted
 from airflow_provider_leen.bulk.isolation import Isolation, Part, take_apart, wrong_request
 from airflow_provider_leen.bulk.ledger import Created, Journal, Sent
 from airflow_provider_leen.bulk.log_lines import batch_is_logged, batch_said, folded, repetition_is_logged
@@ -40,10 +39,10 @@ BROKEN_AFTER = 3
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one ticket.
+    """The outcome of one ticket.
 
-    :param sent: of an unknown outcome: its open sendings, the earliest first.
-    :param named: of an unknown outcome: the ids that a contradictory reply named.
+    :param sent: its open sendings, the earliest first; of a ticket that was created in this try, the one that did it.
+    :param named: of an unknown outcome: the ids that a reply named without proving them.
     """
 
     status: Status
@@ -66,6 +65,7 @@ class BatchSender:
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param as_jobs: submit each batch as a job of Leen's, to be collected later, instead of waiting for its results.
     :param on_batch: is called after each batch; it must not block.
+    :param rows: the whole list, of which earlier tries may have sent a part; default the rows that are sent.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class BatchSender:
         max_concurrent_batches: int,
         as_jobs: bool = False,
         on_batch: Callable[[], None] = lambda: None,
+        rows: Sequence[TicketRow] = (),
     ) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self.halted: LeenError | None = None
@@ -87,6 +88,9 @@ class BatchSender:
         self._payload = payload
         self._as_jobs = as_jobs
         self._on_batch = on_batch
+        self._rows = rows
+        self._owners = Owners()
+        self._job_ids: set[str] = set()
         self._batch_size = batch_size
         self._workers = max_concurrent_batches
         self._throttle = Throttle(max_concurrent_batches)
@@ -105,6 +109,8 @@ class BatchSender:
         An error that stops the whole run ends up in :attr:`halted`; it is not raised, so that what is known is kept.
         """
         size = self._batch_size
+        self._rows = self._rows or rows
+        self._owners = owners_in(self.outcomes)
         self._chunks = deque(list(rows[start : start + size]) for start in range(0, len(rows), size))
         self._batches, self._done = len(self._chunks), 0
         count = min(self._workers, len(self._chunks))
@@ -237,7 +243,7 @@ class BatchSender:
         # Before anything waits or raises: a task that dies now must not leave these keys as sent.
         self._journal.learn({}, part.keys)
         await self._journal.flush()
-        if isinstance(error, LeenValidationError):
+        if retry.blames_tickets(error):
             return await self._isolate(part, error)
         wait = self._wait_before_retry(error, part.attempts)
         if wait is None:
@@ -261,7 +267,7 @@ class BatchSender:
             jitter=random.random(),
         )
 
-    async def _isolate(self, part: Part, error: LeenValidationError) -> list[Part]:
+    async def _isolate(self, part: Part, error: LeenResponseError) -> list[Part]:
         rejected, rest = take_apart(part.rows, part.isolation, error)
         for row, reason in rejected:
             self.outcomes[row.index] = Outcome("rejected", error=reason)
@@ -269,34 +275,58 @@ class BatchSender:
             await self.halt(wrong_request(error))
         return [part.of(rows) for rows in rest]
 
-    async def _note_results(self, part: Part, results: list[BulkResult | None]) -> None:
+    async def _note_results(self, part: Part, claims: list[Claim]) -> None:
         created: dict[str, Created] = {}
+        named: dict[str, Created] = {}
         absent: list[str] = []
-        for row, result in zip(part.rows, results, strict=True):
-            if result is None:
-                self.outcomes[row.index].error = "Leen's reply doesn't say what became of this ticket."
-                continue
-            outcome = outcome_of(result)
-            self.outcomes[row.index] = outcome
-            key = str(row.key)
+        rivals: set[int] = set()
+        sent = part.sent
+        for row, claim in zip(part.rows, claims, strict=True):
+            if others := self._owners.rivals(row.index, claim.ticket_id, claim.vendor_ticket_id):
+                rivals |= others
+                claim = doubted(claim)
+            outcome = self.outcomes[row.index] = outcome_of(claim, sent)
             if outcome.status == "created":
-                created[key] = Created(outcome.ticket_id, outcome.vendor_ticket_id)
-            else:
-                absent.append(key)
-        self._journal.learn(created, absent)
+                created[str(row.key)] = Created(outcome.ticket_id, outcome.vendor_ticket_id)
+            elif outcome.status == "rejected":
+                absent.append(str(row.key))
+            elif outcome.named is not None:
+                named[str(row.key)] = outcome.named
+        self._journal.learn(created, absent, named=named)
         if created or absent:
             self._unanswered = 0
         else:
-            await self._count_unanswered(
-                LeenResponseError("Leen's replies don't say what became of the tickets.", status=200)
-            )
+            await self._count_unanswered(LeenResponseError(str(claims[0].error), status=200))
+        await self._doubt(rivals)
+
+    async def _doubt(self, rivals: set[int]) -> None:
+        """Take back that tickets were created whose ids another reply gave to other tickets."""
+        doubts: dict[str, Created] = {}
+        for row in self._rows if rivals else ():
+            outcome = self.outcomes.get(row.index)
+            if row.index in rivals and outcome is not None and outcome.status == "created":
+                ids = Created(outcome.ticket_id, outcome.vendor_ticket_id)
+                sent = outcome.sent or (self._journal.sent_now(),)
+                self.outcomes[row.index] = outcome_of(doubted(Claim("succeeded", *ids)), sent)
+                doubts[str(row.key)] = ids
+        if doubts:
+            # On record as created: a sending without an answer takes that back.
+            await self._journal.intend(doubts)
+            self._journal.learn({}, [], named=doubts)
 
     def _note_job(self, part: Part, job_id: str) -> None:
+        part.isolation.submitted += len(part.rows)
+        self._unanswered = 0
+        if job_id in self._job_ids:
+            for row in [*self.submitted.pop(job_id, []), *part.rows]:
+                reason = f"Leen named one and the same job, {job_id}, for several batches, so that it proves nothing."
+                self.outcomes[row.index].error = reason
+            self._journal.learn({}, [], jobs={job_id: []})
+            return
+        self._job_ids.add(job_id)
         self._note_unknown(part, f"It was submitted in job {job_id}, which has not ended.")
         self.submitted[job_id] = part.rows
-        part.isolation.submitted += len(part.rows)
         self._journal.learn({}, [], jobs={job_id: part.keys})
-        self._unanswered = 0
 
     async def _note_unanswered(self, part: Part, error: LeenError) -> None:
         self._note_unknown(part, _sentence(error))
@@ -308,7 +338,7 @@ class BatchSender:
             await self.halt(leen_is_broken(error))
 
     def _note_unknown(self, part: Part, reason: str) -> None:
-        sent = (part.intended,) if part.intended is not None else ()
+        sent = part.sent
         for row in part.rows:
             self.outcomes[row.index] = Outcome("unknown", error=reason, sent=sent)
 
@@ -339,16 +369,27 @@ class BatchSender:
 
 
 def still_unknown(before: Outcome, after: Outcome | None) -> Outcome:
-    """Return the outcome of a ticket in doubt whose second sending did nothing: the first one is as open as it was."""
+    """Return the outcome of a ticket whose second sending did nothing: the first one's is as unknown as it was."""
     again = f" Sent again, and refused: {after.error}" if after is not None else ""
     return replace(before, error=f"{before.error or ''}{again}".strip())
 
 
-def outcome_of(result: BulkResult) -> Outcome:
-    """Read what Leen says of one ticket."""
-    if result.success:
-        return Outcome("created", ticket_id=result.ticket_id, vendor_ticket_id=result.vendor_ticket_id)
-    return Outcome("rejected", error=result.error or "Leen gave no reason.")
+def outcome_of(claim: Claim, sent: tuple[Sent, ...]) -> Outcome:
+    """Return the outcome of a ticket from what is believed of it."""
+    ids = Created(claim.ticket_id, claim.vendor_ticket_id)
+    if claim.status == "succeeded":
+        return Outcome("created", *ids, sent=sent)
+    if claim.status == "rejected":
+        return Outcome("rejected", error=claim.error)
+    return Outcome("unknown", error=claim.error, sent=sent, named=ids if any(ids) else None)
+
+
+def owners_in(outcomes: Mapping[int, Outcome]) -> Owners:
+    """Return which row has which ticket, as far as is known."""
+    owners = Owners()
+    for index, outcome in outcomes.items():
+        owners.rivals(index, outcome.ticket_id, outcome.vendor_ticket_id, *(outcome.named or ()))
+    return owners
 
 
 def leen_is_broken(error: LeenError) -> LeenServerError:

@@ -13,11 +13,11 @@ from airflow_provider_leen.api.errors import (
     PASSING,
     LeenError,
     LeenNotFoundError,
+    LeenResponseError,
     LeenStoppedError,
-    LeenValidationError,
 )
 from airflow_provider_leen.api.jobs import has_ended
-from airflow_provider_leen.api.retry import Effect, effect_of_write, is_unknown_to_leen
+from airflow_provider_leen.api.retry import Effect, blames_tickets, effect_of_write, is_unknown_to_leen
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.isolation import Isolation, take_apart, wrong_request
 from airflow_provider_leen.bulk.log_lines import batch_is_logged, batch_said, folded
@@ -49,6 +49,7 @@ class UpdateRun:
         self.outcomes = dict(outcomes or {})
         self.jobs = dict(jobs or {})
         self.halted: LeenError | None = None
+        self._job_ids = set(self.jobs)
         self._client = client
         self._refusals: list[str] = []
         self._unanswered = 0
@@ -162,19 +163,24 @@ class UpdateRun:
         self._note(ids, Outcome("unknown", "the task ended while it was being sent"))
         try:
             job_id = await self._client.submit_bulk_update(ids, updates)
-        except LeenValidationError as error:
-            return self._isolate(ids, isolation, error)
         except LeenError as error:
+            if blames_tickets(error):
+                return self._isolate(ids, isolation, error)
             self._note_failure(ids, error)
             return []
         isolation.accepted = True
         isolation.submitted += len(ids)
         self._unanswered = 0
+        if job_id in self._job_ids:
+            reason = f"Leen named one and the same job, {job_id}, for several batches, so that it proves nothing"
+            self._note([*self.jobs.pop(job_id, []), *ids], Outcome("unknown", reason))
+            return []
+        self._job_ids.add(job_id)
         self.jobs[job_id] = ids
         self._note(ids, Outcome("unknown", f"the task ended before its job {job_id}"))
         return []
 
-    def _isolate(self, ids: list[str], isolation: Isolation, error: LeenValidationError) -> list[list[str]]:
+    def _isolate(self, ids: list[str], isolation: Isolation, error: LeenResponseError) -> list[list[str]]:
         self._note(ids, Outcome("unsent", str(error)))
         rejected, rest = take_apart(ids, isolation, error, field="ticket_ids")
         self.outcomes |= {ticket_id: Outcome("rejected", reason) for ticket_id, reason in rejected}

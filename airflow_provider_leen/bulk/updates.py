@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from airflow_provider_leen.api import jobs
+from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.text import clean
@@ -91,14 +92,6 @@ def read_updates(value: Any) -> dict[str, str]:
     return {name: clean(setting) for name, setting in given.items()}
 
 
-def is_uuid(value: Any) -> bool:
-    """Tell whether a value is a UUID, or a text in the form of one."""
-    try:
-        return isinstance(value, UUID) or str(UUID(value)) == value.lower()
-    except (ValueError, AttributeError, TypeError):
-        return False
-
-
 def in_batches(ids: Iterable[Any], size: int) -> list[list[str]]:
     """Divide the valid ids, each of them once, among jobs."""
     unique = list(dict.fromkeys(str(ticket_id).lower() for ticket_id in ids if is_uuid(ticket_id)))
@@ -109,17 +102,14 @@ def in_batches(ids: Iterable[Any], size: int) -> list[list[str]]:
 
 
 def outcomes_of(job: Job, ticket_ids: Sequence[str]) -> dict[str, Outcome]:
-    """Say what became of each ticket of a job, ended or not."""
+    """Return the outcome of each ticket of a job, ended or not."""
     if not jobs.has_ended(job):
         return dict.fromkeys(ticket_ids, Outcome("unknown", f"its job has not ended ({jobs.describe(job)})"))
     outcomes = {}
-    for ticket_id, result in zip(ticket_ids, jobs.results_of_update(job, ticket_ids), strict=True):
-        if result is None:
-            outcomes[ticket_id] = Outcome("unknown", f"its job ended without telling of it ({jobs.describe(job)})")
-        elif result.success:
-            outcomes[ticket_id] = Outcome("updated")
-        else:
-            outcomes[ticket_id] = Outcome("rejected", result.error or "refused without a reason")
+    for ticket_id, claim in zip(ticket_ids, jobs.results_of_update(job, ticket_ids), strict=True):
+        status: UpdateStatus = "updated" if claim.status == "succeeded" else claim.status
+        ended = f" (its job ended with {jobs.describe(job)})" if status == "unknown" else ""
+        outcomes[ticket_id] = Outcome(status, f"{claim.error}{ended}" if claim.error else None)
     return outcomes
 
 

@@ -16,10 +16,37 @@ stall          nothing for ``seconds`` (default an hour), then the connection cl
 cut            the first half of the true reply, then the connection closed                        yes
 trickle        the true reply, a byte each ``seconds`` (default 0.1), and then blanks for ever     yes
 garbage        200 and something that is not JSON                                                  yes, or no
-short          200 without the last result                                                         yes
-wrong_index    200 whose ``request_index`` counts down (a single one is 2)                         yes
-one_based      200 whose ``request_index`` counts from 1                                           yes
+previous       the true reply to the request before on the same path: results, or the id of a job  yes
+bomb           200 and a body of few bytes that unpacks to ``megabytes`` (default 64)              yes
 =============  ==================================================================================  ================
+
+Others change the true results: of a bulk call, or, with ``method="GET"`` and ``path="/v1/jobs/"``, of a job that has
+failed. The tickets are always made, as far as they would have been:
+
+===================  ========================================================================  =======================
+kind                 what is changed                                                           what it proves
+===================  ========================================================================  =======================
+short                the last result is missing                                                nothing
+no_first             the first one is missing; the others keep their numbers                   nothing
+twice                the last result comes twice                                               nothing
+wrong_index          ``request_index`` counts down (a single one is 2)                         nothing
+foreign              the identifiers are those of other tickets                                nothing
+wrong_counts         ``succeeded`` is 0                                                        nothing
+no_counts            the counts are missing                                                    nothing
+failed_with_id       the first result is a failure, and keeps its ids                          nothing of that ticket
+error_with_success   the first result is a success with an error text                          nothing of that ticket
+no_ids               the first result is a success without an id                               nothing of that ticket
+same_id              the second result has the ids of the first                                nothing of the two
+claims_success       the status of a failed job is SUCCESS                                     nothing
+one_based            ``request_index`` counts from 1                                           all
+shuffled             the results come in another order, number and identifier agree            all
+no_identifiers       the identifiers are null                                                  all
+upper_identifiers    the identifiers are in upper case, with blanks around                     all
+cut_identifiers      the identifiers have 64 characters at most                                all
+empty_errors         the error of a success is an empty text                                   all
+failures_only        the successes are left out                                                of a job, all
+lower_case           the status of a job is in lower case                                      all
+===================  ========================================================================  =======================
 """
 
 from __future__ import annotations
@@ -45,15 +72,37 @@ Kind = Literal[
     "cut",
     "trickle",
     "garbage",
+    "previous",
+    "bomb",
     "short",
+    "no_first",
+    "twice",
     "wrong_index",
+    "foreign",
+    "wrong_counts",
+    "no_counts",
+    "failed_with_id",
+    "error_with_success",
+    "no_ids",
+    "same_id",
+    "claims_success",
     "one_based",
+    "shuffled",
+    "no_identifiers",
+    "upper_identifiers",
+    "cut_identifiers",
+    "empty_errors",
+    "failures_only",
+    "lower_case",
 ]
 Body = Literal["error_response", "located", "detail_text", "detail_list", "html", "empty"]
 
 _STATUS = {"rate_limit": 429, "poison": 422, "status": 503}
 _SECONDS = {"latency": 1.0, "stall": 3600.0, "trickle": 0.1}
-_ALWAYS_COMMIT = ("cut", "trickle", "short", "wrong_index", "one_based")
+EDITS = get_args(Kind)[get_args(Kind).index("short") :]
+"""The kinds that change the true results."""
+
+_ALWAYS_COMMIT = ("cut", "trickle", "previous", "bomb", *EDITS)
 _NEVER_COMMIT = ("latency", "poison")
 
 
@@ -80,6 +129,7 @@ class FaultRule(BaseModel):
     :param retry_after_date: write that header as an HTTP date, default false.
     :param seconds: how long, for ``latency``, ``stall`` and ``trickle``.
     :param text: what ``poison`` looks for in the tickets' names.
+    :param megabytes: of ``bomb``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,6 +150,7 @@ class FaultRule(BaseModel):
     retry_after_date: bool = False
     seconds: float | None = Field(default=None, ge=0)
     text: str | None = None
+    megabytes: int = Field(default=64, ge=1)
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> FaultRule:

@@ -8,7 +8,7 @@ from asyncio import FIRST_COMPLETED, Event
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Literal
 
-from airflow_provider_leen.sandbox.faults import FaultRule, Faults, Limiter
+from airflow_provider_leen.sandbox.faults import EDITS, FaultRule, Faults, Limiter
 from airflow_provider_leen.sandbox.guard import refusal
 from airflow_provider_leen.sandbox.recorder import RecordedRequest, Recorder
 from airflow_provider_leen.sandbox.replies import Reply, error_reply, garble, limited, refused
@@ -46,6 +46,7 @@ class Gate:
         self._faults = faults
         self._limiter = Limiter(calls_per_second)
         self._latency = latency
+        self._previous: dict[str, Reply] = {}
         self.stopping = Event()
         """Ends every wait, so that the server can stop at once."""
 
@@ -93,11 +94,15 @@ class Gate:
             return await exchange.hang_up()
         rule = next((rule for rule in chosen if rule.kind != "latency"), None)
         if rule is None:
-            return await exchange.answer(await exchange.ask())
+            reply = self._previous[record.path] = await exchange.ask()
+            return await exchange.answer(reply)
         return await self._misbehave(rule, record, exchange)
 
     async def _misbehave(self, rule: FaultRule, record: RecordedRequest, exchange: _Exchange) -> Outcome:
         true_reply = await exchange.ask() if rule.commits else Reply(200)
+        previous = self._previous.get(record.path, true_reply)
+        if rule.commits:
+            self._previous[record.path] = true_reply
         match rule.kind:
             case "lost":
                 return await exchange.hang_up()
@@ -108,7 +113,9 @@ class Gate:
                 return await exchange.cut(true_reply)
             case "trickle":
                 return await exchange.trickle(true_reply, rule.duration)
-            case "garbage" | "short" | "wrong_index" | "one_based":
+            case "previous":
+                return await exchange.answer(previous)
+            case kind if kind in ("garbage", "bomb", *EDITS):
                 return await exchange.answer(garble(rule, true_reply))
             case _:
                 return await exchange.answer(error_reply(rule, record.ticket_names, now=time.time()))

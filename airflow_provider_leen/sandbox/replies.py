@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
@@ -73,25 +74,92 @@ def _headers(rule: FaultRule, now: float) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def garble(rule: FaultRule, reply: Reply) -> Reply:
-    """The true reply to a bulk call, spoilt by ``garbage``, ``short``, ``wrong_index`` or ``one_based``.
+    """The true reply, replaced (``garbage``, ``bomb``), or with its results changed, as :mod:`~.faults` lists.
 
     A reply without results is left as it is.
     """
     if rule.kind == "garbage":
         return Reply(rule.http_status, b"<!doctype html>OK", ((b"content-type", b"application/json"),))
+    if rule.kind == "bomb":
+        packed = gzip.compress(b" " * (rule.megabytes << 20))
+        return Reply(200, packed, ((b"content-type", b"application/json"), (b"content-encoding", b"gzip")))
     content = json.loads(reply.body)
-    results = content.get("results") if isinstance(content, dict) else None
-    if not results:
+    if not isinstance(content, dict):
         return reply
-    if rule.kind == "short":
-        content["results"] = results[:-1]
-    elif rule.kind == "wrong_index":
-        for result in results:
-            result["request_index"] = len(results) - 1 - result["request_index"] if len(results) > 1 else 2
-    else:
-        for result in results:
-            result["request_index"] += 1
+    if rule.kind in ("claims_success", "lower_case"):
+        status = str(content.get("status"))
+        changed = "SUCCESS" if rule.kind == "claims_success" and status == "FAILED" else status
+        return Reply.json(reply.status, content | {"status": changed.lower() if rule.kind == "lower_case" else changed})
+    breakdown = content.get("failure_reason") if "failure_reason" in content else content
+    if not isinstance(breakdown, dict) or not breakdown.get("results"):
+        return reply
+    _EDITS[rule.kind](breakdown)
     return Reply.json(reply.status, content)
+
+
+Results = list[dict[str, Any]]
+
+
+def _changing(change: Callable[[Results], Results]) -> Callable[[dict[str, Any]], None]:
+    def edit(breakdown: dict[str, Any]) -> None:
+        breakdown["results"] = change(breakdown["results"])
+
+    return edit
+
+
+def _to_each(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], None]:
+    return _changing(lambda results: [result | change(result) for result in results])
+
+
+def _to_identifiers(change: Callable[[str], str]) -> Callable[[dict[str, Any]], None]:
+    return _to_each(lambda result: {"identifier": result["identifier"] and change(result["identifier"])})
+
+
+def _to_first(changes: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    return _changing(lambda results: [results[0] | changes, *results[1:]])
+
+
+def _failed_with_id(breakdown: dict[str, Any]) -> None:
+    _to_first({"success": False, "error": "timed out"})(breakdown)
+    breakdown["succeeded"] = sum(result["success"] for result in breakdown["results"])
+    breakdown["failed"] = len(breakdown["results"]) - breakdown["succeeded"]
+
+
+def _without_counts(breakdown: dict[str, Any]) -> None:
+    for name in ("total", "succeeded", "failed"):
+        breakdown.pop(name, None)
+
+
+def _counting_down(results: Results) -> Results:
+    last = len(results) - 1
+    return [result | {"request_index": last - n if last else 2} for n, result in enumerate(results)]
+
+
+def _with_the_ids_of_the_first(results: Results) -> Results:
+    ids = {name: results[0].get(name) for name in ("ticket_id", "vendor_ticket_id")}
+    return [results[0], *(result | ids for result in results[1:2]), *results[2:]]
+
+
+_EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "short": _changing(lambda results: results[:-1]),
+    "no_first": _changing(lambda results: results[1:]),
+    "twice": _changing(lambda results: [*results, results[-1]]),
+    "wrong_index": _changing(_counting_down),
+    "foreign": _to_each(lambda result: {"identifier": f"another-{result['request_index']}"}),
+    "wrong_counts": lambda breakdown: breakdown.update(succeeded=0, failed=len(breakdown["results"])),
+    "no_counts": _without_counts,
+    "failed_with_id": _failed_with_id,
+    "error_with_success": _to_first({"success": True, "error": "timed out"}),
+    "no_ids": _to_first({"ticket_id": None, "vendor_ticket_id": None}),
+    "same_id": _changing(_with_the_ids_of_the_first),
+    "one_based": _to_each(lambda result: {"request_index": result["request_index"] + 1}),
+    "shuffled": _changing(lambda results: results[::-1]),
+    "no_identifiers": _to_each(lambda result: {"identifier": None}),
+    "upper_identifiers": _to_identifiers(lambda identifier: f" {identifier} ".upper()),
+    "cut_identifiers": _to_identifiers(lambda identifier: identifier[:64]),
+    "empty_errors": _to_each(lambda result: {"error": result["error"] or ""}),
+    "failures_only": _changing(lambda results: [result for result in results if not result["success"]]),
+}
 
 
 def limited() -> Reply:

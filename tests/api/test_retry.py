@@ -25,12 +25,11 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.api.replies import Reply, safe_from
 from airflow_provider_leen.api.retry import (
     Effect,
+    blames_tickets,
     effect_of_write,
     error_from_reply,
     located_tickets,
-    match_results,
     parse_retry_after,
-    results_in,
     retry_wait,
 )
 
@@ -38,31 +37,46 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECRET = 'lk_"f00d"/\\x'
 
 
-def reply(status: int, body: Any = b"", secret: str = SECRET, **headers: str) -> LeenError:
+def reply(
+    status: int, body: Any = b"", secret: str = SECRET, call: str = "POST /itsm/tickets", **headers: str
+) -> LeenError:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return error_from_reply("POST /itsm/tickets", Reply.of(status, named, content, safe_from(secret)), NOW)
+    return error_from_reply(call, Reply.of(status, named, content, safe_from(secret)), NOW)
 
 
 # What a status means
 
 STATUSES = [
     # status, exception, what a write did, is a write sent again, is a read
-    (300, LeenConfigError, Effect.REFUSED, False, False),
+    (300, LeenResponseError, Effect.UNKNOWN, False, False),
+    (301, LeenConfigError, Effect.REFUSED, False, False),
     (302, LeenConfigError, Effect.REFUSED, False, False),
+    (303, LeenResponseError, Effect.UNKNOWN, False, False),
+    (304, LeenResponseError, Effect.UNKNOWN, False, False),
+    (307, LeenConfigError, Effect.REFUSED, False, False),
     (308, LeenConfigError, Effect.REFUSED, False, False),
     (400, LeenValidationError, Effect.REFUSED, False, False),
     (401, LeenAuthError, Effect.REFUSED, False, False),
-    (402, LeenResponseError, Effect.REFUSED, False, False),
+    (402, LeenResponseError, Effect.UNKNOWN, False, False),
     (403, LeenAuthError, Effect.REFUSED, False, False),
     (404, LeenNotFoundError, Effect.REFUSED, False, False),
     (405, LeenResponseError, Effect.REFUSED, False, False),
+    (406, LeenResponseError, Effect.UNKNOWN, False, False),
     (408, LeenResponseError, Effect.UNKNOWN, False, False),
-    (409, LeenResponseError, Effect.REFUSED, False, False),
+    (409, LeenResponseError, Effect.UNKNOWN, False, False),
+    (410, LeenResponseError, Effect.UNKNOWN, False, False),
     (413, LeenValidationError, Effect.REFUSED, False, False),
-    (418, LeenResponseError, Effect.REFUSED, False, False),
+    (415, LeenResponseError, Effect.UNKNOWN, False, False),
+    (418, LeenResponseError, Effect.UNKNOWN, False, False),
     (422, LeenValidationError, Effect.REFUSED, False, False),
+    (423, LeenResponseError, Effect.UNKNOWN, False, False),
+    (424, LeenResponseError, Effect.UNKNOWN, False, False),
+    (425, LeenResponseError, Effect.UNKNOWN, False, False),
+    (428, LeenResponseError, Effect.UNKNOWN, False, False),
     (429, LeenRateLimitError, Effect.NOTHING, True, True),
+    (451, LeenResponseError, Effect.UNKNOWN, False, False),
+    (499, LeenResponseError, Effect.UNKNOWN, False, False),
     (500, LeenServerError, Effect.UNKNOWN, False, True),
     (502, LeenServerError, Effect.UNKNOWN, False, True),
     (503, LeenServerError, Effect.UNKNOWN, False, True),
@@ -91,7 +105,8 @@ EXCEPTIONS = [
     (LeenLedgerError("x"), Effect.REFUSED, False, False),
     (LeenStoppedError("x"), Effect.REFUSED, False, False),
     (LeenThresholdError("x"), Effect.REFUSED, False, False),
-    (LeenResponseError("x", status=200), Effect.REFUSED, False, False),
+    (LeenResponseError("x", status=200), Effect.UNKNOWN, False, False),
+    (LeenResponseError("x"), Effect.UNKNOWN, False, False),
 ]
 
 
@@ -336,59 +351,29 @@ def test_a_key_that_the_server_echoes_is_struck_out(status: int, body: Any) -> N
     assert "***" in shown
 
 
-# Results of a bulk call
-
-
-def result(index: Any, **fields: Any) -> dict[str, Any]:
-    return {"success": True, "request_index": index, "vendor_ticket_id": f"SEC-{index}"} | fields
+NO_TICKET = {"type": "not_found", "code": "NOT_FOUND", "message": "There is no such ticket.", "detail": []}
 
 
 @pytest.mark.parametrize(
-    ("results", "count", "known"),
+    ("body", "blamed"),
     [
-        pytest.param([result(0), result(1), result(2)], 3, [0, 1, 2], id="counted from 0"),
-        pytest.param([result(1), result(2), result(3)], 3, [1, 2, 3], id="counted from 1"),
-        pytest.param([result(1)], 1, [1], id="one, counted from 1"),
-        pytest.param([result(0), result(2)], 2, [None, None], id="mixed"),
-        pytest.param([result(1), result(0)], 2, [None, None], id="in another order"),
-        pytest.param([result(2), result(3)], 2, [None, None], id="counted from 2"),
-        pytest.param([result(0), result(0)], 2, [None, None], id="the same twice"),
-        pytest.param([result(-1), result(0)], 2, [None, None], id="negative"),
-        pytest.param([result(0)], 3, [0, None, None], id="short"),
-        pytest.param([result(2)], 3, [None, None, None], id="only the last"),
-        pytest.param([], 2, [None, None], id="empty"),
-        pytest.param([result(0), result(1), result(2)], 2, [None, None], id="long"),
-        pytest.param([result(0), "odd", result(2)], 3, [0, None, 2], id="one is no object"),
-        pytest.param([result(0), result("1"), result(2)], 3, [0, None, 2], id="an index as text"),
-        pytest.param([result(0), result(True)], 2, [0, None], id="an index as truth value"),
-        pytest.param([result(0), result(1, success="true")], 2, [0, None], id="success as text"),
-        pytest.param([result(0), result(1, success=1)], 2, [0, None], id="success as number"),
-        pytest.param([result(0), {"success": True}], 2, [0, None], id="without an index"),
-        pytest.param([result(0), {"request_index": 1}], 2, [0, None], id="without success"),
-        pytest.param([result(0), result(1, vendor_ticket_id=7)], 2, [0, None], id="a key that is no text"),
-        pytest.param([result(0, extra="new")], 1, [0], id="with a field that is not documented"),
-        pytest.param([None, None], 2, [None, None], id="nulls"),
-        pytest.param({"0": result(0)}, 1, [None], id="an object"),
-        pytest.param("results", 1, [None], id="a text"),
-        pytest.param(None, 1, [None], id="null"),
+        pytest.param(NO_TICKET, True, id="Leen's own"),
+        pytest.param(NO_TICKET | {"detail": "No such project"}, True, id="Leen's own, with a text as detail"),
+        pytest.param({"detail": "There is no such project"}, False, id="nothing but a detail"),
+        pytest.param(NO_TICKET | {"code": "route_not_found"}, False, id="a route"),
+        pytest.param(NO_TICKET | {"message": "Connection not found"}, False, id="a connection"),
+        pytest.param({"type": "about:blank", "title": "Not Found", "detail": "no"}, False, id="a gateway's"),
+        pytest.param(b"<html>404</html>", False, id="a proxy's page"),
+        pytest.param(b"", False, id="nothing"),
     ],
 )
-def test_results_are_matched_by_position_and_their_index_must_agree(
-    results: Any, count: int, known: list[int | None]
-) -> None:
-    assert [entry and entry.request_index for entry in match_results(results, count)] == known
+def test_tickets_are_to_blame_for_a_404_in_leens_own_form_only(body: Any, blamed: bool) -> None:
+    assert blames_tickets(reply(404, body)) is blamed
 
 
-@pytest.mark.parametrize("content", [None, [], "x", {}, {"results": None}])
-def test_a_reply_that_is_no_bulk_reply_accounts_for_no_ticket(content: Any) -> None:
-    assert match_results(results_in(content), 2) == [None, None]
-
-
-def test_a_result_holds_what_leen_said() -> None:
-    said = {"success": False, "request_index": 0, "identifier": "i", "ticket_id": "t", "error": "no such project"}
-    [entry] = match_results([said], 1)
-    assert entry is not None
-    assert entry.model_dump(exclude_none=True) == said
+@pytest.mark.parametrize("status", [400, 401, 403, 405, 409, 413, 422, 429, 500])
+def test_tickets_are_to_blame_where_the_request_was_read_and_refused(status: int) -> None:
+    assert blames_tickets(reply(status, ERROR_RESPONSE)) is (status in (400, 413, 422))
 
 
 # Which tickets a refusal is about

@@ -147,7 +147,7 @@ def test_a_ticket_that_a_failed_job_refused_is_tried_again_by_a_retry(sandbox: S
 
 def test_a_retry_asks_for_open_jobs_and_submits_only_what_is_new(sandbox: SandboxServer) -> None:
     store = Store()
-    sandbox.inject("status", status=409, nth=2, path=SUBMISSION)
+    sandbox.inject("status", status=405, nth=2, path=SUBMISSION)
     first, _ = submit(sandbox, store, tickets(20))
     assert first.counts == {"unknown": 10, "unsent": 10}
     retry, run = submit(sandbox, store, tickets(20))

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.jira import Record
+from airflow_provider_leen.api.tolerances import is_same_identifier, is_same_name
 from airflow_provider_leen.bulk import lookup
 from airflow_provider_leen.bulk.ledger import NEVER, Created, Sent
 from airflow_provider_leen.bulk.lookup import (
     Unsettled,
     by_key,
     final_after,
-    is_same_identifier,
-    is_same_name,
     is_that_of,
     why_not_by_id,
     why_not_by_identifier,

@@ -83,7 +83,7 @@ def test_a_later_try_sends_what_is_left_and_its_results_cover_all_rows_in_order(
     caplog.set_level("INFO")
     store = Store()
     given = [*tickets(20), {"no name": "x"}, {"name": "y" * 300}, {"name": "last"}]
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     first = run_try(sandbox, store, given)
     assert first.counts == {"created": 10, "unsent": 12, "invalid": 1}
     second = run_try(sandbox, store, given)

@@ -24,7 +24,7 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.api.settings import LeenSettings
-from airflow_provider_leen.bulk.ledger import Journal, LedgerStore, MemoryLedger, replay
+from airflow_provider_leen.bulk.ledger import Created, Journal, LedgerStore, MemoryLedger, replay
 from airflow_provider_leen.bulk.sender import BatchSender
 from airflow_provider_leen.bulk.tickets import TicketRow
 
@@ -140,10 +140,30 @@ def test_after_the_last_repetition_the_rest_stays_unsent(max_retries: int) -> No
     assert sender.outcomes == {}
 
 
+# Named, and not proved
+
+
+def test_the_ids_that_a_reply_names_without_proving_them_are_kept_for_a_look_up() -> None:
+    def answer(names: Names) -> Answer:
+        results: list[dict[str, Any]] = [
+            {"success": False, "request_index": 0, "vendor_ticket_id": "SEC-1", "error": "timed out"},
+            {"success": True, "request_index": 1, "ticket_id": "u-2", "error": "timed out"},
+            {"success": True, "request_index": 2, "ticket_id": "u-3", "vendor_ticket_id": "SEC-3"},
+            {"success": True, "request_index": 3},
+        ]
+        return httpx.Response(200, json={"total": 4, "succeeded": 3, "failed": 1, "results": results})
+
+    sender = send(Leen(answer), 4)
+    named = {index: outcome.named for index, outcome in sender.outcomes.items()}
+    assert named == {0: Created(None, "SEC-1"), 1: Created("u-2", None), 2: None, 3: None}
+    assert [sender.outcomes[index].status for index in range(4)] == ["unknown", "unknown", "created", "unknown"]
+    assert all(sender.outcomes[index].sent is not None for index in range(4))
+
+
 # Refused for good
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, LeenAuthError), (403, LeenAuthError), (409, LeenResponseError)])
+@pytest.mark.parametrize(("status", "kind"), [(401, LeenAuthError), (403, LeenAuthError), (405, LeenResponseError)])
 def test_a_refusal_ends_the_sending_and_keeps_what_is_known(status: int, kind: type[Exception]) -> None:
     leen = Leen(in_turn(None, refused(status)))
     sender = send(leen, 8, batch_size=2)

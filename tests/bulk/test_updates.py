@@ -117,7 +117,9 @@ def test_each_valid_id_goes_out_once(ids: list[Any], batches: list[list[str]]) -
 
 
 def failed(results: list[dict[str, Any]]) -> Job:
-    return Job(status="FAILED", failure_reason={"results": results})
+    succeeded = sum(result["success"] for result in results)
+    counts = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
+    return Job(status="FAILED", failure_reason=counts | {"results": results})
 
 
 @pytest.mark.parametrize(
@@ -135,14 +137,19 @@ def failed(results: list[dict[str, Any]]) -> Job:
         ),
         (
             failed([{"success": False, "request_index": 0, "ticket_id": B}]),
-            {
-                A: Outcome("unknown", "its job ended without telling of it (status FAILED)"),
-                B: Outcome("rejected", "refused without a reason"),
-            },
+            dict.fromkeys(
+                (A, B),
+                Outcome(
+                    "unknown", "Its breakdown holds results for 1 of 2 tickets. (its job ended with status FAILED)"
+                ),
+            ),
         ),
         (
             Job(status="FAILED", failure_reason="lost"),
-            dict.fromkeys((A, B), Outcome("unknown", "its job ended without telling of it (status FAILED: lost)")),
+            dict.fromkeys(
+                (A, B),
+                Outcome("unknown", "Its breakdown holds no list of results. (its job ended with status FAILED: lost)"),
+            ),
         ),
         (
             Job(status="CANCELLED"),

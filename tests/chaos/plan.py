@@ -179,7 +179,7 @@ _REFUSED_WRITES: list[Maker] = [
     lambda rng: {"kind": "rate_limit", "retry_after": rng.choice((0.2, 0.4)), "times": rng.randint(1, 4)},
     lambda rng: {"kind": "rate_limit", "retry_after": 30.0, "times": 1},
     lambda rng: {"kind": "rate_limit", "retry_after": 1.0, "retry_after_date": True, "times": 2},
-    lambda rng: {"kind": "status", "status": rng.choice((405, 409)), "times": 1},
+    lambda rng: {"kind": "status", "status": 405, "times": 1},
     lambda rng: {
         "kind": "status",
         "status": rng.choice((400, 413, 422)),

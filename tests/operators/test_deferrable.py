@@ -161,7 +161,7 @@ def test_a_lost_202_is_an_unknown_outcome_and_not_sent_again(
 
 
 def test_a_retry_asks_for_open_jobs_instead_of_submitting_them_again(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("status", status=409, method="GET", path=JOBS)
+    sandbox.inject("status", status=405, method="GET", path=JOBS)
     run = run_dag(job_dag(tickets(4), batch_size=2, retries=1, on_retry_callback=lambda _: sandbox.end_faults()))
     assert run.states == {"create": "success"}
     (error,) = run.exceptions

@@ -55,7 +55,7 @@ def test_a_route_that_is_missing_is_no_answer(sandbox: SandboxServer, run_dag: A
 
 
 def test_a_retry_does_not_take_its_own_tickets_for_old_ones(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(skipping_dag(4, batch_size=2, retries=1))
     assert run.states == {"create": "success"}
     assert counts(run.summary()) == {"created": 4}

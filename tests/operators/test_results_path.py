@@ -98,7 +98,7 @@ def test_what_is_known_is_written_when_the_tasks_time_is_over(
 
 
 def test_another_try_overwrites_both_files(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1, results_path=f"{tmp_path}/r.jsonl"))
     assert run.states == {"create": "success"}
     assert [result["status"] for result in lines(tmp_path / "r.jsonl")] == ["created"] * 4

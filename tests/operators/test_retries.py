@@ -101,7 +101,7 @@ def test_a_retry_sends_what_is_left_under_the_same_keys(
     sandbox: SandboxServer, run_dag: Any, ledger: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag(tickets(12), batch_size=4, retries=1, **ledger))
     assert run.states == {"create": "success"}
     (error,) = run.exceptions
@@ -141,14 +141,14 @@ def test_rejected_and_invalid_tickets_are_tried_again_and_the_others_are_not(
     sandbox: SandboxServer, run_dag: Any
 ) -> None:
     given = [{"name": "good"}, {"name": "x" * 300}, {"nam": "typo"}]
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag([*given, {"name": "late"}], batch_size=2, retries=1))
     assert names_sent(sandbox) == [["good", "x" * 300], ["late"], ["x" * 300, "late"]]
     assert [result["status"] for result in run.summary()["results"]] == ["created", "rejected", "invalid", "created"]
 
 
 def test_two_equal_tickets_are_two_tickets_also_over_a_retry(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag([{"name": "same"}] * 4, batch_size=2, retries=1))
     assert counts(run.summary()) == {"created": 4}
     assert len(sandbox.tickets()) == 4
@@ -331,7 +331,7 @@ def test_without_a_store_the_first_try_works_as_ever_and_says_once_that_nothing_
 def test_without_a_store_a_retry_takes_every_ticket_for_sent_and_names_ledger_path(
     sandbox: SandboxServer, run_dag: Any, no_store: None
 ) -> None:
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1, ticket_defaults=UUID, ledger_path=None))
     assert run.states == {"create": "failed"}
     assert counts(run.summary()) == {"created": 2, "unknown": 2}
@@ -344,7 +344,7 @@ def test_without_a_store_a_retry_finds_an_own_identifier_that_was_made_since_the
     sandbox: SandboxServer, run_dag: Any, no_store: None
 ) -> None:
     given = [{"name": f"finding {number}", "identifier": f"CVE-2026-{number}"} for number in range(4)]
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag(given, batch_size=2, retries=1, ticket_defaults=UUID, ledger_path=None))
     assert [result["status"] for result in run.summary()["results"]] == ["created"] * 2 + ["unknown"] * 2
 
@@ -365,7 +365,7 @@ def test_a_store_that_airflow_would_clear_on_success_remembers_over_a_retry(
     sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1))
     assert counts(run.summary()) == {"created": 4}
     assert look_ups(sandbox) == 0
@@ -380,7 +380,7 @@ def test_what_is_not_durable_is_neither_read_nor_written_and_a_retry_sends_every
 
         for name in ("get", "set"):
             monkeypatch.setattr(TaskStateStoreAccessor, name, lambda *_, name=name, **__: touched.append(name))
-    sandbox.inject("status", status=409, nth=2)
+    sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag(tickets(4), batch_size=2, retries=1, durable=False, ledger_path=f"file://{tmp_path}"))
     assert counts(run.summary()) == {"created": 4}
     assert len(sandbox.tickets()) == 6

@@ -185,7 +185,7 @@ def test_a_refused_key_or_address_ends_the_sending_and_is_not_retried(
     run_dag: Any, sandbox: SandboxServer, status: int, cause: type
 ) -> None:
     ids = made(3)
-    sandbox.inject("status", path=UPDATE, nth=2, status=status)
+    sandbox.inject("status", path=UPDATE, nth=2, status=status, body="html")
     run = run_dag(update_dag(ids, batch_size=1, retries=1))
     (error,) = run.exceptions
     assert (type(error), type(error.__cause__)) == (AirflowFailException, cause)

@@ -1,0 +1,278 @@
+"""Pure decisions about the results of a bulk call: what a reply or a job proves of each ticket.
+
+A result is believed only where nothing contradicts it. The reply as a whole must be about this request: one result for
+each ticket, numbered as they were sent, no identifier that was not sent, counts that agree. Then each result must make
+sense by itself, and no two may name the same ticket. What is not proved is ``unknown``, and the ids it named are kept:
+they are where a look-up starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from airflow_provider_leen.api.text import one_line
+from airflow_provider_leen.api.tolerances import is_blank, is_same_identifier
+
+Sent = Sequence[str | None]
+"""The identifiers that were sent, in order; None where a ticket had none."""
+
+_LONGEST_ID = 255
+"""Characters; what is longer is no id, and would be too much for a ledger."""
+
+_SHOWN = 500
+
+
+class Claim(NamedTuple):
+    """What is believed of one ticket of a bulk call.
+
+    :param status: ``succeeded``, ``rejected``, or ``unknown`` where the reply proves neither.
+    :param ticket_id: Leen's id of the ticket; of an unknown outcome, one that the reply named without proving it.
+    :param vendor_ticket_id: the tracker's, likewise.
+    :param error: why it was rejected, or why nothing is proved.
+    :param identifier: the identifier that the reply named.
+    """
+
+    status: Literal["succeeded", "rejected", "unknown"]
+    ticket_id: str | None = None
+    vendor_ticket_id: str | None = None
+    error: str | None = None
+    identifier: str | None = None
+
+
+class Owners:
+    """Which row has which ticket, so that no ticket is believed to be that of two."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Hashable] = {}
+
+    def rivals(self, row: Hashable, *ids: str | None) -> set[Any]:
+        """Note the ids of a row's ticket, of either kind; return the other rows that have one of them."""
+        owners = {self._rows.setdefault(ticket_id.casefold(), row) for ticket_id in ids if ticket_id}
+        return owners - {row}
+
+
+def results_of_reply(content: Any, sent: Sent) -> list[Claim]:
+    """Read the reply to ``POST /itsm/tickets/bulk/sync``.
+
+    :param content: the JSON of a reply with status 200.
+    :param sent: the identifiers of the tickets that were sent.
+    :return: one claim a ticket, in order.
+    """
+    placed = _placed(content, sent, "identifier")
+    if isinstance(placed, str):
+        return nothing_proved(f"Leen's reply {placed}", content, sent)
+    return _without_rivals([_claim(result, needs_id=True) for result in placed])
+
+
+def results_of_breakdown(content: Any, sent: Sent, *, field: str = "identifier") -> list[Claim]:
+    """Read the breakdown of a job that has failed, if only in part.
+
+    It may list the failures only: then each must have its identifier, and the counts must leave no doubt about the
+    others.
+
+    :param content: the JSON of the job's ``failure_reason``.
+    :param sent: the identifiers (of an update, the ids) of the tickets that were submitted.
+    :param field: where a result names its ticket.
+    :return: one claim a ticket, in order. Of an update, none has ids.
+    """
+    placed = _placed(content, sent, field)
+    if isinstance(placed, str):
+        claims = _by_elimination(content, sent, field)
+        return claims or nothing_proved(f"Its breakdown {placed}", content, sent, field=field)
+    if all(result["success"] for result in placed):
+        return nothing_proved("Its breakdown knows of no failure", content, sent, field=field)
+    return _without_rivals([_claim(result, field=field) for result in placed])
+
+
+def speaks_against_success(content: Any, count: int) -> bool:
+    """Tell whether what a job says beside ``SUCCESS`` contradicts it.
+
+    :param content: its ``failure_reason``, or the job itself.
+    :param count: how many tickets were submitted.
+    """
+    if is_blank(content):
+        return False
+    if not isinstance(content, Mapping):
+        return True
+    if speaks_of_an_error(content) or not is_blank(content.get("failed")):
+        return True
+    if any(content.get(name) is not None and content[name] != count for name in ("total", "succeeded")):
+        return True
+    results = content.get("results")
+    if is_blank(results):
+        return False
+    return not isinstance(results, list) or len(results) != count or any(map(_speaks_of_a_failure, results))
+
+
+def nothing_proved(why: str, content: Any, sent: Sent, *, field: str = "identifier") -> list[Claim]:
+    """Return claims that prove nothing, each with the ids that a reply names for its row, as far as can be told."""
+    results = content.get("results") if isinstance(content, Mapping) else None
+    named: dict[int, Claim] = {}
+    for result in results if isinstance(results, list) else ():
+        if isinstance(result, Mapping):
+            claim = _claim(result, field=field)
+            for row in _rows_named(result, sent, field) or _row_numbered(result, sent, field):
+                if claim.ticket_id or claim.vendor_ticket_id:
+                    named.setdefault(row, claim)
+    nothing = Claim("unknown")
+    return [_unknown(why, named.get(row, nothing)) for row in range(len(sent))]
+
+
+def _placed(content: Any, sent: Sent, field: str) -> list[Mapping[str, Any]] | str:
+    """Return the results in the order of the tickets, or why the reply as a whole can't be believed."""
+    results = content.get("results") if isinstance(content, Mapping) else None
+    if not isinstance(results, list):
+        return "holds no list of results"
+    if speaks_of_an_error(content):
+        return "speaks of an error besides its results"
+    if not all(map(_is_result, results)):
+        return "holds a result without success and request_index"
+    if len(results) != len(sent):
+        return f"holds results for {len(results)} of {len(sent)} tickets"
+    ordered = _in_order(results, sent, field)
+    if ordered is None:
+        return "numbers its results in another way than the tickets were sent"
+    for result, identifier in zip(ordered, sent, strict=True):
+        if not _may_be_about(result.get(field), identifier):
+            said = one_line(str(result.get(field)), 80)
+            return f"names {said!r} where {identifier!r:.80} was sent, so that it may be another request's"
+    succeeded = [result["success"] for result in results].count(True)
+    if wrong := _wrong_counts(content, succeeded, len(sent)):
+        return f"counts {wrong}, which its results don't show"
+    return ordered
+
+
+def _in_order(results: list[Mapping[str, Any]], sent: Sent, field: str) -> list[Mapping[str, Any]] | None:
+    first_to_last = list(range(len(sent)))
+    numbers = [result["request_index"] for result in results]
+    if numbers in (first_to_last, [number + 1 for number in first_to_last]):
+        return results
+    # In another order, it takes number and name, which must agree, to say whose result it is.
+    if sorted(numbers) != first_to_last or any(
+        _rows_named(result, sent, field) != [result["request_index"]] for result in results
+    ):
+        return None
+    return sorted(results, key=lambda result: int(result["request_index"]))
+
+
+def _wrong_counts(content: Mapping[str, Any], succeeded: int, total: int) -> str:
+    right = {"total": total, "succeeded": succeeded, "failed": total - succeeded}
+    # Leen documents all three as required; a reply without one of them is not Leen's, or not whole.
+    wrong = [
+        name for name, number in right.items() if type(content.get(name)) is not int or content.get(name) != number
+    ]
+    return ", ".join(f"{name} {one_line(str(content.get(name)), 20)}" for name in wrong)
+
+
+def _by_elimination(content: Any, sent: Sent, field: str) -> list[Claim]:
+    """Read a breakdown of failures only; empty where it is none, or leaves a doubt about one of the others."""
+    results = content.get("results") if isinstance(content, Mapping) else None
+    if not isinstance(results, list) or not results or not all(map(_is_result, results)):
+        return []
+    if speaks_of_an_error(content) or _wrong_counts(content, len(sent) - len(results), len(sent)):
+        return []
+    claims: dict[int, Claim] = {}
+    offsets = set()
+    for result in results:
+        claim, rows = _claim(result, field=field), _rows_named(result, sent, field)
+        if claim.status != "rejected" or len(rows) != 1 or rows[0] in claims:
+            return []
+        claims[rows[0]] = claim
+        offsets.add(result["request_index"] - rows[0])
+    if offsets not in ({0}, {1}):
+        return []
+    return [claims.get(row, Claim("succeeded")) for row in range(len(sent))]
+
+
+def _claim(result: Mapping[str, Any], *, field: str = "identifier", needs_id: bool = False) -> Claim:
+    """Read one result by itself."""
+    identifier = result.get(field) if isinstance(result.get(field), str) else None
+    error = result.get("error")
+    said = "" if is_blank(error) else one_line(str(error), _SHOWN)
+    # A result of an update names the ticket that was sent: that is no news.
+    names = ("ticket_id", "vendor_ticket_id") if field != "ticket_id" else ()
+    given = {name: result[name] for name in names if not is_blank(result.get(name))}
+    ids = {name: _id(value) for name, value in given.items()}
+    claim = Claim("unknown", **ids, identifier=identifier)
+    if None in ids.values():
+        return _unknown(
+            f"Leen's result names {one_line(str([*given.values()]), 80)}, which is no id of a ticket", claim
+        )
+    if result.get("success") is True:
+        if said:
+            return _unknown(f"Leen's result contradicts itself: success, with the error {said!r}", claim)
+        if needs_id and not given:
+            return _unknown("Leen's result contradicts itself: success, with no id of a ticket", claim)
+        return claim._replace(status="succeeded")
+    if given:
+        with_error = f" and the error {said!r}" if said else ""
+        return _unknown(f"Leen's result contradicts itself: a failure, with the id of a ticket{with_error}", claim)
+    return Claim("rejected", error=said or "Leen gave no reason.", identifier=identifier)
+
+
+def _without_rivals(claims: list[Claim]) -> list[Claim]:
+    owners = Owners()
+    doubted: set[int] = set()
+    for row, claim in enumerate(claims):
+        if rivals := owners.rivals(row, claim.ticket_id, claim.vendor_ticket_id):
+            doubted |= {row, *rivals}
+    return [_unknown(SAME_TICKET, claim) if row in doubted else claim for row, claim in enumerate(claims)]
+
+
+SAME_TICKET = "Leen names one and the same ticket for several"
+
+
+def _unknown(why: str, claim: Claim) -> Claim:
+    ids = " and ".join(ticket_id for ticket_id in (claim.vendor_ticket_id, claim.ticket_id) if ticket_id)
+    text = f"{why}; it names the ticket {ids}." if ids else f"{why}."
+    return claim._replace(status="unknown", error=text)
+
+
+def doubted(claim: Claim) -> Claim:
+    """Return a claim that is not believed, since it names a ticket which another row has."""
+    return _unknown(SAME_TICKET, claim)
+
+
+def _is_result(result: Any) -> bool:
+    return (
+        isinstance(result, Mapping)
+        and isinstance(result.get("success"), bool)
+        and type(result.get("request_index")) is int
+    )
+
+
+def _rows_named(result: Mapping[str, Any], sent: Sent, field: str) -> list[int]:
+    name = result.get(field)
+    if not isinstance(name, str) or is_blank(name):
+        return []
+    return [
+        row for row, identifier in enumerate(sent) if identifier is not None and is_same_identifier(name, identifier)
+    ]
+
+
+def _row_numbered(result: Mapping[str, Any], sent: Sent, field: str) -> list[int]:
+    number = result.get("request_index")
+    if type(number) is not int or not is_blank(result.get(field)):
+        return []
+    return [number] if 0 <= number < len(sent) else []
+
+
+def _may_be_about(name: Any, identifier: str | None) -> bool:
+    if is_blank(name):
+        return True
+    return isinstance(name, str) and (identifier is None or is_same_identifier(name, identifier))
+
+
+def speaks_of_an_error(content: Mapping[str, Any]) -> bool:
+    """Tell whether a reply names an error besides what else it says."""
+    return content.get("success") is False or not is_blank(content.get("error")) or not is_blank(content.get("errors"))
+
+
+def _speaks_of_a_failure(result: Any) -> bool:
+    return not isinstance(result, Mapping) or result.get("success") is not True or not is_blank(result.get("error"))
+
+
+def _id(value: Any) -> str | None:
+    text = value.strip() if isinstance(value, str) else ""
+    return text if 0 < len(text) <= _LONGEST_ID else None

@@ -1,0 +1,456 @@
+"""Whole runs against a server that counts what it truly made, and lies about it: nothing lost, doubled or invented."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_leen.bulk.ledger import Journal
+from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.bulk.tickets import payload
+from tests.bulk.runs import UUID, VENDOR, Store, Try, answering, rows_of
+
+Content = dict[str, Any]
+Lie = Callable[[int, Content], Any]
+"""What the n-th call (from 0) is answered with instead of the truth; None for the truth."""
+
+FORMS = pytest.mark.parametrize("defaults", [VENDOR, UUID], ids=["vendor ids", "uuids"])
+
+
+@dataclass
+class Truth:
+    """A Leen that counts. Tickets whose names begin with "bad" are refused.
+
+    :param lie: about the results of a bulk call or of a job.
+    :param submission: about the id of a job.
+    :param makes: whether the n-th call makes its tickets.
+    """
+
+    lie: Lie = lambda number, content: None
+    submission: Lie = lambda number, content: None
+    makes: Callable[[int], bool] = lambda number: True
+    made: Counter[str] = field(default_factory=Counter)
+    keys: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, Content] = field(default_factory=dict)
+    calls: int = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path.startswith("/v1/jobs/"):
+            job = self.jobs[path.rpartition("/")[2]]
+            lie = self.lie(int(path.rpartition("-")[2]), copy.deepcopy(job))
+            return as_response(job if lie is None else lie)
+        if "by-identifier" in path:
+            known = {"type": "not_found", "code": "NOT_FOUND", "message": "No such ticket.", "detail": []}
+            return httpx.Response(404, json=known)
+        assert request.method == "POST"
+        number, self.calls = self.calls, self.calls + 1
+        content = self._make(number, json.loads(request.content)["tickets"])
+        if path.endswith("/sync"):
+            lie = self.lie(number, copy.deepcopy(content))
+            return as_response(content if lie is None else lie)
+        results = [{k: v for k, v in result.items() if "ticket_id" not in k} for result in content["results"]]
+        said: Content = {"status": "SUCCESS", "failure_reason": None}
+        if content["failed"]:
+            said = {"status": "FAILED", "failure_reason": content | {"results": results}}
+        self.jobs[f"job-{number}"] = said
+        accepted = {"job_id": f"job-{number}"}
+        lie = self.submission(number, dict(accepted))
+        return httpx.Response(202, json=accepted) if lie is None else as_response(lie)
+
+    def _make(self, number: int, tickets: list[Content]) -> Content:
+        results = []
+        for index, ticket in enumerate(tickets):
+            good = not ticket["name"].startswith("bad") and self.makes(number)
+            ids: Content = {"ticket_id": None, "vendor_ticket_id": None}
+            if good:
+                self.made[ticket["name"]] += 1
+                key = self.keys.setdefault(ticket["name"], f"SEC-{len(self.keys) + 1}")
+                ids = {"ticket_id": f"u-{key}" if "project_id" in ticket else None, "vendor_ticket_id": key}
+            results.append(
+                {
+                    "success": good,
+                    "request_index": index,
+                    "identifier": ticket.get("identifier"),
+                    **ids,
+                    "error": None if good else "no such project",
+                }
+            )
+        succeeded = sum(result["success"] for result in results)
+        counts = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
+        return counts | {"results": results}
+
+    def contradicts(self, ended: Try) -> list[str]:
+        """What a run claims that isn't so."""
+        wrong = []
+        for result in ended.results:
+            name, status = str(result["name"]), result["status"]
+            if status == "created" and (
+                not self.made[name] or result["vendor_ticket_id"] not in (None, self.keys[name])
+            ):
+                wrong.append(f"{name} is {result}")
+            if status in ("rejected", "unsent") and self.made[name]:
+                wrong.append(f"{name} is {status}")
+        return wrong + [f"{name} is there twice" for name, count in self.made.items() if count > 1]
+
+
+def as_response(content: Any) -> httpx.Response:
+    return content if isinstance(content, httpx.Response) else httpx.Response(200, json=content)
+
+
+def run(
+    truth: Truth,
+    names: list[str],
+    store: Store | None = None,
+    *,
+    defaults: Content = VENDOR,
+    as_jobs: bool = False,
+    at_once: int = 1,
+    size: int = 5,
+    **options: Any,
+) -> Try:
+    rows = rows_of([{"name": name} for name in names], defaults)
+    options = {"on_unknown": "fail"} | options
+
+    async def go() -> Try:
+        with ThreadPoolExecutor(max_workers=1) as threads:
+            async with answering(truth) as client:
+                bulk = BulkRun(
+                    client,
+                    Journal(store or Store(), threads),
+                    rows,
+                    lambda row: payload(row, defaults),
+                    batch_size=size,
+                    max_concurrent_batches=at_once,
+                    as_jobs=as_jobs,
+                    **options,
+                )
+                await bulk.run()
+                return Try(bulk.results(), bulk.error)
+
+    return asyncio.run(go())
+
+
+def tries(truth: Truth, names: list[str], *, as_jobs: bool = False, **options: Any) -> Try:
+    """Run a try, and with jobs its second half; then another one, in which the server tells the truth."""
+    store = Store()
+    ended = run(truth, names, store, as_jobs=as_jobs, **options)
+    if as_jobs:
+        ended = run(truth, names, store, as_jobs=True, resumed_from=ended.results, **options)
+    assert truth.contradicts(ended) == []
+    honest = truth.lie
+    truth.lie = lambda number, content: None
+    truth.submission = lambda number, content: None
+    again = run(truth, names, store, as_jobs=as_jobs, **options)
+    assert truth.contradicts(again) == []
+    truth.lie = honest
+    return ended
+
+
+NAMES = [f"t{number}" for number in range(10)]
+MIXED = [f"bad{number}" if number % 3 == 0 else f"t{number}" for number in range(10)]
+
+
+def only(number: int, lie: Callable[[Content], Any]) -> Lie:
+    return lambda call, content: lie(content) if call == number else None
+
+
+def results_of(content: Content) -> Content:
+    """The part of a reply, or of a job, that has the results."""
+    return content.get("failure_reason") or content
+
+
+def edit(change: Callable[[Content], Any]) -> Callable[[Content], Content]:
+    def edited(content: Content) -> Content:
+        change(results_of(content))
+        return content
+
+    return edited
+
+
+def without_first(said: Content) -> None:
+    said["results"] = said["results"][1:]
+
+
+def without_first_and_counted(said: Content) -> None:
+    without_first(said)
+    succeeded = sum(result["success"] for result in said["results"])
+    said |= {"total": len(said["results"]), "succeeded": succeeded, "failed": len(said["results"]) - succeeded}
+
+
+def without_names(change: Callable[[Content], None]) -> Callable[[Content], None]:
+    def edited(said: Content) -> None:
+        change(said)
+        for result in said["results"]:
+            result["identifier"] = None
+
+    return edited
+
+
+def all_succeeded(said: Content) -> None:
+    for result in said["results"]:
+        result |= {"success": True, "error": None}
+
+
+def foreign(said: Content) -> None:
+    for number, result in enumerate(said["results"]):
+        result["identifier"] = f"airflow-{number:024}"
+
+
+def reversed_names(said: Content) -> None:
+    names = [result["identifier"] for result in said["results"]]
+    for name, result in zip(reversed(names), said["results"], strict=True):
+        result["identifier"] = name
+
+
+LIES_ABOUT_ALL = {
+    "A1, A2: the first is missing": without_first,
+    "A1, A2: and not counted": without_first_and_counted,
+    "A1, A2: and nothing is named": without_names(without_first_and_counted),
+    "A3: other identifiers": foreign,
+    "A3: identifiers in another order": reversed_names,
+    "A5: counts of failures": lambda said: said.update(succeeded=0, failed=5),
+    "counts of successes": lambda said: said.update(succeeded=5, failed=0),
+    "no counts": lambda said: [said.pop(name) for name in ("total", "succeeded", "failed")],
+    "a result twice": lambda said: said["results"].append(said["results"][-1]),
+    "an error besides": lambda said: said.update(error="the vendor timed out"),
+    "A5: all claim to have succeeded": all_succeeded,
+}
+
+
+@FORMS
+@pytest.mark.parametrize("as_jobs", [False, True], ids=["sync", "jobs"])
+@pytest.mark.parametrize("lie", LIES_ABOUT_ALL.values(), ids=LIES_ABOUT_ALL)
+def test_a_reply_that_contradicts_itself_leaves_its_batch_unknown(
+    lie: Callable[[Content], None], as_jobs: bool, defaults: Content
+) -> None:
+    truth = Truth(lie=only(0, edit(lie)))
+    ended = tries(truth, MIXED, as_jobs=as_jobs, defaults=defaults)
+    assert [result["status"] for result in ended.results[:5]] == ["unknown"] * 5
+    assert Counter(result["status"] for result in ended.results[5:]) == {"created": 3, "rejected": 2}
+
+
+@FORMS
+def test_a_reply_to_another_request_is_believed_of_neither(defaults: Content) -> None:
+    """A3, where no identifiers come back: the ids are those of a batch that has them already."""
+    first: list[Content] = []
+
+    def lie(number: int, content: Content) -> Content:
+        without_names(lambda said: None)(content)
+        first.append(content)
+        return first[0] if number < 2 else content
+
+    truth = Truth(lie=lie)
+    store = Store()
+    ended = run(truth, [*NAMES, "t10"], store, defaults=defaults)
+    assert Counter(result["status"] for result in ended.results) == {"unknown": 10, "created": 1}
+    assert truth.contradicts(ended) == []
+    assert all("one and the same ticket" in str(result["error"]) for result in ended.results[:10])
+    # What was on record as created is taken back there, too.
+    again = run(truth, [*NAMES, "t10"], store, defaults=defaults)
+    assert Counter(result["status"] for result in again.results) == {"unknown": 10, "created": 1}
+    assert truth.contradicts(again) == []
+
+
+def test_an_id_that_an_earlier_try_gave_to_another_ticket_is_believed_of_neither() -> None:
+    store = Store()
+    truth = Truth()
+    run(truth, NAMES[:1], store)
+
+    def lie(number: int, content: Content) -> Content:
+        content["results"][0] |= {"vendor_ticket_id": "SEC-1", "ticket_id": None}
+        return content
+
+    truth.lie = lie
+    ended = run(truth, NAMES[:3], store)
+    assert [result["status"] for result in ended.results] == ["unknown", "unknown", "created"]
+    assert truth.contradicts(ended) == []
+    ended = run(truth, NAMES[:3], store)
+    assert [result["status"] for result in ended.results] == ["unknown", "unknown", "created"]
+
+
+@pytest.mark.parametrize("at_once", [2, 4])
+def test_ids_are_compared_over_batches_in_flight(at_once: int) -> None:
+    def lie(number: int, content: Content) -> Content:
+        for index, result in enumerate(content["results"]):
+            result |= {"vendor_ticket_id": f"SEC-{index}", "identifier": None}
+        return content
+
+    ended = run(Truth(lie=lie), NAMES, at_once=at_once)
+    assert {result["status"] for result in ended.results} == {"unknown"}
+
+
+LIES_ABOUT_ONE = {
+    "A4: a failure with a key": {"success": False, "error": "timed out"},
+    "A5: a success with an error": {"error": "timed out"},
+    "a success without an id": {"vendor_ticket_id": None, "ticket_id": None},
+    "an id that is a number": {"vendor_ticket_id": 7, "ticket_id": None},
+}
+
+
+@FORMS
+@pytest.mark.parametrize("changes", LIES_ABOUT_ONE.values(), ids=LIES_ABOUT_ONE)
+def test_a_result_that_contradicts_itself_leaves_its_ticket_unknown(changes: Content, defaults: Content) -> None:
+    def lie(content: Content) -> Content:
+        content["results"][1] |= changes
+        succeeded = sum(result["success"] for result in content["results"])
+        return content | {"succeeded": succeeded, "failed": 5 - succeeded}
+
+    truth = Truth(lie=only(0, lie))
+    ended = tries(truth, NAMES, defaults=defaults)
+    assert Counter(result["status"] for result in ended.results) == {"unknown": 1, "created": 9}
+    assert ended.results[1]["status"] == "unknown"
+    assert ("SEC-2" in str(ended.results[1]["error"])) is ("vendor_ticket_id" not in changes)
+
+
+@pytest.mark.parametrize(
+    "status", [201, 202, 204, 206, 207, 226, 303, 304, 402, 408, 409, 410, 425, 451, 499, 500, 504]
+)
+@pytest.mark.parametrize("made", [True, False])
+@FORMS
+def test_a_status_that_does_not_say_that_nothing_was_done_leaves_the_batch_unknown(
+    status: int, made: bool, defaults: Content
+) -> None:
+    truth = Truth(
+        lie=lambda number, content: httpx.Response(status) if number == 0 else None,
+        makes=lambda number: made or number > 0,
+    )
+    ended = tries(truth, NAMES, defaults=defaults)
+    assert [result["status"] for result in ended.results] == ["unknown"] * 5 + ["created"] * 5
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 404, 405])
+def test_a_status_that_says_that_nothing_was_done_ends_the_sending(status: int) -> None:
+    truth = Truth(
+        lie=lambda number, content: httpx.Response(status) if number == 1 else None, makes=lambda number: number != 1
+    )
+    ended = run(truth, [*NAMES, *(f"u{number}" for number in range(5))])
+    assert Counter(result["status"] for result in ended.results) == {"created": 5, "unsent": 10}
+    assert ended.error is not None
+    assert truth.contradicts(ended) == []
+
+
+def test_a_404_of_leens_about_a_ticket_is_isolated() -> None:
+    missing = {"type": "not_found", "code": "PROJECT_NOT_FOUND", "message": "There is no such project.", "detail": []}
+    bad = {"t3"}
+
+    class Picky(Truth):
+        def _make(self, number: int, tickets: list[Content]) -> Content:
+            self.refused = any(ticket["name"] in bad for ticket in tickets)
+            return {} if self.refused else super()._make(number, tickets)
+
+    truth = Picky()
+    truth.lie = lambda number, content: httpx.Response(404, json=missing) if truth.refused else None
+    ended = run(truth, NAMES)
+    assert [result["name"] for result in ended.results if result["status"] == "rejected"] == ["t3"]
+    assert Counter(result["status"] for result in ended.results) == {"created": 9, "rejected": 1}
+    assert truth.contradicts(ended) == []
+
+
+def test_a_success_with_failures_in_its_breakdown_proves_nothing() -> None:
+    """A6."""
+
+    def lie(content: Content) -> Content:
+        return content | {"status": "SUCCESS"}
+
+    truth = Truth(lie=only(0, lie))
+    ended = tries(truth, MIXED, as_jobs=True)
+    assert [result["status"] for result in ended.results[:5]] == ["unknown"] * 5
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_one_job_id_for_two_batches_proves_nothing_of_either(at_once: int) -> None:
+    """A7."""
+
+    def lie(number: int, accepted: Content) -> Content | None:
+        return {"job_id": "job-0"} if number == 1 else None
+
+    truth = Truth(submission=lie)
+    ended = tries(truth, [*NAMES, "t10"], as_jobs=True, at_once=at_once)
+    assert Counter(result["status"] for result in ended.results) == {"unknown": 10, "created": 1}
+    assert all("one and the same job, job-0" in str(result["error"]) for result in ended.results[:10])
+
+
+def test_a_job_id_that_came_in_an_earlier_try_proves_nothing_of_either() -> None:
+    truth = Truth()
+    store = Store()
+    run(truth, NAMES[:5], store, as_jobs=True)
+    truth.submission = lambda number, accepted: {"job_id": "job-0"}
+    # The job is collected before the new batch is submitted: what it proved is proved.
+    ended = run(truth, NAMES, store, as_jobs=True)
+    ended = run(truth, NAMES, store, as_jobs=True, resumed_from=ended.results)
+    assert [result["status"] for result in ended.results] == ["created"] * 5 + ["unknown"] * 5
+
+
+def test_the_reply_for_another_job_is_not_believed() -> None:
+    """A3, of a job."""
+    truth = Truth(lie=lambda number, content: content | {"id": "job-7"})
+    store = Store()
+    ended = run(truth, NAMES[:5], store, as_jobs=True)
+    ended = run(truth, NAMES[:5], store, as_jobs=True, resumed_from=ended.results)
+    assert Counter(result["status"] for result in ended.results) == {"unknown": 5}
+    assert "asked for the job job-0" in str(ended.error)
+
+
+# Not too strict
+
+
+def to_each(change: Callable[[Content], Content]) -> Callable[[Content], None]:
+    def edited(said: Content) -> None:
+        for result in said["results"]:
+            result |= change(result)
+
+    return edited
+
+
+def failures_only(said: Content) -> None:
+    said["results"] = [result for result in said["results"] if not result["success"]]
+
+
+HABITS = {
+    "counts from 1": to_each(lambda result: {"request_index": result["request_index"] + 1}),
+    "leaves identifiers out": to_each(lambda result: {"identifier": None}),
+    "upper-case identifiers": to_each(lambda result: {"identifier": result["identifier"].upper() + " "}),
+    "empty error texts": to_each(lambda result: {"error": result["error"] or ""}),
+    "another order": lambda said: said["results"].reverse(),
+    "more fields": lambda said: said.update(errors=[], error=None, success=True, warnings=None),
+}
+
+
+@FORMS
+@pytest.mark.parametrize("as_jobs", [False, True], ids=["sync", "jobs"])
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS)
+def test_a_healthy_server_with_habits_of_its_own_ends_with_nothing_unknown(
+    habit: Callable[[Content], None], as_jobs: bool, defaults: Content
+) -> None:
+    def lie(number: int, content: Content) -> Content:
+        said = results_of(content)
+        if "results" in said:
+            habit(said)
+        return content
+
+    ended = tries(Truth(lie=lie), MIXED, as_jobs=as_jobs, defaults=defaults)
+    assert Counter(result["status"] for result in ended.results) == {"created": 6, "rejected": 4}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda content: content | {"status": content["status"].lower()},
+        lambda content: content | {"failure_reason": json.dumps(content["failure_reason"])},
+        edit(failures_only),
+    ],
+    ids=["lower case", "JSON text", "failures only"],
+)
+def test_a_healthy_job_with_habits_of_its_own_ends_with_nothing_unknown(lie: Callable[[Content], Content]) -> None:
+    ended = tries(Truth(lie=lambda number, content: lie(content)), MIXED, as_jobs=True)
+    assert Counter(result["status"] for result in ended.results) == {"created": 6, "rejected": 4}
