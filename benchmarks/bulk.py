@@ -27,7 +27,7 @@ from airflow_provider_leen.bulk.results_file import write_lines
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, payload, prepare
-from airflow_provider_leen.operators.files import object_path, rows_at
+from airflow_provider_leen.tasks.files import object_path, rows_at
 from airflow_provider_leen.sandbox.server import API_KEY, CONNECTION_ID
 from benchmarks.peak import begin_peak, peak
 

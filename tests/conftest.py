@@ -30,7 +30,6 @@ os.environ |= {
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
 }
 
-from airflow_provider_leen.bulk import lookup  # noqa: E402
 from airflow_provider_leen.sandbox.server import SandboxServer  # noqa: E402
 from tests.airflow_home import home_in, migrated_in  # noqa: E402
 from tests.airflow_run import AirflowRun, run  # noqa: E402
@@ -59,14 +58,6 @@ def sandbox(sandbox_server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> S
     sandbox_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", sandbox_server.airflow_conn)
     return sandbox_server
-
-
-@pytest.fixture(autouse=True, scope="session")
-def no_clock_skew() -> Iterator[None]:
-    """All clocks are this machine's, and a test had better not wait for a minute."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lookup, "CLOCK_SKEW", 0.0)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -264,6 +264,19 @@ class AsyncLeenClient:
             raise
         return job_id
 
+    async def send_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
+        """Send one ``POST /itsm/tickets/bulk/update``, once: no retry, so that the caller decides what goes out again.
+
+        :param ticket_ids: 1 to 50 Leen UUIDs.
+        :param updates: what to set on each of them.
+        :return: the job's id.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenError: the call failed.
+        """
+        path = "/itsm/tickets/bulk/update"
+        body = {"ticket_ids": list(ticket_ids), "updates": dict(updates)}
+        return read_job_id(path, await self._write("POST", path, body, done=_JOB_ACCEPTED))
+
     async def submit_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
         """Submit a job that changes 1 to 50 tickets alike, ``POST /itsm/tickets/bulk/update``.
 
@@ -283,11 +296,9 @@ class AsyncLeenClient:
                 f"One bulk update takes a list of 1 to {MAX_TICKETS_PER_CALL} ticket ids, not {given}: split the list, "
                 "or use LeenUpdateTicketsOperator, which does."
             )
-        path = "/itsm/tickets/bulk/update"
-        body = {"ticket_ids": list(ticket_ids), "updates": dict(updates)}
 
         async def send() -> str:
-            return read_job_id(path, await self._write("POST", path, body, done=_JOB_ACCEPTED))
+            return await self.send_bulk_update(ticket_ids, updates)
 
         try:
             job_id: str = await self._repeat(send, read_only=False)

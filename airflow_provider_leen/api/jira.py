@@ -149,6 +149,11 @@ def _last_text(description: Any) -> str:
     return _text(description.get("text")) or next((text for text in texts if text.strip()), "")
 
 
+def is_issue_key(text: str) -> bool:
+    """Tell whether a text has the form of a Jira key, which no UUID has."""
+    return _project_of(text) is not None
+
+
 def _project_of(issue_key: str | None) -> str | None:
     found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)-\d+", issue_key or "")
     return found.group(1) if found else None

@@ -10,8 +10,7 @@ from airflow_provider_leen.api.jira import read_ticket
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.tolerances import is_same_identifier
 from airflow_provider_leen.bulk.asking import ask_all
-from airflow_provider_leen.bulk.ledger import Created
-from airflow_provider_leen.bulk.lookup import without_clashes
+from airflow_provider_leen.bulk.lookup import Created, without_clashes
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 

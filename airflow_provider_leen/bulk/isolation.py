@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from airflow_provider_leen.api.errors import LeenResponseError, LeenValidationError
 from airflow_provider_leen.api.retry import located_tickets
-from airflow_provider_leen.bulk.ledger import Sent
-from airflow_provider_leen.bulk.tickets import TicketRow
 
 Ticket = TypeVar("Ticket")
 
@@ -51,30 +49,6 @@ class Isolation:
     def last_refusals(self, refusals_before: Sequence[str]) -> list[str]:
         """Return why the last tickets were refused alone: of small batches, the row of refusals goes on in the next."""
         return [] if self.accepted else [*refusals_before, *self.refusals][-SAME_REFUSALS:]
-
-
-@dataclass
-class Part:
-    """Tickets that leave in one call: a whole batch, or what isolating has made of it."""
-
-    rows: list[TicketRow]
-    isolation: Isolation
-    intended: Sent | None = None
-    attempts: int = 0
-
-    def of(self, rows: list[TicketRow]) -> Part:
-        """Return some of its rows as a part of their own."""
-        return Part(rows, self.isolation)
-
-    @property
-    def sent(self) -> tuple[Sent, ...]:
-        """What is on record of its sending."""
-        return () if self.intended is None else (self.intended,)
-
-    @property
-    def keys(self) -> list[str]:
-        """The keys of its rows."""
-        return [row.key for row in self.rows if row.key is not None]
 
 
 def take_apart(

@@ -1,403 +1,232 @@
-"""What was sent and what came back, kept where a retry finds it.
+"""The ledger of one try: a table of facts, and the record of it that a later try reads.
 
-The ledger is a journal of numbered values, each of them written once. A value says which keys were about to leave and
-when (``sent``), and what has been learnt since the value before it: tickets that exist (``created``), sendings that did
-nothing (``absent``: refused, or not sent after all), tickets that surely don't exist (``gone``), ids that contradictory
-replies named (``named``), and the jobs in which tickets were submitted (``jobs``). Replayed in order, they tell a retry
-which tickets are done, which are new, and which went out without an answer.
+What is to leave is on record before it leaves (:meth:`Ledger.intend`), and leaves within ten seconds of that, or is put
+on record anew (:meth:`Ledger.leave`). So a later try that finds an intent without an outcome knows from when on the
+request can't be under way any more.
+
+Everything else is stated at the table and rides with the next write, together with what is about to leave next. Values
+are written one after the other, in one thread: signals (a task's timeout, SIGTERM) reach only the main thread, and an
+exception in the middle of a call to Airflow's supervisor shifts all later replies.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, TypeVar
 
 from airflow_provider_leen.api.errors import LeenLedgerError
-from airflow_provider_leen.bulk.whole_file import open_regular, whole_file
+from airflow_provider_leen.bulk.journal import Journal, Place
+from airflow_provider_leen.bulk.state import Sending, TicketTable
+from airflow_provider_leen.bulk.values import Value
 
-VERSION = 1
-"""Written into each value; a value of another version is refused, never misread."""
+LEAVES_WITHIN = 10.0
+"""Seconds after it was put on record within which a request leaves."""
 
-MAX_JOBS_PER_VALUE = 8
+MAX_RENEWALS = 3
+"""Give up after this many intents in a row that were too old once they were written."""
 
-MAX_KEYS_PER_ENTRY = 100
-"""Keeps a value below the 64 KB above which Airflow's task state store warns, also where a vendor's ids are long."""
+_FORGOTTEN = "An earlier try may have sent it, but the record of that is gone."
 
-Value = dict[str, Any]
-
-_NOTHING: Value = {"sent": [], "created": {}, "absent": [], "gone": [], "named": {}, "jobs": {}}
-
-NEVER = 1e11
-"""Seconds: stands for a time that doesn't come, since a ledger's values are plain JSON, which has no infinity."""
+Result = TypeVar("Result")
 
 
-class Created(NamedTuple):
-    """A ticket that exists."""
+class Intent:
+    """Tickets that are about to leave in one request.
 
-    ticket_id: str | None
-    vendor_ticket_id: str | None
-
-
-class Sent(NamedTuple):
-    """One sending of a ticket.
-
-    :param at: a time on record before it left, in seconds since the epoch.
-    :param final_from: from when on nothing more comes of it, and the vendor's search shows what did.
-    :param embedded: whether the ticket's key was in its description.
+    :param keys: their keys.
+    :param as_job: whether they are submitted as a job.
+    :param leaves_by: until when they may leave; None while they are not on record.
     """
 
-    at: float
-    final_from: float
-    embedded: bool
+    __slots__ = ("abandoned", "as_job", "keys", "leaves_by")
+
+    def __init__(self, keys: Sequence[str], as_job: bool) -> None:
+        self.keys = keys
+        self.as_job = as_job
+        self.leaves_by: float | None = None
+        self.abandoned = False
 
 
-@dataclass
-class History:
-    """What the tries so far have left.
+class Ledger:
+    """The facts of one try and their record. Facts are stated at :attr:`table`; sendings are stated here.
 
-    :param created: by key, the tickets that exist.
-    :param sent: by key, the open sendings of the tickets whose outcome is not on record, the earliest first.
-    :param named: by key, the ids that a contradictory reply named for such a ticket.
-    :param carrying: by key, the created tickets that carry their keys, and a time at which they existed.
-    :param jobs: by job id, the keys that it was submitted with.
-    :param job_of: by key, the job that a ticket without an answer is in; none where even the job's id was lost.
-    :param values: how many values there were.
-    """
-
-    created: dict[str, Created] = field(default_factory=dict)
-    sent: dict[str, tuple[Sent, ...]] = field(default_factory=dict)
-    named: dict[str, Created] = field(default_factory=dict)
-    carrying: dict[str, float] = field(default_factory=dict)
-    jobs: dict[str, list[str]] = field(default_factory=dict)
-    job_of: dict[str, str] = field(default_factory=dict)
-    values: int = 0
-
-    def learn(self, value: Value) -> None:
-        """Take in the next value of the journal."""
-        for job_id, keys in value["jobs"].items():
-            if job_id in self.jobs:
-                # One id for two batches: the job proves nothing of either.
-                self.job_of = {key: other for key, other in self.job_of.items() if other != job_id}
-                keys = []
-            self.jobs[job_id] = list(keys)
-            self.job_of.update(dict.fromkeys(keys, job_id))
-        for key, ids in value["created"].items():
-            self.created[key] = Created(*ids)
-            sendings = self.sent.get(key, ())
-            if sendings and all(sending.embedded for sending in sendings):
-                self.carrying[key] = float(value["at"])
-            self._answered(key)
-        for key in value["gone"]:
-            self._answered(key)
-        for key in value["absent"]:
-            if earlier := self.sent.get(key, ())[:-1]:
-                # The last sending did nothing; the ones before it are as open as they were.
-                self.sent[key] = earlier
-                self.job_of.pop(key, None)
-            else:
-                self._answered(key)
-        self.named |= {key: Created(*ids) for key, ids in value["named"].items()}
-        sending = Sent(float(value["at"]), float(value["final_from"]), bool(value["embedded"]))
-        for key in value["sent"]:
-            self.job_of.pop(key, None)
-            # On record as created, and sent all the same: what said so is no longer believed.
-            self.created.pop(key, None)
-            self.carrying.pop(key, None)
-            self.sent[key] = (*self.sent.get(key, ()), sending)
-
-    def open_jobs(self) -> dict[str, list[str]]:
-        """Return the jobs of which a ticket has no answer yet, with all their keys."""
-        return {job_id: self.jobs[job_id] for job_id in dict.fromkeys(self.job_of.values())}
-
-    def _answered(self, key: str) -> None:
-        self.sent.pop(key, None)
-        self.named.pop(key, None)
-        self.job_of.pop(key, None)
-
-
-def replay(values: Iterable[Value]) -> History:
-    """Read a journal from its first value to its last.
-
-    :raises LeenLedgerError: a value is none of this version.
-    """
-    history = History()
-    for value in values:
-        history.values += 1
-        try:
-            if value["v"] != VERSION:
-                raise LeenLedgerError(
-                    f"The ledger of this task was written by another release of airflow-provider-leen (version "
-                    f"{value['v']!r}, this one reads {VERSION}). Finish the Dag run with that release, or look into "
-                    "the tracker and start a new run."
-                )
-            history.learn(value)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            problem = f"The ledger of this task holds a value that can't be read: {json.dumps(value)[:200]}."
-        else:
-            continue
-        raise LeenLedgerError(f"{problem} Look into the tracker and start a new Dag run.")
-    return history
-
-
-class LedgerStore(Protocol):
-    """Where the values are. Its methods block: :class:`Journal` calls them in a thread of their own."""
-
-    remembers: bool
-    """Whether a later try can read what this one writes."""
-
-    def open(self) -> list[Value]:
-        """Return what earlier tries wrote, in order, and get ready to append."""
-
-    def append(self, value: Value) -> None:
-        """Write the next value; raise when this try may write no more."""
-
-
-class MemoryLedger:
-    """Remembers nothing beyond this try."""
-
-    remembers = False
-
-    def open(self) -> list[Value]:
-        """There is nothing to read."""
-        return []
-
-    def append(self, value: Value) -> None:
-        """There is nowhere to write."""
-
-
-class TaskStateLedger:
-    """Values in Airflow's task state store (Airflow 3.3 and newer), which can't list its keys.
-
-    An older try that is still alive can't write to it: its supervisor is gone.
-
-    :param get: reads the value of a key, None where there is none.
-    :param put: writes the value of a key, to be kept without end.
-    """
-
-    remembers = True
-
-    def __init__(self, get: Callable[[str], Any], put: Callable[[str, Value], None]) -> None:
-        self._get = get
-        self._put = put
-        self._number = 0
-
-    def open(self) -> list[Value]:
-        """Read the values until a number is missing."""
-        values: list[Value] = []
-        while (value := self._get(self._key(len(values) + 1))) is not None:
-            values.append(value)
-        self._number = len(values)
-        return values
-
-    def append(self, value: Value) -> None:
-        """Write the value under the next number."""
-        self._put(self._key(self._number + 1), value)
-        self._number += 1
-
-    def _key(self, number: int) -> str:
-        return f"leen_ledger_{number:06}"
-
-
-class FolderLedger:
-    """Values as files in a folder that all workers reach, an object store's say.
-
-    Two tries can overlap there: each opens with a file of its own, and the older one stops as soon as it sees the
-    newer one's. It looks after it has written what it is about to send, and the newer one reads after it has opened, so
-    that at least one of them knows of the other.
-
-    :param folder: a path of this task instance's own (pathlib's interface; Airflow's ``ObjectStoragePath``).
-    :param try_number: Airflow's number of this try.
-    """
-
-    remembers = True
-
-    def __init__(self, folder: Any, try_number: int) -> None:
-        self._folder = folder
-        self._try_number = try_number
-        self._number = 0
-
-    def open(self) -> list[Value]:
-        """Write this try's opening file, then read all files in the order of their names."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # A broker may deliver a task twice under one number: what the first one wrote must not be overwritten.
-        self._number = sum(name.startswith(f"{self._try_number:04}-") for name in self._names())
-        self.append({"v": VERSION, **Sent(time.time(), NEVER, False)._asdict(), **_NOTHING})
-        return [json.loads(self._read(name)) for name in self._names()]
-
-    def append(self, value: Value) -> None:
-        """Write the next file of this try, then stop when a later try has opened."""
-        self._write_next(value)
-        newest = self._names()[-1]
-        if int(newest.split("-")[0]) > self._try_number:
-            if value["sent"]:
-                # They don't leave after all; a try that reads from now on need not doubt it.
-                self._write_next(value | _NOTHING | {"absent": value["sent"]})
-            raise LeenLedgerError("A later try of this task has taken over, so this one stops.")
-
-    def _write_next(self, value: Value) -> None:
-        self._write(f"{self._try_number:04}-{self._number:06}.json", json.dumps(value))
-        self._number += 1
-
-    def _names(self) -> list[str]:
-        return sorted(path.name for path in self._folder.iterdir() if path.name.endswith(".json"))
-
-    def _read(self, name: str) -> str:
-        with open_regular(self._folder / name, follow=False) as file:
-            return str(file.read())
-
-    def _write(self, name: str, text: str) -> None:
-        # The next try may read while this process dies.
-        with whole_file(self._folder / name) as file:
-            file.write(text)
-
-
-class Journal:
-    """The ledger of one try: reads what there is, then records while batches are in flight.
-
-    Values are written one at a time. What is recorded while a write is under way leaves together in the next one, so
-    that arrived results and the next batch's keys share a write.
-
-    :param store: where the values are.
-    :param threads: an executor of one thread, in which the store is called: signals (a task's timeout, SIGTERM) reach
-        only the main thread, and an exception in the middle of a call to Airflow's supervisor shifts all later replies.
-    :param final_after: seconds after a sending from which on nothing more comes of it.
-    :param embedded: whether tickets leave with their keys in their descriptions.
+    :param journal: this try's share of the record.
+    :param threads: an executor of one thread, in which the store is called; None: the loop's own.
+    :param embedded: whether tickets carry their keys in their descriptions.
+    :param host: the name of this machine.
     :param now: the time in seconds since the epoch.
     """
 
     def __init__(
         self,
-        store: LedgerStore,
-        threads: Executor,
+        journal: Journal,
+        threads: Executor | None,
         *,
-        final_after: float = NEVER,
-        embedded: bool = False,
+        embedded: bool,
+        host: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.remembers = store.remembers
+        self.table = TicketTable()
         self.failure: LeenLedgerError | None = None
-        self._store = store
+        """Why nothing more may be sent."""
+        self.forgotten_since: float | None = None
+        """Since when tickets may have been sent of which nothing is remembered."""
+        self.host = host or socket.gethostname()
+        self._journal = journal
         self._threads = threads
-        self.carrying: dict[str, float] = {}
-        """As in :class:`History`, with what this try has created."""
-        self._final_after = final_after
         self._embedded = embedded
         self._now = now
-        self._sent: list[str] = []
-        self._created: dict[str, Created] = {}
-        self._absent: list[str] = []
-        self._gone: list[str] = []
-        self._named: dict[str, Created] = {}
-        self._jobs: dict[str, list[str]] = {}
-        self._recorded = 0
-        self._written = 0
-        self._writing = asyncio.Lock()
+        self._intents: list[Intent] = []
+        self._writing: asyncio.Task[None] | None = None
 
-    async def open(self) -> History:
-        """Read what earlier tries have left.
+    @property
+    def earlier_tries(self) -> int:
+        """How many tries opened before this one."""
+        return self._journal.earlier_tries
 
-        :raises LeenLedgerError: it can't be read.
+    @property
+    def place(self) -> Place:
+        """What the process that goes on after a deferral needs; call :meth:`flush` first."""
+        return self._journal.place
+
+    async def open(self, may_have_forgotten: float | None = None) -> TicketTable:
+        """Take the lease, and return the table of what earlier tries know.
+
+        :param may_have_forgotten: where an earlier try may have sent tickets even if there is no record at all: since
+            when, in seconds since the epoch. Every ticket may then have been sent since.
+        :raises LeenLedgerError: it can't be read, has a gap, or a newer try has opened.
         """
-        history = replay(await self._call("read", self._store.open))
-        self.carrying = history.carrying
-        return history
+        forgotten = None if may_have_forgotten is None else {"since": may_have_forgotten, "embedded": self._embedded}
+        return self._fill(await self._call(self._journal.open, forgotten))
 
-    def sent_now(self) -> Sent:
-        """Return what is to be known of a ticket that leaves now."""
-        at = self._now()
-        return Sent(at, at + self._final_after, self._embedded)
+    async def resume(self, place: Place) -> TicketTable:
+        """Go on after a deferral, and return the table of what is known; no new lease is taken.
 
-    async def intend(self, keys: Iterable[str]) -> Sent:
-        """Record that these keys are about to leave.
-
-        :return: what is to be known of them; its time is not after the recorded one.
-        :raises LeenLedgerError: it can't be recorded, so the keys must not leave.
+        :raises LeenLedgerError: it can't be read, has a gap, or a newer try has opened.
         """
-        asked = self.sent_now()
-        self._sent += keys
-        self._recorded += 1
-        await self.flush()
-        return asked
+        return self._fill(await self._call(self._journal.resume, place))
 
-    def learn(
-        self,
-        created: Mapping[str, Created],
-        absent: Iterable[str],
-        *,
-        gone: Iterable[str] = (),
-        jobs: Mapping[str, list[str]] | None = None,
-        named: Mapping[str, Created] | None = None,
-    ) -> None:
-        """Note what came back; it is written with the next value.
+    async def intend(self, keys: Sequence[str], *, as_job: bool = False) -> Intent:
+        """Put on record that these are about to leave. Follow it with :meth:`leave`, or with :meth:`withdraw`.
 
-        :param created: tickets that exist.
-        :param absent: keys whose last sending did nothing; an earlier one without an answer stays open.
-        :param gone: keys of tickets that surely don't exist, whatever was sent.
-        :param jobs: jobs that were submitted, with their keys.
-        :param named: ids that contradictory replies named for tickets whose outcome is unknown.
+        Where this is cancelled, they are withdrawn.
+
+        :raises LeenLedgerError: it can't be recorded, so they must not leave.
         """
-        absent, gone = list(absent), list(gone)
-        if self._embedded:
-            self.carrying.update(dict.fromkeys(created, self._now()))
-        if created or absent or gone or jobs or named:
-            self._jobs.update(jobs or {})
-            self._named.update(named or {})
-            self._created.update(created)
-            self._absent += absent
-            self._gone += gone
-            self._recorded += 1
+        intent = Intent(keys, as_job)
+        await self._record(intent)
+        return intent
+
+    async def leave(self, intent: Intent) -> None:
+        """Return when the request may leave at once: right before the call.
+
+        :raises LeenLedgerError: it may not leave.
+        """
+        for _ in range(MAX_RENEWALS + 1):
+            if self.failure is not None:
+                self.withdraw(intent)
+                raise self.failure
+            if intent.leaves_by is not None and self._now() <= intent.leaves_by:
+                return
+            self.withdraw(intent)
+            await self._record(intent)
+        self.withdraw(intent)
+        raise LeenLedgerError(
+            f"The ledger takes more than {LEAVES_WITHIN:.0f} s to write what is about to be sent, so nothing more is "
+            "sent. Look at its store, then clear the task."
+        )
+
+    def withdraw(self, intent: Intent, refusals: Mapping[str, str] | None = None) -> None:
+        """State that an intent's tickets did not leave, or that their request surely did nothing.
+
+        :param refusals: by key, why tickets of it were refused.
+        """
+        if intent.leaves_by is not None:
+            intent.leaves_by = None
+            refusals = refusals or {}
+            self.table.refused(refusals)
+            self.table.withdrawn([key for key in intent.keys if key not in refusals])
 
     async def flush(self) -> None:
-        """Write what was noted and not yet written.
+        """Write what was stated and is not yet written.
 
-        :raises LeenLedgerError: it can't be recorded.
+        :raises LeenLedgerError: it can't be written.
         """
-        wanted = self._recorded
-        while self._written < wanted:
-            async with self._writing:
-                if self._written < wanted:
-                    await self._write_value()
+        await self._until(lambda: not self.table.pending and (self._writing is None or self._writing.done()))
 
-    async def _write_value(self) -> None:
-        carried = self._recorded
-        created = _take_ids(self._created, MAX_KEYS_PER_ENTRY)
-        named = _take_ids(self._named, MAX_KEYS_PER_ENTRY - len(created))
-        absent, gone = _take(self._absent), _take(self._gone)
-        # A key that leaves again was first learnt to be absent: its new sending may not be read before that.
-        sent = [] if self._created or self._absent or self._gone or self._named else _take(self._sent)
-        jobs = dict(list(self._jobs.items())[:MAX_JOBS_PER_VALUE])
-        for job_id in jobs:
-            del self._jobs[job_id]
-        entries = {"sent": sent, "created": created, "absent": absent, "gone": gone, "named": named, "jobs": jobs}
-        value = {"v": VERSION, **self.sent_now()._asdict(), **entries}
-        whole = not any((self._created, self._absent, self._gone, self._named, self._sent, self._jobs))
-        await self._call("written", self._store.append, value)
-        if whole:
-            self._written = carried
+    async def look(self) -> None:
+        """Make sure that this try may publish. A write that failed does not keep it from that; another try does.
 
-    async def _call(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
+        :raises LeenLedgerError: a newer try has opened, or that can't be read.
+        """
+        await self._call(self._journal.look)
+
+    async def close(self) -> None:
+        """Write what is left, and end the record.
+
+        :raises LeenLedgerError: it can't be written.
+        """
         if self.failure is None:
-            try:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
-            except LeenLedgerError as error:
-                self.failure = error
-            except Exception as error:
-                self.failure = LeenLedgerError(
-                    f"The ledger could not be {what} ({type(error).__name__}: {str(error)[:300]}), so no more tickets "
-                    "are sent: a retry could not tell what exists. Mend the cause, then clear the task."
-                )
-        raise self.failure
+            await self.flush()
+        await self._call(self._journal.close)
 
+    def _fill(self, opened: tuple[list[Value], Value | None]) -> TicketTable:
+        values, forgotten = opened
+        sending = None
+        if forgotten is not None:
+            self.forgotten_since = forgotten["since"]
+            # Whose clock the earlier try had is not known either.
+            leaves_by = forgotten["until"] + LEAVES_WITHIN
+            sending = Sending(forgotten["since"], leaves_by, "", forgotten["embedded"], reason=_FORGOTTEN)
+        self.table = TicketTable(sending)
+        for value in values:
+            self.table.replay(value)
+        return self.table
 
-def _take(keys: list[str]) -> list[str]:
-    taken, keys[:MAX_KEYS_PER_ENTRY] = keys[:MAX_KEYS_PER_ENTRY], []
-    return taken
+    async def _record(self, intent: Intent) -> None:
+        self._intents.append(intent)
+        try:
+            await self._until(lambda: intent.leaves_by is not None)
+        except asyncio.CancelledError:
+            intent.abandoned = True
+            self.withdraw(intent)
+            raise
 
+    async def _until(self, is_done: Callable[[], bool]) -> None:
+        """Write values until a condition holds. A write goes on where who waits for it is cancelled."""
+        while not is_done():
+            if self.failure is not None:
+                raise self.failure
+            if self._writing is None or self._writing.done():
+                self._writing = asyncio.create_task(self._write())
+            await asyncio.shield(self._writing)
 
-def _take_ids(ids_by_key: dict[str, Created], most: int) -> dict[str, list[str | None]]:
-    return {key: list(ids_by_key.pop(key)) for key in list(ids_by_key)[:most]}
+    async def _write(self) -> None:
+        intents, self._intents = [intent for intent in self._intents if not intent.abandoned], []
+        at = self._now()
+        for intent in intents:
+            self.table.sent(list(intent.keys), at, at + LEAVES_WITHIN, self.host, self._embedded, intent.as_job)
+        try:
+            for value in self.table.take():
+                await self._call(self._journal.append, value)
+        except LeenLedgerError as error:
+            self.failure = self.failure or error
+        for intent in intents:
+            intent.leaves_by = at + LEAVES_WITHIN
+            if intent.abandoned or self.failure is not None:
+                self.withdraw(intent)
+
+    async def _call(self, function: Callable[..., Result], *args: Any) -> Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+        except LeenLedgerError:
+            raise
+        except Exception as error:
+            raise LeenLedgerError(
+                f"The ledger could not be read or written ({type(error).__name__}: {str(error)[:300]}), so nothing "
+                "more is sent: a retry could not know of it. Fix the cause, then clear the task."
+            ) from error

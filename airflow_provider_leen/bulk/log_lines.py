@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from logging import Logger
+
+from airflow_provider_leen.bulk.summary import counted
 
 MAX_BATCH_LINES = 100
 """About how many lines a task logs on its batches, at the most."""
@@ -59,6 +62,41 @@ def progress_is_logged(left_before: int, left: int, total: int) -> bool:
     :param total: how many there were at first.
     """
     return math.ceil(PROGRESS_LINES * left / total) < math.ceil(PROGRESS_LINES * left_before / total)
+
+
+class BatchLog:
+    """The lines on the batches of one list.
+
+    :param log: where they go.
+    :param batches: how many batches there are.
+    """
+
+    def __init__(self, log: Logger, batches: int) -> None:
+        self._log = log
+        self._batches = batches
+        self._done = self._repeated = 0
+
+    def folded(self, title: str) -> AbstractContextManager[None]:
+        """Let the log's reader fold the lines that are logged meanwhile, when there are many batches."""
+        return folded(self._log, self._batches, title)
+
+    def batch_done(self, said: Callable[[], str], started_at: float) -> None:
+        """Log the end of a batch; of many batches, not of each.
+
+        :param said: says how its tickets ended; called only for a line.
+        :param started_at: when it was prepared, by :func:`time.monotonic`.
+        """
+        self._done += 1
+        if batch_is_logged(self._done, self._batches):
+            seconds = time.monotonic() - started_at
+            self._log.info("Batch %d of %d: %s (%.1f s)", self._done, self._batches, said(), seconds)
+
+    def repetition(self, reason: str, count: int, wait: float) -> None:
+        """Log that a call is made again; of many repetitions, not of each."""
+        self._repeated += 1
+        if repetition_is_logged(self._repeated):
+            again = f"{reason} Sending {counted(count, 'ticket')} again in {wait:.1f} s (repetition {self._repeated})."
+            self._log.warning("%s", again)
 
 
 @contextmanager

@@ -7,18 +7,25 @@ in a description. Only a search for its embedded key, late enough and without an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from airflow_provider_leen.api.jira import Record
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.api.tolerances import is_same_identifier, is_same_name
-from airflow_provider_leen.bulk.ledger import NEVER, Created, Sent
+from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
 from airflow_provider_leen.bulk.tickets import TicketRow
 
-CLOCK_SKEW = 60.0
-"""Seconds by which two clocks may differ: this machine's, Leen's, and that of the worker of an earlier try."""
+NEVER = 1e11
+"""Seconds since the epoch: stands for a time that doesn't come."""
+
+
+class Created(NamedTuple):
+    """The ids of a ticket that exists."""
+
+    ticket_id: str | None
+    vendor_ticket_id: str | None
 
 
 @dataclass(slots=True)
@@ -28,16 +35,18 @@ class Unsettled:
     :param row: the ticket.
     :param name: its name, as it was sent.
     :param project: its project, as it was sent: Leen's id or the tracker's.
-    :param sent: its open sendings, the earliest first; there is at least one.
-    :param named: the ids that a contradictory reply named.
+    :param sendings: its open sendings, the earliest first; none where two tickets only have one id.
+    :param final_from: from when on nothing more comes of any of them; see :func:`final_from`.
+    :param named: the ids that contradictory replies named.
     :param findings: what was found out, for a person.
     """
 
     row: TicketRow
     name: str
     project: str
-    sent: tuple[Sent, ...]
-    named: Created | None = None
+    sendings: tuple[Sending, ...]
+    final_from: float
+    named: tuple[str, ...] = ()
     findings: str = ""
 
     @property
@@ -46,19 +55,14 @@ class Unsettled:
         return str(self.row.key)
 
     @property
-    def final_from(self) -> float:
-        """From when on nothing more comes of any of its sendings."""
-        return max(sending.final_from for sending in self.sent)
-
-    @property
     def may_carry_key(self) -> bool:
         """Whether a search for its key may find it."""
-        return any(sending.embedded for sending in self.sent)
+        return any(sending.embedded for sending in self.sendings)
 
     @property
     def surely_carries_key(self) -> bool:
         """Whether it carries its key, if it exists: only then does it prove anything that a search does not find it."""
-        return all(sending.embedded for sending in self.sent)
+        return bool(self.sendings) and all(sending.embedded for sending in self.sendings)
 
     @property
     def may_be_absent(self) -> bool:
@@ -78,15 +82,24 @@ def project_of(body: Mapping[str, Any]) -> str:
     return str(body.get("project_id") or body.get("project_vendor_id"))
 
 
-def final_after(settings: LeenSettings, *, as_job: bool = False) -> float:
-    """Say how many seconds after a sending nothing more comes of it, and the vendor's search shows what did.
+def settled_after(settings: LeenSettings) -> float:
+    """Say how many seconds after a request has left nothing more comes of it, and the tracker's search shows what did.
 
-    A request leaves within one timeout of the time on record, may be worked on for another, and then the vendor's
-    search index lags. A job may be in a queue for nobody knows how long.
+    It may take as long to connect and to answer, be worked on for as long again, and then the search index lags.
     """
-    if as_job:
+    return 2 * (settings.timeout + settings.connect_timeout) + settings.settle_time
+
+
+def final_from(sendings: Sequence[Sending], settings: LeenSettings, host: str) -> float:
+    """Say from when on nothing more comes of any of a ticket's open sendings.
+
+    A job may be in a queue for an unknown time: until its end is on record, this time does not come.
+
+    :param host: this machine, by whose clock that is.
+    """
+    if not sendings or any(sending.as_job for sending in sendings):
         return NEVER
-    return 2 * (settings.timeout + settings.connect_timeout) + settings.settle_time + CLOCK_SKEW
+    return max(sending.left_by(host) for sending in sendings) + settled_after(settings)
 
 
 def why_not_by_id(record: Record, ticket: Unsettled) -> str | None:
@@ -139,7 +152,9 @@ def _why_not_by_name_and_time(record: Record, ticket: Unsettled) -> str | None:
         return "it has another name"
     if record.created_at is None:
         return "it does not say when it was created"
-    if not ticket.sent[0].at - CLOCK_SKEW <= record.created_at <= ticket.final_from:
+    if not ticket.sendings or not (
+        ticket.sendings[0].at - CLOCK_SKEW <= record.created_at <= ticket.final_from + CLOCK_SKEW
+    ):
         return "it was created at another time than this one could have been"
     return None
 

@@ -19,8 +19,7 @@ from airflow_provider_leen.api.jira import Record
 from airflow_provider_leen.api.reservations import SearchReply, read_search
 from airflow_provider_leen.bulk import lookup
 from airflow_provider_leen.bulk.asking import ask_all
-from airflow_provider_leen.bulk.ledger import Created
-from airflow_provider_leen.bulk.lookup import Control, Unsettled
+from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled
 from airflow_provider_leen.bulk.summary import counted
 
 log = logging.getLogger(__name__)
@@ -89,17 +88,36 @@ class Settler:
             ticket.findings = ""
         return await self._by_search(tickets, control_of)
 
+    async def fetch_ids(self, tickets: Sequence[Unsettled]) -> dict[int, Created]:
+        """Fetch the ids of tickets that a job has created, which it does not name.
+
+        :return: by the index of their row, as far as Leen names them.
+        """
+        found: dict[int, Created] = {}
+        self._failures = 0
+
+        async def ask(ticket: Unsettled) -> None:
+            if self._failures >= FAILURES_BEFORE_GIVING_UP:
+                return
+            try:
+                known = await self._client.get_ticket_by_identifier(str(ticket.row.identifier))
+            except LeenError:
+                self._failures += 1
+                return
+            self._failures = 0
+            if known is not None and lookup.is_that_of(record := jira.read_ticket(known), ticket):
+                found[ticket.row.index] = lookup.created(record)
+
+        await ask_all(ask, tickets)
+        return found
+
     async def _by_id(self, ticket: Unsettled) -> Created | None:
-        """Read the ticket that a contradictory reply named."""
-        if ticket.named is None:
-            return None
-        ticket_id, vendor_ticket_id = ticket.named
-        ids = None
-        if ticket_id:
-            ids = await self._by_record(ticket, ticket_id, self._read_from_leen(ticket_id))
-        if ids is None and vendor_ticket_id:
-            ids = await self._by_record(ticket, vendor_ticket_id, self._read_from_tracker(vendor_ticket_id))
-        return ids
+        """Read the tickets that contradictory replies named, until one is this one."""
+        for named in ticket.named:
+            reading = self._read_from_tracker if jira.is_issue_key(named) else self._read_from_leen
+            if (ids := await self._by_record(ticket, named, reading(named))) is not None:
+                return ids
+        return None
 
     async def _by_record(self, ticket: Unsettled, named: str, reading: Awaitable[Record | None]) -> Created | None:
         try:

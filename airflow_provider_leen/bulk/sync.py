@@ -14,8 +14,8 @@ from airflow_provider_leen.api.jira import is_key, read_ticket
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.tolerances import is_same_identifier
 from airflow_provider_leen.bulk.asking import ask_all
-from airflow_provider_leen.bulk.ledger import Created
-from airflow_provider_leen.bulk.lookup import CLOCK_SKEW
+from airflow_provider_leen.bulk.lookup import Created
+from airflow_provider_leen.bulk.state import CLOCK_SKEW
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, read_summaries
 
 SLACK = timedelta(hours=1)

@@ -81,6 +81,7 @@ class KeyScope:
     :param map_index: the mapped instance, -1 where the task is not mapped.
     :param base_url: Leen's base URL.
     :param connection_id: Leen's connection ID.
+    :param region_id: of Airflow 3.4's task loops; empty elsewhere.
     """
 
     dag_id: str
@@ -89,6 +90,7 @@ class KeyScope:
     map_index: int
     base_url: str
     connection_id: str
+    region_id: str = ""
 
 
 @dataclasses.dataclass(slots=True)
@@ -373,7 +375,8 @@ class _Keys:
     """
 
     def __init__(self, scope: KeyScope) -> None:
-        begin = _encode(dataclasses.astuple(scope)).removesuffix("]")
+        parts = dataclasses.astuple(scope)
+        begin = _encode(parts if scope.region_id else parts[:-1]).removesuffix("]")
         self._scope_hash = hashlib.sha256(begin.encode("utf-8", "surrogatepass"))
         self._seen: dict[str, int] = {}
 

@@ -7,14 +7,13 @@ no harm, so that nothing has to be remembered over retries.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from uuid import UUID
 
-from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
-from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.text import clean
+from airflow_provider_leen.bulk.state import TicketTable
 from airflow_provider_leen.bulk.summary import (
     SUCCEEDED,
     UPDATE_STATUSES,
@@ -37,13 +36,6 @@ UPDATABLE = ("status", "priority", "assigned_user_id", "name", "description")
 SAME_VALUES_AGAIN = "A retry sets the same values again, which does no harm."
 
 _MAX_NAMED = 20
-
-
-class Outcome(NamedTuple):
-    """What became of one ticket."""
-
-    status: UpdateStatus
-    error: str | None = None
 
 
 # Reading
@@ -92,44 +84,22 @@ def read_updates(value: Any) -> dict[str, str]:
     return {name: clean(setting) for name, setting in given.items()}
 
 
-def in_batches(ids: Iterable[Any], size: int) -> list[list[str]]:
-    """Divide the valid ids, each of them once, among jobs."""
-    unique = list(dict.fromkeys(str(ticket_id).lower() for ticket_id in ids if is_uuid(ticket_id)))
-    return [unique[start : start + size] for start in range(0, len(unique), size)]
+def unique_ids(ids: Iterable[Any]) -> list[str]:
+    """Return the valid ids, each of them once, in lower case."""
+    return list(dict.fromkeys(str(ticket_id).lower() for ticket_id in ids if is_uuid(ticket_id)))
 
 
-# Outcomes
+# Results
 
 
-def outcomes_of(job: Job, ticket_ids: Sequence[str]) -> dict[str, Outcome]:
-    """Return the outcome of each ticket of a job, ended or not."""
-    if not jobs.has_ended(job):
-        return dict.fromkeys(ticket_ids, Outcome("unknown", f"its job has not ended ({jobs.describe(job)})"))
-    outcomes = {}
-    for ticket_id, claim in zip(ticket_ids, jobs.results_of_update(job, ticket_ids), strict=True):
-        status: UpdateStatus = "updated" if claim.status == "succeeded" else claim.status
-        ended = f" (its job ended with {jobs.describe(job)})" if status == "unknown" else ""
-        outcomes[ticket_id] = Outcome(status, f"{claim.error}{ended}" if claim.error else None)
-    return outcomes
-
-
-def summarise(ids: Sequence[Any], outcomes: Mapping[str, Outcome]) -> UpdateSummary:
-    """Return the summary of all ids; a valid one without an outcome was not sent, an id given twice counts twice.
+def summarise(ids: Sequence[Any], table: TicketTable) -> UpdateSummary:
+    """Return the summary of all ids. A valid one of which nothing is known was not sent; one given twice counts twice.
 
     :param ids: what :func:`read_ticket_ids` returned.
-    :param outcomes: by id, in lower case.
+    :param table: the facts, by id in lower case.
     """
-    results = [_result(index, ticket_id, outcomes) for index, ticket_id in enumerate(ids)]
+    results = [_result(index, ticket_id, table) for index, ticket_id in enumerate(ids)]
     return cast(UpdateSummary, {**counts_of(results, UPDATE_STATUSES), "results": results})
-
-
-def outcomes_in(results: Iterable[UpdateResult]) -> dict[str, Outcome]:
-    """Return by id, in lower case, what a summary's results say; the reverse of :func:`summarise`."""
-    return {
-        str(result["ticket_id"]).lower(): Outcome(result["status"], result["error"])
-        for result in results
-        if result["status"] != "invalid"
-    }
 
 
 def progress_of(summary: UpdateSummary) -> Progress:
@@ -141,19 +111,22 @@ def progress_of(summary: UpdateSummary) -> Progress:
     }
 
 
-def _result(index: int, ticket_id: Any, outcomes: Mapping[str, Outcome]) -> UpdateResult:
+def _result(index: int, ticket_id: Any, table: TicketTable) -> UpdateResult:
+    status: UpdateStatus = "invalid"
     if is_uuid(ticket_id):
         shown: str | None = str(ticket_id)
-        outcome = outcomes.get(str(ticket_id).lower(), Outcome("unsent", "the task ended before it"))
+        ticket = table[str(ticket_id).lower()]
+        status = cast(UpdateStatus, ticket.status)
+        error = "the task ended before it" if status == "unsent" else ticket.error
     else:
-        shown = ticket_id if isinstance(ticket_id, str) else None
-        outcome = Outcome("invalid", f"{excerpt(ticket_id)} is no UUID: write Leen's id of the ticket")
+        shown = clean(ticket_id) if isinstance(ticket_id, str) else None
+        error = f"{excerpt(ticket_id)} is no UUID: write Leen's id of the ticket"
     return {
         "request_index": index,
-        "success": outcome.status in SUCCEEDED,
-        "status": outcome.status,
+        "success": status in SUCCEEDED,
+        "status": status,
         "ticket_id": shown,
-        "error": shown_error(outcome.error),
+        "error": shown_error(error),
     }
 
 

@@ -15,10 +15,12 @@ from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.sync_client import LeenClient
-from airflow_provider_leen.bulk.ledger import Journal, MemoryLedger
-from airflow_provider_leen.bulk.lookup import final_after
-from airflow_provider_leen.bulk.runner import BulkRun
-from airflow_provider_leen.bulk.sender import STOP_GRACE
+from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.journal import Journal, Owner
+from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Ledger
+from airflow_provider_leen.bulk.lookup import settled_after
+from airflow_provider_leen.bulk.sending import STOP_GRACE
+from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import STATUSES, Summary, TicketResult, counted, summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare, read_defaults
 from airflow_provider_leen.bulk.verdict import final_error
@@ -86,12 +88,12 @@ def _create(
     output: Path | None,
     options: Namespace,
 ) -> int:
-    after = final_after(client.settings)
-    _warn(skip_existing=options.if_exists == "skip", wait=after if options.embed_identifier else None)
+    wait = LEAVES_WITHIN + settled_after(client.settings) if options.embed_identifier else None
+    _warn(skip_existing=options.if_exists == "skip", wait=wait)
     with ThreadPoolExecutor(max_workers=1) as threads, _progress(len(rows)) as advance:
-        run = BulkRun(
+        run = Creation(
             client.aio,
-            Journal(MemoryLedger(), threads, final_after=after, embedded=options.embed_identifier),
+            Ledger(Journal(MemoryStore(), Owner({}, 1)), threads, embedded=options.embed_identifier),
             rows,
             lambda row: payload(row, defaults, embed_key=options.embed_identifier),
             batch_size=BATCH_SIZE,
@@ -130,7 +132,7 @@ def _warn(*, skip_existing: bool, wait: float | None) -> None:
         )
 
 
-def _drive(client: LeenClient, run: BulkRun) -> bool:
+def _drive(client: LeenClient, run: Creation) -> bool:
     """Let the run go on in the client's thread; return whether it was stopped by Ctrl-C."""
     work = client.start(run.run())
     try:

@@ -11,9 +11,9 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.api.text import clean, clean_json
-from airflow_provider_leen.operators.ending import failing_for_good
-from airflow_provider_leen.operators.supervisor import SupervisorThread
 from airflow_provider_leen.tasks.arguments import Argument, check_literals, choice
+from airflow_provider_leen.tasks.stopping import fail_without_retry
+from airflow_provider_leen.tasks.supervisor import SupervisorThread
 from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
@@ -78,11 +78,11 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the ticket, unless an earlier try did, and return it."""
         from airflow_provider_leen.hooks.leen import LeenHook
-        from airflow_provider_leen.operators.publishing import Publisher
+        from airflow_provider_leen.tasks.publishing import Publisher
 
         self._stops = SimpleQueue()
         with (
-            failing_for_good(),
+            fail_without_retry(),
             SupervisorThread() as supervisor,
             LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
         ):
@@ -101,7 +101,7 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
 
     def _read_row(self, context: Context, hook: LeenHook) -> TicketRow:
         from airflow_provider_leen.bulk.tickets import parse_text, prepare
-        from airflow_provider_leen.operators.task_instance import key_scope
+        from airflow_provider_leen.tasks.ledger import key_scope
 
         ticket = parse_text(self.ticket, "ticket") if isinstance(self.ticket, str) else self.ticket
         [row] = prepare([ticket], None, key_scope(context, hook.settings))
@@ -191,18 +191,18 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
 
 def _is_of_this_run(context: Context, ticket: Ticket, row: TicketRow) -> bool:
     from airflow_provider_leen.api.jira import read_ticket
-    from airflow_provider_leen.bulk.ledger import NEVER, Sent
-    from airflow_provider_leen.bulk.lookup import Unsettled, is_that_of, project_of
+    from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, is_that_of, project_of
+    from airflow_provider_leen.bulk.state import Sending
     from airflow_provider_leen.bulk.tickets import payload
 
     body = payload(row, None)
-    sent = Sent(_started(context), NEVER, embedded=False)
-    return is_that_of(read_ticket(ticket), Unsettled(row, body["name"], project_of(body), (sent,)))
+    sending = Sending(_started(context), NEVER, "", embedded=False)
+    return is_that_of(read_ticket(ticket), Unsettled(row, body["name"], project_of(body), (sending,), NEVER))
 
 
 def _is_older_than_this_run(context: Context, ticket: Ticket) -> bool:
     from airflow_provider_leen.api.jira import read_ticket
-    from airflow_provider_leen.bulk.lookup import CLOCK_SKEW
+    from airflow_provider_leen.bulk.state import CLOCK_SKEW
 
     created_at = read_ticket(ticket).created_at
     return created_at is not None and created_at < _started(context) - CLOCK_SKEW

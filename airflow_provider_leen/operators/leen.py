@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.api.text import clean_json
-from airflow_provider_leen.links.leen import LeenTicketsLink, ticket_link
-from airflow_provider_leen.operators.ending import Interruptible, failing_for_good
-from airflow_provider_leen.operators.supervisor import SupervisorThread
-from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, results_before_waiting, waiting_ends_at
+from airflow_provider_leen.links.leen import LeenTicketsLink
 from airflow_provider_leen.tasks.arguments import (
     FLAG,
     SECONDS,
@@ -23,23 +19,14 @@ from airflow_provider_leen.tasks.arguments import (
     choice,
     whole_number,
 )
+from airflow_provider_leen.tasks.stopping import Interruptible
 from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_leen.api.settings import LeenSettings
-    from airflow_provider_leen.api.sync_client import LeenClient
-    from airflow_provider_leen.bulk.runner import BulkRun
     from airflow_provider_leen.bulk.summary import Summary
-    from airflow_provider_leen.bulk.tickets import TicketRow
-    from airflow_provider_leen.operators.files import ResultsFiles
-
-KNOWN_NOT_TO_EXIST = ("rejected", "invalid", "unsent")
-"""The statuses of tickets that may safely be sent again."""
-
-PUBLISHED_BY_A_RETRY = "A retry publishes them, and sends nothing again that exists."
 
 
 class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
@@ -182,20 +169,19 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         self.poll_interval: Any = poll_interval
         check_literals(self, self.argument_checks)
         self.ticket_link: str | None = None
-        self._counts: dict[str, int] | None = None
-        self._files: ResultsFiles | None = None
+        self.counts: dict[str, int] | None = None
 
     def execute(self, context: Context) -> Summary:
-        """Create the tickets; publish what became of them; raise when the task has to fail."""
-        return self._create(context)
+        """Create the tickets, publish the results, and raise when the task has to fail."""
+        from airflow_provider_leen.tasks.creating import create_tickets
+
+        return create_tickets(self, context)
 
     def execute_complete(self, context: Context, event: Any = None) -> Summary:
-        """Go on after the trigger: collect what became of the jobs, publish it, raise when the task has to fail."""
-        return self._create(context, resumed_by=read_event(event))
+        """Go on after the trigger: collect what the jobs did, publish it, and raise when the task has to fail."""
+        from airflow_provider_leen.tasks.creating import go_on_creating
 
-    def execute_complete_again(self, context: Context, event: Any = None) -> Summary:
-        """Go on after a further wait, for tickets that were sent again: once in a try is enough."""
-        return self._create(context, resumed_by=read_event(event), may_send_again=False)
+        return go_on_creating(self, context, event)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage how many tickets ended how, after a failure, too.
@@ -203,228 +189,6 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         :param task_instance: the one that has ended.
         :return: the run facet ``leen_tickets``, with the counts of the summary.
         """
-        from airflow_provider_leen.operators.counts import lineage_of
+        from airflow_provider_leen.tasks.lineage import lineage_of
 
-        return lineage_of(self._counts)
-
-    def _read_rows(self) -> Sequence[Any]:
-        from airflow_provider_leen.bulk.tickets import read_tickets
-        from airflow_provider_leen.operators.files import rows_at
-
-        return read_tickets(self.tickets) if self.tickets_path is None else rows_at(str(self.tickets_path))
-
-    def _results_files(self, context: Context, *, resumed: bool) -> ResultsFiles | None:
-        """Return where the results go, ready to be written; None where they go into XCom."""
-        from airflow_provider_leen.operators.files import ResultsFiles, check_differs
-
-        if self.results_path is None or not str(self.results_path).strip():
-            return None
-        tickets_path = None if self.tickets_path is None else str(self.tickets_path)
-        files = ResultsFiles(str(self.results_path), tickets_path)
-        if not resumed:
-            if (context["ti"].map_index or 0) >= 0:
-                check_differs(context, self.task_id)
-            files.begin()
-        return files
-
-    def _create(
-        self, context: Context, *, resumed_by: dict[str, Any] | None = None, may_send_again: bool = True
-    ) -> Summary:
-        from airflow_provider_leen.hooks.leen import LeenHook
-
-        with (
-            failing_for_good(),
-            SupervisorThread() as supervisor,
-            LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
-        ):
-            client = hook.get_conn()
-            timed_out = resumed_by is not None and resumed_by["status"] == "timeout"
-            rows, run = self._prepare(
-                context,
-                supervisor,
-                client,
-                resumed=resumed_by is not None,
-                may_send_again=may_send_again and not timed_out,
-            )
-            self._files = supervisor.call(self._results_files, context, resumed=resumed_by is not None)
-            interruption: BaseException | None = None
-            if any(row.error is None for row in rows):
-                try:
-                    self._drive(client, run, run.run())
-                except BaseException as error:
-                    interruption = error
-            jobs = run.jobs_under_way
-            if interruption is None and run.error is None and jobs:
-                if resumed_by is not None:
-                    interruption = end_of_waiting(resumed_by, jobs, run.unknown, self.execution_timeout)
-                if interruption is None:
-                    # Returns only when what is known can't be kept meanwhile.
-                    again = run.sent_again or not may_send_again
-                    interruption = self._wait_for_jobs(context, supervisor, run, jobs, again=again)
-            return self._publish(context, supervisor, client.settings, run, rows, interruption)
-
-    def _prepare(
-        self,
-        context: Context,
-        supervisor: SupervisorThread,
-        client: LeenClient,
-        *,
-        resumed: bool,
-        may_send_again: bool,
-    ) -> tuple[list[TicketRow], BulkRun]:
-        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
-
-        from airflow_provider_leen.bulk.ledger import Journal
-        from airflow_provider_leen.bulk.lookup import final_after
-        from airflow_provider_leen.bulk.runner import BulkRun
-        from airflow_provider_leen.bulk.tickets import payload, prepare, read_defaults
-        from airflow_provider_leen.operators.task_instance import earlier_try_since, key_scope, ledger_store
-
-        # Airflow 2 has no supervisor, and what a mapped upstream gave can be read there in this very thread only.
-        given = supervisor.call(self._read_rows) if AIRFLOW_V_3_0_PLUS else self._read_rows()
-        defaults = read_defaults(self.ticket_defaults)
-        rows = prepare(given, defaults, key_scope(context, client.settings), embed_keys=self.embed_identifier)
-        store = ledger_store(context, durable=self.durable, ledger_path=self.ledger_path)
-        if self.deferrable and not store.remembers:
-            raise LeenConfigError(
-                "`deferrable` needs a ledger that lasts, to find its jobs again: set `ledger_path` (Airflow below "
-                "3.3), and don't set `durable=False`."
-            )
-        after = final_after(client.settings, as_job=self.deferrable)
-        run = BulkRun(
-            client.aio,
-            Journal(store, supervisor.executor, final_after=after, embedded=self.embed_identifier),
-            rows,
-            lambda row: payload(row, defaults, embed_key=self.embed_identifier),
-            batch_size=self.batch_size,
-            max_concurrent_batches=self.max_concurrent_batches,
-            on_unknown=self.on_unknown,
-            skip_existing=self.if_exists == "skip",
-            as_jobs=self.deferrable,
-            refusal=self._refusal(rows),
-            resumed_from=supervisor.call(results_before_waiting, context) if resumed else None,
-            may_send_again=may_send_again,
-            on_progress=lambda progress: supervisor.begin(context["ti"].xcom_push, key="progress", value=progress),
-            earlier_try_since=earlier_try_since(context, store) if self.durable else None,
-        )
-        return rows, run
-
-    def _wait_for_jobs(
-        self, context: Context, supervisor: SupervisorThread, run: BulkRun, jobs: list[str], *, again: bool
-    ) -> BaseException:
-        """Free the worker until the jobs have ended; what is known by now is kept meanwhile.
-
-        :return: why it can't be kept.
-        """
-        from airflow_provider_leen.bulk.summary import counted, summarise
-        from airflow_provider_leen.operators.publishing import Publisher
-        from airflow_provider_leen.triggers.leen import LeenJobsTrigger
-
-        summary = summarise(run.results())
-        if self._files is not None:
-            if unwritten := _written(supervisor, self._files, summary, [], remembered=True):
-                return unwritten
-            summary = self._files.without_results(summary)
-        publisher = Publisher(context, supervisor)
-        publisher.push("return_value", summary)
-        if unkept := publisher.problem(PUBLISHED_BY_A_RETRY):
-            return unkept
-        deadline = waiting_ends_at(context["ti"].start_date, self.execution_timeout)
-        self.log.info(
-            "Waiting for %s, and freeing the worker meanwhile: %s", counted(len(jobs), "job"), ", ".join(jobs[:20])
-        )
-        self.defer(
-            trigger=LeenJobsTrigger(self.leen_conn_id, self.connection_id, jobs, self.poll_interval, deadline),
-            # Not told by an argument: dag.test() drops what a deferral hands over beside the event.
-            method_name="execute_complete_again" if again else "execute_complete",
-        )
-        raise AssertionError("defer() raises")
-
-    def _refusal(self, rows: list[TicketRow]) -> LeenConfigError | None:
-        """Say why the whole list is refused: a row of it is invalid, and the Dag's author wants all or nothing."""
-        invalid = [row for row in rows if row.error is not None]
-        if self.on_invalid != "fail" or not invalid:
-            return None
-        from airflow_provider_leen.bulk.summary import counted
-
-        first = invalid[0]
-        return LeenConfigError(
-            f"{len(invalid)} of {counted(len(rows), 'row')} can't be sent and on_invalid='fail', so nothing was sent. "
-            f"The first is #{first.index}: {first.error}."
-        )
-
-    def _publish(
-        self,
-        context: Context,
-        supervisor: SupervisorThread,
-        settings: LeenSettings,
-        run: BulkRun,
-        rows: list[TicketRow],
-        interruption: BaseException | None,
-    ) -> Summary:
-        from airflow_provider_leen.bulk.summary import closing_table, counted, summarise
-        from airflow_provider_leen.bulk.verdict import final_error, left_to_the_gate
-        from airflow_provider_leen.operators.counts import NAME, counts_in
-        from airflow_provider_leen.operators.publishing import Publisher
-
-        summary = published = summarise(run.results())
-        failed: Iterable[Any] = (
-            clean_json(row.given)
-            for row, result in zip(rows, summary["results"], strict=True)
-            if result["status"] in KNOWN_NOT_TO_EXIST
-        )
-        self._counts = counts_in(summary)
-        error = interruption or final_error(
-            summary,
-            run.error,
-            self.max_failures,
-            self.max_failure_rate,
-            can_be_settled=self._retry_can_settle(),
-        )
-        publisher = Publisher(context, supervisor)
-        if self._files is None:
-            publisher.push("failed_tickets", list(failed))
-        else:
-            published = self._files.without_results(summary)
-            unwritten = _written(supervisor, self._files, summary, failed, remembered=run.is_remembered)
-            if unwritten is None:
-                publisher.push("failed_tickets", self._files.failed_path)
-            else:
-                self.log.error("%s", unwritten)
-                error = error or unwritten
-        publisher.push("return_value", published)
-        self.ticket_link = ticket_link(settings, summary["results"])
-        if self.ticket_link:
-            publisher.push(LeenTicketsLink.xcom_key, self.ticket_link)
-        if settings.ticket_url:
-            # For the tab in the UI: Airflow's API server must not need the connection.
-            publisher.push("ticket_url", settings.ticket_url)
-        self.log.info(
-            "What became of %s:\n%s",
-            counted(summary["total"], "ticket"),
-            closing_table(summary),
-            extra={NAME: self._counts},
-        )
-        publisher.conclude(error, PUBLISHED_BY_A_RETRY if run.is_remembered else None)
-        if warning := left_to_the_gate(summary, self.max_failures, self.max_failure_rate):
-            self.log.warning(warning)
-        return published
-
-    def _retry_can_settle(self) -> bool:
-        """Say whether a retry can find out what became of tickets with an unknown outcome, or may send them again."""
-        if not self.durable:
-            return False
-        if self.on_unknown == "lookup":
-            # A job may go on, and Leen knows its tickets as soon as they exist.
-            return bool(self.embed_identifier or self.deferrable)
-        return self.on_unknown == "resend"
-
-
-def _written(
-    supervisor: SupervisorThread, files: ResultsFiles, summary: Summary, failed: Iterable[Any], *, remembered: bool
-) -> BaseException | None:
-    """Write the results' files; return what kept them from being written, if anything did."""
-    try:
-        return supervisor.call(files.write, map(clean_json, summary["results"]), failed, remembered=remembered)
-    except BaseException as interruption:  # raised by a signal; the XComs are published before the task ends
-        return interruption
+        return lineage_of(self.counts)

@@ -164,7 +164,7 @@ def _first_errors(summary: AnySummary) -> list[str]:
     """Name the first failed tickets of a summary; where its results can't be read, its counts are judged alone."""
     if not summary["failed"]:
         return []
-    from airflow_provider_leen.operators.files import results_of
+    from airflow_provider_leen.tasks.files import results_of
 
     try:
         results = iter(results_of(summary))

@@ -111,7 +111,7 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
         """Return the summary with the ids that are known by now, and the tickets that Leen does not know yet."""
         from airflow_provider_leen.bulk.sync import fill_in, find_synced, read_one_summary, unsynced
         from airflow_provider_leen.hooks.leen import LeenHook
-        from airflow_provider_leen.operators.files import with_results
+        from airflow_provider_leen.tasks.files import with_results
 
         try:
             summary = with_results(read_one_summary(self.results))
@@ -155,7 +155,7 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
 
 def _told(summary: Summary) -> Summary:
     """Return what goes into XCom; results that came from a file go back there, with their ids."""
-    from airflow_provider_leen.operators.files import results_written
+    from airflow_provider_leen.tasks.files import results_written
 
     return results_written(summary)
 

@@ -30,9 +30,10 @@ class LeenJobsTrigger(BaseTrigger):
     :param job_ids: the jobs.
     :param poll_interval: seconds between two rounds of asking.
     :param deadline: when to stop waiting, in seconds since the epoch; None to wait without end.
-    :return: an event with ``status``: ``done`` (all jobs have ended, or Leen no longer knows them), ``timeout`` (the
-        deadline came first) or ``error`` (Leen refuses to be asked; ``message`` says why). What became of the tickets
-        is not in it: the task asks Leen.
+    :param carried: what the task that waits needs to go on, in plain JSON types; it comes back in the event.
+    :return: an event with ``carried`` and ``status``: ``done`` (all jobs have ended, or Leen no longer knows them),
+        ``timeout`` (the deadline came first) or ``error`` (Leen refuses to be asked; ``message`` says why). What the
+        jobs did is not in it: the task asks Leen.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class LeenJobsTrigger(BaseTrigger):
         job_ids: Sequence[str],
         poll_interval: float,
         deadline: float | None,
+        carried: dict[str, Any],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.leen_conn_id = leen_conn_id
@@ -49,6 +51,7 @@ class LeenJobsTrigger(BaseTrigger):
         self.job_ids = list(job_ids)
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.carried = carried
         self._failures = 0
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -61,6 +64,7 @@ class LeenJobsTrigger(BaseTrigger):
                 "job_ids": self.job_ids,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "carried": self.carried,
             },
         )
 
@@ -79,7 +83,7 @@ class LeenJobsTrigger(BaseTrigger):
             event = {"status": "error", "message": str(error)}
         else:
             event = {"status": "done"}
-        yield TriggerEvent(event)
+        yield TriggerEvent(event | {"carried": self.carried})
 
     async def _wait(self) -> None:
         waiting = self.job_ids

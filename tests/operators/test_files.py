@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
-from airflow_provider_leen.operators.files import ResultsFiles, check_differs, rows_at
+from airflow_provider_leen.tasks.files import ResultsFiles, check_differs, rows_at
 from tests.bulk.conftest import irregular as irregular
 
 

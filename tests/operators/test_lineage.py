@@ -72,7 +72,7 @@ def test_without_the_provider_the_operators_are_the_same() -> None:
         "-c",
         "import sys\n"
         "sys.modules |= dict.fromkeys(('airflow.providers.openlineage.extractors', 'openlineage'))\n"
-        "from airflow_provider_leen.operators.counts import counts_in\n"
+        "from airflow_provider_leen.tasks.lineage import counts_in\n"
         "from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator as Operator\n"
         "assert counts_in({'total': 1, 'results': []}) == {'total': 1}\n"
         "Operator(task_id='create', tickets=[])\n",

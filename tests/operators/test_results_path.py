@@ -226,7 +226,7 @@ def test_results_that_can_not_be_written_fail_the_task_with_the_counts_told(
             raise ConnectionError("no route to the bucket")
         write_lines(path, values)
 
-    monkeypatch.setattr("airflow_provider_leen.operators.files.write_lines", fails_once)
+    monkeypatch.setattr("airflow_provider_leen.tasks.files.write_lines", fails_once)
     run = run_dag(bulk_dag(tickets(3), results_path=f"{tmp_path}/r.jsonl", durable=durable, retries=1))
     (error,) = run.exceptions
     assert "no route to the bucket" in str(error)
@@ -248,7 +248,7 @@ def test_a_worse_error_comes_before_that_of_the_file(
     def fails(path: Any, values: Any) -> None:
         raise ConnectionError("no route to the bucket")
 
-    monkeypatch.setattr("airflow_provider_leen.operators.files.write_lines", fails)
+    monkeypatch.setattr("airflow_provider_leen.tasks.files.write_lines", fails)
     sandbox.inject("lost", nth=1)
     run = run_dag(bulk_dag(tickets(3), results_path=f"{tmp_path}/r.jsonl"))
     assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]

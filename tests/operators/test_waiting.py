@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknownError
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
-from airflow_provider_leen.operators.waiting import end_of_waiting, read_event, waiting_ends_at
+from airflow_provider_leen.tasks.deferral import end_of_waiting, read_event, waiting_ends_at
 
 STARTED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.api.text import clean_json, one_line
-from airflow_provider_leen.operators.supervisor import SupervisorThread
+from airflow_provider_leen.tasks.supervisor import SupervisorThread
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 log = logging.getLogger(__name__)
+
+PUBLISHED_BY_A_RETRY = "A retry publishes them, and sends nothing again that exists."
 
 
 class Publisher:

@@ -1,0 +1,272 @@
+"""The protocol by which several tries of one task share a ledger: leases, journals, and who may go on.
+
+The store has two kinds of values:
+
+- ``lease/<k>``: the k-th try that opened, with its random token, its owner, and at its end the number of its values.
+- ``j/<k>-<token>/<n>``: the n-th value of that try, written once. Nobody writes under another token.
+
+A try opens by creating the next free lease, *only if absent*; *then* it reads the journals of all leases before it. It
+goes on only while the newest lease is its own, and looks each time it has written something. So of two tries that
+overlap, either the older one's look comes before the newer one's lease, and the newer one reads what the older one is
+about to send; or the look comes after the lease, and the older one stops without sending. Where the store itself
+refuses the writes of a try that was replaced, a write that succeeds is the look.
+
+Values are written strictly one after the other. A number that is missing while a later one exists, or while the lease
+says that there are more, is therefore a loss: nothing is sent then.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from airflow_provider_leen.api.errors import LeenLedgerError
+from airflow_provider_leen.bulk.stores import Store
+from airflow_provider_leen.bulk.values import VERSION, Value, check_version, unreadable
+
+Result = TypeVar("Result")
+
+
+class Owner(NamedTuple):
+    """Who holds a lease.
+
+    :param task: what the tries have in common: Dag, run, task, map index, and region where there is one.
+    :param try_number: Airflow's number of the try.
+    """
+
+    task: Mapping[str, Any]
+    try_number: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a try is in the ledger, as plain values that travel through a deferral.
+
+    :param lease: the number of its lease.
+    :param token: its token.
+    :param values: how many values it has written.
+    """
+
+    lease: int
+    token: str
+    values: int
+
+
+class Journal:
+    """One try's share of the ledger. Its methods block.
+
+    :param store: where the values are.
+    :param owner: whose try it is.
+    :param token: what its values are written under; random.
+    :param now: the time in seconds since the epoch.
+    :param sleep: waits for some seconds.
+    """
+
+    ahead = 8
+    """How many numbers after a missing one are tried, since a store can't list."""
+
+    pauses: Sequence[float] = (0.5, 1.5)
+    """Seconds before a call to the store that failed is repeated."""
+
+    def __init__(
+        self,
+        store: Store,
+        owner: Owner,
+        *,
+        token: str | None = None,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.earlier_tries = 0
+        self._store = store
+        self._owner = owner
+        self._now = now
+        self._sleep = sleep
+        self._place = Place(0, token or secrets.token_hex(8), 0)
+        self._overtaken: LeenLedgerError | None = None
+        self._lease: Value = {}
+
+    @property
+    def place(self) -> Place:
+        """Where it is, for the process that goes on with this try after a deferral."""
+        return self._place
+
+    def open(self, forgotten: Value | None = None) -> tuple[list[Value], Value | None]:
+        """Take the next lease, then read what earlier tries have left.
+
+        :param forgotten: what is to be remembered if there is no lease although an earlier try may have sent tickets.
+            It stands in the lease, so that the next try, which finds a lease, knows it, too.
+        :return: the values of earlier tries, in order, and what was to be remembered when the first lease was taken,
+            with the time of that as ``until``.
+        :raises LeenLedgerError: something is missing or can't be read, or a newer try has opened.
+        """
+        leases: list[Value] = []
+        while True:
+            number = len(leases) + 1
+            lease = self._next("lease/{}", number, probe=number > 1 or self._owner.try_number > 1)
+            if lease is not None:
+                self._check_lease(lease)
+                leases.append(lease)
+                continue
+            at = self._now()
+            # What is not there was deleted by now: nothing that left later can be missing.
+            gone = None if forgotten is None or any(leases) else forgotten | {"until": at}
+            self._lease = {
+                "v": VERSION,
+                "token": self._place.token,
+                "task": dict(self._owner.task),
+                "try": self._owner.try_number,
+                "at": at,
+                "values": None,
+                "forgotten": gone,
+            }
+            if self._attempt(self._store.create, f"lease/{number}", self._lease):
+                break
+        self._place = Place(number, self._place.token, 0)
+        self.earlier_tries = len(leases)
+        return self._read_all([*leases, self._lease])
+
+    def resume(self, place: Place) -> tuple[list[Value], Value | None]:
+        """Go on with a try after a deferral, under its own lease; return the same as :meth:`open`.
+
+        :raises LeenLedgerError: something is missing or can't be read, or a newer try has opened.
+        """
+        self._place = place
+        self.look()
+        leases = []
+        for number in range(1, place.lease + 1):
+            lease = self._attempt(self._store.get, f"lease/{number}")
+            if lease is None:
+                raise missing(f"lease/{number}")
+            leases.append(lease)
+        self._lease = leases[-1]
+        self.earlier_tries = len(leases) - 1
+        return self._read_all(leases)
+
+    def append(self, value: Value) -> None:
+        """Write the next value, then make sure that this try may go on.
+
+        :raises LeenLedgerError: it may not.
+        """
+        self._refuse_if_overtaken()
+        number = self._place.values + 1
+        try:
+            # Repeated with the same number and content, a write may succeed twice without harm.
+            self._attempt(self._store.set, self._key(self._place.lease, self._place.token).format(number), value)
+        except Exception:
+            # Where it was refused since this try was replaced, say that.
+            self.look()
+            raise
+        self._place = Place(self._place.lease, self._place.token, number)
+        if not self._store.refuses_overtaken_writes:
+            self.look()
+
+    def look(self) -> None:
+        """Make sure that the newest lease is this try's own.
+
+        :raises LeenLedgerError: it is not, or it can't be read.
+        """
+        self._refuse_if_overtaken()
+        if not self._store.durable:
+            return
+        mine = self._attempt(self._store.get, f"lease/{self._place.lease}")
+        is_own = mine is not None and mine.get("token") == self._place.token
+        # A store that refuses the writes of a try that was replaced shows it nothing either.
+        if is_own and not self._store.refuses_overtaken_writes:
+            is_own = self._attempt(self._store.get, f"lease/{self._place.lease + 1}") is None
+        if not is_own:
+            self._overtaken = overtaken()
+            raise self._overtaken
+
+    def close(self) -> None:
+        """Write into the lease how many values there are; nothing is written after that.
+
+        :raises LeenLedgerError: this try may not go on, or it can't be written.
+        """
+        self.look()
+        lease = self._lease | {"values": self._place.values}
+        self._attempt(self._store.set, f"lease/{self._place.lease}", lease)
+
+    def _read_all(self, leases: list[Value]) -> tuple[list[Value], Value | None]:
+        values: list[Value] = []
+        for number, lease in enumerate(leases, start=1):
+            is_own = number == self._place.lease
+            if "token" not in lease or (is_own and self._place.values == 0):
+                # A try that died before its lease was written has sent nothing; this one has not begun.
+                continue
+            known = self._place.values if is_own else lease["values"] or 0
+            own = self._read(self._key(number, lease["token"]), known)
+            if is_own:
+                self._place = Place(number, self._place.token, len(own))
+            values += own
+        return values, next((lease["forgotten"] for lease in leases if lease.get("forgotten")), None)
+
+    def _read(self, key: str, at_least: int) -> list[Value]:
+        values: list[Value] = []
+        while (value := self._next(key, len(values) + 1)) is not None:
+            values.append(value)
+        if len(values) < at_least:
+            raise missing(key.format(len(values) + 1))
+        return values
+
+    def _next(self, key: str, number: int, *, probe: bool = True) -> Value | None:
+        """Read the value of a number; where there is none, make sure that none is missing."""
+        value: Value | None = self._attempt(self._store.get, key.format(number))
+        if value is not None or not probe:
+            return value
+        for later in range(number + 1, number + 1 + self.ahead):
+            if self._attempt(self._store.get, key.format(later)) is not None:
+                # They are written in order: if it was written meanwhile, it is there now.
+                value = self._attempt(self._store.get, key.format(number))
+                if value is None:
+                    raise missing(key.format(number))
+                return value
+        return None
+
+    def _check_lease(self, lease: Value) -> None:
+        try:
+            if not lease:
+                return
+            check_version(lease)
+            is_newer = lease["task"] == dict(self._owner.task) and lease["try"] > self._owner.try_number
+            str(lease["token"]), lease["values"], lease["forgotten"]
+        except (KeyError, TypeError):
+            raise unreadable(lease) from None
+        if is_newer:
+            self._overtaken = overtaken()
+            raise self._overtaken
+
+    def _attempt(self, function: Callable[..., Result], *args: Any) -> Result:
+        for pause in self.pauses:
+            try:
+                return function(*args)
+            except Exception:
+                self._sleep(pause)
+        return function(*args)
+
+    def _refuse_if_overtaken(self) -> None:
+        if self._overtaken is not None:
+            raise self._overtaken
+
+    @staticmethod
+    def _key(lease: int, token: str) -> str:
+        return f"j/{lease}-{token}/{{}}"
+
+
+def overtaken() -> LeenLedgerError:
+    """Return the error of a try that was replaced."""
+    return LeenLedgerError(
+        "Another try of this task has taken over, or the memory of this one was deleted. This try sends and publishes "
+        "nothing more; see the newest try."
+    )
+
+
+def missing(key: str) -> LeenLedgerError:
+    """Return the error that says that a part of the ledger is lost."""
+    return LeenLedgerError(
+        f"The ledger of this task has a gap: {key} is missing. It may hide tickets that were sent, so nothing is sent. "
+        "Look into the tracker, then start a new Dag run."
+    )

@@ -1,0 +1,321 @@
+"""Sends a list in batches, several in flight: the pace, splitting a refused batch, giving up.
+
+The sender knows no tickets. It drives a :class:`Work`, which records, calls Leen, and notes what came back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from airflow_provider_leen.api import retry
+from airflow_provider_leen.api.errors import (
+    LeenError,
+    LeenRateLimitError,
+    LeenResponseError,
+    LeenServerError,
+    LeenStoppedError,
+)
+from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.bulk.isolation import Isolation, take_apart, wrong_request
+from airflow_provider_leen.bulk.log_lines import BatchLog
+from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+
+STOP_GRACE = 3.0
+"""Seconds that batches in flight get to end after a stop; Airflow kills about five seconds after SIGTERM."""
+
+BROKEN_AFTER = 3
+"""Give up after this many consecutive calls without a usable reply."""
+
+
+class Work(Protocol[Item_contra]):
+    """What a sender does with the items of a list."""
+
+    field: str
+    """The field of the request that holds the items: a refusal locates them by it."""
+
+    async def intend(self, items: Sequence[Item_contra]) -> Any:
+        """Put on record that items are about to leave in one request; return the intent.
+
+        :raises LeenError: it can't be recorded, so they must not leave.
+        """
+
+    async def leave(self, intent: Any) -> None:
+        """Return when the request may leave at once: right before the call.
+
+        :raises LeenError: it may not leave.
+        """
+
+    def withdraw(self, intent: Any) -> None:
+        """Note that the request of an intent did not leave, or did nothing."""
+
+    async def call(self, items: Sequence[Item_contra]) -> Any:
+        """Make one call, once; its reply goes to :meth:`replied`.
+
+        :raises LeenError: the call failed.
+        """
+
+    def replied(self, items: Sequence[Item_contra], reply: Any) -> str | None:
+        """Note what a reply says of each item; return why, where it proves nothing of any of them."""
+
+    def unanswered(self, items: Sequence[Item_contra], reason: str) -> None:
+        """Note why the outcome of items that left is unknown."""
+
+    def refused(self, intent: Any, rejected: Sequence[tuple[Item_contra, str]]) -> None:
+        """Note that a request did nothing, and which of its items Leen refused, with the reasons."""
+
+    async def flush(self) -> None:
+        """Put on record what was noted.
+
+        :raises LeenError: it can't be recorded.
+        """
+
+    def said(self, items: Sequence[Item_contra]) -> str:
+        """Say how many items ended how, for the log."""
+
+
+@dataclass
+class Batch(Generic[Item]):
+    """Items that leave in one call: a whole batch, or what splitting has made of it.
+
+    :param intent: what is on record of their leaving; None where nothing is.
+    """
+
+    items: list[Item]
+    isolation: Isolation
+    intent: Any = None
+    attempts: int = 0
+
+
+class Sender(Generic[Item]):
+    """Sends items, once each. An error that stops the sending ends up in :attr:`halted`, so that what is known is kept.
+
+    :param work: what is done with the items.
+    :param settings: how patient to be.
+    :param batch_size: items a call, 1 to 50.
+    :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
+    :param on_batch: is called after each batch; it must not block.
+    """
+
+    def __init__(
+        self,
+        work: Work[Item],
+        settings: LeenSettings,
+        *,
+        batch_size: int,
+        max_concurrent_batches: int,
+        on_batch: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.halted: LeenError | None = None
+        self._work = work
+        self._settings = settings
+        self._batch_size = batch_size
+        self._workers = max_concurrent_batches
+        self._on_batch = on_batch
+        self._throttle = Throttle(max_concurrent_batches)
+        self._waiting: deque[list[Item]] = deque()
+        self._prepared: asyncio.Task[Batch[Item]] | None = None
+        self._abandoned: list[asyncio.Task[Batch[Item]]] = []
+        self._unanswered = 0
+        self._refusals: list[str] = []
+        self._suspicion = asyncio.Lock()
+        self._log = BatchLog(log, 0)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def send(self, items: Sequence[Item]) -> None:
+        """Send items. On return each was sent, or was left because of :attr:`halted`."""
+        size = self._batch_size
+        self._waiting = deque(list(items[start : start + size]) for start in range(0, len(items), size))
+        self._log = BatchLog(log, len(self._waiting))
+        with self._log.folded(f"Sending {counted(len(items), 'ticket')} in {len(self._waiting)} batches"):
+            workers = min(self._workers, len(self._waiting))
+            self._tasks = [asyncio.create_task(self._run_worker()) for _ in range(workers)]
+            ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._withdraw_prepared()
+        for problem in ended:
+            if isinstance(problem, Exception):
+                raise problem
+
+    async def halt(self, error: LeenError) -> None:
+        """Let no further batch start; those in flight go on."""
+        if self.halted is None:
+            self.halted = error
+            await self._throttle.close()
+
+    async def stop(self, reason: str) -> None:
+        """Stop from outside: let no further batch start, and wait a short while for those in flight."""
+        await self.halt(LeenStoppedError(reason))
+        running = [task for task in self._tasks if not task.done()]
+        if running:
+            _done, late = await asyncio.wait(running, timeout=STOP_GRACE)
+            for task in late:
+                task.cancel()
+
+    # Workers
+
+    async def _run_worker(self) -> None:
+        parts: list[Batch[Item]] = []
+        try:
+            while True:
+                async with self._throttle.slot() as admitted_at:
+                    batch = await self._next_batch()
+                    if batch is None:
+                        return
+                    parts += await self._send(batch, admitted_at)
+                await self._send_parts(parts)
+                self._conclude(batch.isolation)
+        except ThrottleClosed:
+            for part in parts:
+                if part.intent is not None:
+                    self._work.withdraw(part.intent)
+        except LeenError as error:
+            await self.halt(error)
+
+    async def _send_parts(self, parts: list[Batch[Item]]) -> None:
+        """Send what a batch has left, the last part first, until nothing is left."""
+        while parts:
+            isolation = parts[-1].isolation
+            if not isolation.request_may_be_wrong():
+                await self._send_last(parts)
+                continue
+            # A wrong request is found out by one batch, at the cost of one, not by all that are in flight.
+            async with self._suspicion:
+                while parts and isolation.request_may_be_wrong():
+                    await self._send_last(parts)
+
+    async def _send_last(self, parts: list[Batch[Item]]) -> None:
+        async with self._throttle.slot() as admitted_at:
+            parts += await self._send(parts.pop(), admitted_at)
+
+    # Recording ahead: while one batch is in flight, the next is put on record
+
+    async def _next_batch(self) -> Batch[Item] | None:
+        task = self._prepared or self._start_preparing()
+        self._prepared = self._start_preparing()
+        return await self._on_record(task) if task else None
+
+    def _start_preparing(self) -> asyncio.Task[Batch[Item]] | None:
+        if not self._waiting:
+            return None
+        items = self._waiting.popleft()
+        return asyncio.create_task(self._record(Batch(items, Isolation(items, started_at=time.monotonic()))))
+
+    async def _record(self, batch: Batch[Item]) -> Batch[Item]:
+        batch.intent = await self._work.intend(batch.items)
+        return batch
+
+    async def _on_record(self, task: asyncio.Task[Batch[Item]]) -> Batch[Item]:
+        """Wait until a batch is on record; a worker that is cancelled meanwhile leaves it to be withdrawn."""
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._abandoned.append(task)
+            raise
+
+    async def _withdraw_prepared(self) -> None:
+        tasks = [task for task in [self._prepared, *self._abandoned] if task is not None]
+        self._prepared, self._abandoned = None, []
+        for task in tasks:
+            try:
+                self._work.withdraw((await task).intent)
+            except LeenError as error:
+                await self.halt(error)
+
+    # One call
+
+    async def _send(self, batch: Batch[Item], admitted_at: float) -> list[Batch[Item]]:
+        """Make one call and note what came of it; return what has to be sent again, the last part first."""
+        if batch.intent is None:
+            await self._on_record(asyncio.create_task(self._record(batch)))
+        if self.halted is not None:
+            return [batch]
+        await self._work.leave(batch.intent)
+        batch.attempts += 1
+        try:
+            reply = await self._work.call(batch.items)
+        except LeenError as error:
+            if retry.effect_of_write(error) is retry.Effect.UNKNOWN:
+                self._work.unanswered(batch.items, _sentence(error))
+                await self._count_unanswered(error)
+                return []
+            return await self._after_refusal(batch, error, admitted_at)
+        batch.isolation.accepted = True
+        self._throttle.accept()
+        if problem := self._work.replied(batch.items, reply):
+            await self._count_unanswered(LeenResponseError(problem, status=200))
+        else:
+            self._unanswered = 0
+        if self._prepared is None and not self._waiting:
+            # No further batch carries to the record what came back.
+            await self._work.flush()
+        return []
+
+    async def _after_refusal(self, batch: Batch[Item], error: LeenError, admitted_at: float) -> list[Batch[Item]]:
+        """Decide what to do with a call that certainly did nothing."""
+        intent, batch.intent = batch.intent, None
+        if not retry.blames_tickets(error):
+            self._work.withdraw(intent)
+            # Before anything waits or raises: a task that dies now must not leave these as sent.
+            await self._work.flush()
+            await self._slow_down(batch, error, admitted_at)
+            return [batch]
+        rejected, rest = take_apart(batch.items, batch.isolation, error, field=self._work.field)
+        self._work.refused(intent, rejected)
+        await self._work.flush()
+        if batch.isolation.request_is_wrong(self._refusals):
+            await self.halt(wrong_request(error))
+        return [Batch(items, batch.isolation) for items in rest]
+
+    async def _slow_down(self, batch: Batch[Item], error: LeenError, admitted_at: float) -> None:
+        wait = retry.retry_wait(
+            error,
+            batch.attempts,
+            read_only=False,
+            max_retries=self._settings.max_retries,
+            max_retry_wait=self._settings.max_retry_wait,
+            jitter=random.random(),
+        )
+        if wait is None:
+            await self.halt(error)
+            return
+        if isinstance(error, LeenRateLimitError):
+            self._throttle.refuse(admitted_at, wait)
+        else:
+            self._throttle.pause(wait)
+        self._log.repetition(_sentence(error), len(batch.items), wait)
+
+    async def _count_unanswered(self, error: LeenError) -> None:
+        self._unanswered += 1
+        if self._unanswered >= BROKEN_AFTER:
+            await self.halt(leen_is_broken(error))
+
+    def _conclude(self, isolation: Isolation) -> None:
+        self._refusals = isolation.last_refusals(self._refusals)
+        self._log.batch_done(lambda: self._work.said(isolation.batch), isolation.started_at)
+        self._on_batch()
+
+
+def leen_is_broken(error: LeenError) -> LeenServerError:
+    """Return the error that says so; ``error`` ended the last call."""
+    status = error.status if isinstance(error, LeenResponseError) else None
+    return LeenServerError(
+        f"{BROKEN_AFTER} consecutive calls had no usable reply, so nothing more is sent; the last one: {error}",
+        status=status,
+    )
+
+
+def _sentence(error: LeenError) -> str:
+    text = str(error)
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,84 @@
+"""The form in which the ledger stores facts: values of plain JSON, numbered by version, none of them large.
+
+A fact is a list: its name, the keys that it is about (a list, or a mapping by key), and what else it says. A value
+holds facts in the order in which they were stated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from airflow_provider_leen.api.errors import LeenLedgerError
+from airflow_provider_leen.api.text import clean
+
+VERSION = 2
+"""Written into each value; a value of another version is refused, never misread."""
+
+MAX_VALUE = 60_000
+"""Bytes of JSON in a value; above 64 KB Airflow's task state store warns."""
+
+MAX_TEXT = 2_000
+"""Characters of a text in a fact, a reason say."""
+
+Fact: TypeAlias = list[Any]
+Value: TypeAlias = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return a copy in plain JSON types whose texts are clean and of limited length."""
+    if isinstance(value, str):
+        return clean(value)[:MAX_TEXT]
+    if isinstance(value, Mapping):
+        return {plain(key): plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def pack(facts: Iterable[Fact]) -> list[Value]:
+    """Return facts as values, in order; a fact that is too large for one is divided among its keys."""
+    values: list[Value] = []
+    room = 0
+    for piece in (piece for fact in facts for piece in _pieces(fact)):
+        size = _size(piece)
+        if size > room:
+            values.append({"v": VERSION, "facts": []})
+            room = MAX_VALUE
+        values[-1]["facts"].append(piece)
+        room -= size
+    return values
+
+
+def check_version(value: Value) -> None:
+    """Refuse what another release has written.
+
+    :raises LeenLedgerError: it did.
+    """
+    if value["v"] != VERSION:
+        raise LeenLedgerError(
+            "The ledger of this task was written by another release of airflow-provider-leen (version "
+            f"{value['v']!r}, this one reads {VERSION}). Finish the Dag run with that release, or look into the "
+            "tracker and start a new run."
+        )
+
+
+def unreadable(value: object) -> LeenLedgerError:
+    """Return the error that says that a value makes no sense."""
+    return LeenLedgerError(
+        f"The ledger of this task holds a value that can't be read: {json.dumps(value, default=repr)[:200]}. "
+        "Look into the tracker and start a new Dag run."
+    )
+
+
+def _pieces(fact: Fact) -> Iterator[Fact]:
+    name, keys, *rest = fact
+    if len(keys) == 1 or _size(fact) <= MAX_VALUE:
+        yield fact
+        return
+    entries, middle = list(keys), len(keys) // 2
+    for half in (entries[:middle], entries[middle:]):
+        yield from _pieces([name, {key: keys[key] for key in half} if isinstance(keys, dict) else half, *rest])
+
+
+def _size(fact: Fact) -> int:
+    return len(json.dumps(fact)) + len(", ")

@@ -1,0 +1,91 @@
+"""Which ledger a task has: whose it is, where it is kept, and what it may have forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from concurrent.futures import Executor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_leen.bulk.journal import Journal, Owner
+from airflow_provider_leen.bulk.ledger import Ledger
+from airflow_provider_leen.bulk.stores import FolderStore, MemoryStore, Store, TaskStateStore
+from airflow_provider_leen.bulk.tickets import KeyScope
+from airflow_provider_leen.tasks.files import object_path
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.api.settings import LeenSettings
+
+log = logging.getLogger(__name__)
+
+
+def key_scope(context: Context, settings: LeenSettings) -> KeyScope:
+    """Return what the keys of this task instance's tickets are unique within."""
+    # A UUID in capitals is the same connection.
+    return KeyScope(**_identity(context), base_url=settings.base_url, connection_id=settings.connection_id.lower())
+
+
+def open_store(context: Context, *, durable: bool, ledger_path: str | None) -> Store:
+    """Choose where this task instance's ledger is: a folder, Airflow's task state store, or nowhere."""
+    from airflow.providers.common.compat.sdk import conf
+
+    if not durable:
+        return MemoryStore()
+    if ledger_path and ledger_path.strip():
+        names = json.dumps(list(_identity(context).values()))
+        folder = object_path("ledger_path", ledger_path.strip())
+        return FolderStore(folder / hashlib.sha256(names.encode()).hexdigest()[:32])
+    state = context.get("task_state_store")
+    if state is None:
+        log.info(
+            "There is no durable ledger: this Airflow has no task state store. A retry takes every ticket for sent, "
+            "its outcome unknown. Set ledger_path for the next runs."
+        )
+        return MemoryStore()
+    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in Airflow's stub
+
+    return TaskStateStore(
+        state.get,
+        partial(state.set, retention=NEVER_EXPIRE),
+        state.delete,
+        worker_side_backend=bool(conf.get("workers", "state_store_backend", fallback="")),
+    )
+
+
+def make_ledger(context: Context, store: Store, threads: Executor, *, embedded: bool) -> Ledger:
+    """Return the ledger of this try."""
+    return Ledger(Journal(store, Owner(_identity(context), context["ti"].try_number)), threads, embedded=embedded)
+
+
+def may_have_forgotten(context: Context, store: Store) -> float | None:
+    """Say since when an earlier try may have sent tickets even if the ledger is empty; None where none can have.
+
+    A try that reached this point has left a lease. It is gone only where nothing is durable, or where the memory was
+    discarded when the task was cleared (Airflow 3.4 does so by default).
+
+    :return: seconds since the epoch.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    ti, run = context["ti"], context["dag_run"]
+    if ti.try_number <= 1:
+        return None
+    was_cleared = (ti.max_tries or 0) > (context["task"].retries or 0) or (getattr(run, "clear_number", 0) or 0) > 0
+    discards = conf.getboolean("state_store", "clear_on_success", fallback=False)
+    if store.durable and not was_cleared and not discards:
+        return None
+    return run.start_date.timestamp() if run.start_date else 0.0
+
+
+def _identity(context: Context) -> dict[str, Any]:
+    """Return what tells this task instance from all others, the same for all its tries."""
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    identity = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": map_index}
+    # Of Airflow 3.4's task loops, whose iterations have all else in common.
+    region_id = getattr(ti, "region_id", None)
+    return identity | ({"region_id": str(region_id)} if region_id else {})

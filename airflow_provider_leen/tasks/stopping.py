@@ -1,0 +1,79 @@
+"""How a task's work ends: by itself, by a signal, or with an error that a retry cannot help."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import wait
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenNotFoundError,
+    LeenThresholdError,
+    LeenValidationError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_leen.api.sync_client import LeenClient
+
+NOT_RETRYABLE = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenValidationError, LeenThresholdError)
+"""What a retry of the task cannot help: raised as ``AirflowFailException`` from the typed exception."""
+
+
+@contextmanager
+def fail_without_retry() -> Iterator[None]:
+    """Let Airflow retry nothing that a retry cannot help."""
+    try:
+        yield
+    except NOT_RETRYABLE as error:
+        failure = AirflowFailException(str(error))
+        failure.__cause__ = error
+    else:
+        return
+    raise failure
+
+
+class Stoppable(Protocol):
+    """A run of many calls that ends soon after it was asked to, from any thread or signal handler."""
+
+    def stop(self, reason: str) -> object:
+        """Ask it to stop, without waiting."""
+
+
+class Interruptible:
+    """The part of an operator that stops its run when Airflow stops the task."""
+
+    # Not in an object of their own, which the copies that Airflow makes of a task, one a try, would share.
+    under_way: Stoppable | None = None
+    stop_reason: str | None = None
+
+    def on_kill(self) -> None:
+        """Ask the run to stop. Called in the signal handler, in the middle of whatever the main thread does."""
+        self.stop_reason = "The task was stopped from outside before its work was done."
+        if self.under_way is not None:
+            self.under_way.stop(self.stop_reason)
+
+
+def drive(operator: Interruptible, client: LeenClient, run: Stoppable, work: Coroutine[Any, Any, None]) -> None:
+    """Let a run do its work in the client's thread, while the main thread takes signals.
+
+    What interrupts the wait for it, a task's timeout say, is raised once the run has stopped.
+    """
+    from airflow_provider_leen.bulk.sending import STOP_GRACE
+
+    operator.under_way = run
+    if operator.stop_reason is not None:
+        run.stop(operator.stop_reason)
+    future = client.start(work)
+    try:
+        wait([future])
+    except BaseException:
+        # Raised by a signal in this thread: the run knows nothing of it yet.
+        run.stop("The task ran into its timeout before its work was done.")
+        wait([future], timeout=STOP_GRACE + 1)
+        raise
+    future.result()
