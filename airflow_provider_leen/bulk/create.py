@@ -30,7 +30,7 @@ from airflow_provider_leen.bulk.jobs import JobCollector
 from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled, final_from, project_of
-from airflow_provider_leen.bulk.sending import Sender
+from airflow_provider_leen.bulk.sending import STOP_GRACE, Sender
 from airflow_provider_leen.bulk.settle import Settler
 from airflow_provider_leen.bulk.state import Ticket
 from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted, shown_error
@@ -99,6 +99,7 @@ class Creation:
     :param may_have_forgotten: where an earlier try may have sent tickets even if there is no record at all: since when,
         in seconds since the epoch.
     :param on_progress: is called after batches, at most once a second; it must not block.
+    :param stop_grace: seconds that batches in flight get to end after a stop.
     """
 
     def __init__(
@@ -118,8 +119,10 @@ class Creation:
         refusal: LeenError | None = None,
         may_have_forgotten: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        stop_grace: float = STOP_GRACE,
     ) -> None:
         self.ledger = ledger
+        self.stop_grace = stop_grace
         self.sent_again = False
         """Whether tickets whose outcome was unknown have been sent again."""
         self.is_open = False
@@ -141,6 +144,7 @@ class Creation:
             batch_size=batch_size,
             max_concurrent_batches=max_concurrent_batches,
             on_batch=self._report_progress,
+            stop_grace=stop_grace,
         )
         self._collector = JobCollector(client, ledger, jobs.results_of_create, self._identifier_of, self._created)
         self._settler = Settler(client)

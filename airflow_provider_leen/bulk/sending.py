@@ -107,6 +107,7 @@ class Sender(Generic[Item]):
     :param batch_size: items a call, 1 to 50.
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param on_batch: is called after each batch; it must not block.
+    :param stop_grace: seconds that batches in flight get to end after a stop.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Sender(Generic[Item]):
         batch_size: int,
         max_concurrent_batches: int,
         on_batch: Callable[[], None] = lambda: None,
+        stop_grace: float = STOP_GRACE,
     ) -> None:
         self.halted: LeenError | None = None
         self._work = work
@@ -124,6 +126,7 @@ class Sender(Generic[Item]):
         self._batch_size = batch_size
         self._workers = max_concurrent_batches
         self._on_batch = on_batch
+        self._stop_grace = stop_grace
         self._throttle = Throttle(max_concurrent_batches)
         self._waiting: deque[list[Item]] = deque()
         self._prepared: asyncio.Task[Batch[Item]] | None = None
@@ -159,7 +162,7 @@ class Sender(Generic[Item]):
         await self.halt(LeenStoppedError(reason))
         running = [task for task in self._tasks if not task.done()]
         if running:
-            _done, late = await asyncio.wait(running, timeout=STOP_GRACE)
+            _done, late = await asyncio.wait(running, timeout=self._stop_grace)
             for task in late:
                 task.cancel()
 

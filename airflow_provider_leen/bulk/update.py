@@ -56,6 +56,7 @@ class Update:
     :param updates: what to set on each of them.
     :param batch_size: tickets a job, 1 to 50.
     :param max_concurrent_batches: calls in flight at most.
+    :param stop_grace: seconds that calls in flight get to end after a stop.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Update:
         *,
         batch_size: int,
         max_concurrent_batches: int,
+        stop_grace: float = STOP_GRACE,
     ) -> None:
         self.ledger = ledger
+        self.stop_grace = stop_grace
         self._ids = ids
         self._halted: LeenError | None = None
         self._sender = Sender(
@@ -76,6 +79,7 @@ class Update:
             client.settings,
             batch_size=batch_size,
             max_concurrent_batches=max_concurrent_batches,
+            stop_grace=stop_grace,
         )
         self._collector = JobCollector(client, ledger, jobs.results_of_update, str, self._changed, goes_on=True)
         self._stop_reason: str | None = None
@@ -131,7 +135,7 @@ class Update:
         if self._stop_reason is not None:
             return
         # The clock of asyncio's loops, too.
-        self._ends_at = time.monotonic() + STOP_GRACE
+        self._ends_at = time.monotonic() + self.stop_grace
         self._stop_reason = reason
         if (loop := self._loop) is not None:
             loop.call_soon_threadsafe(self._hurry)

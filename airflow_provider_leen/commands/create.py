@@ -19,7 +19,6 @@ from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Ledger
 from airflow_provider_leen.bulk.lookup import settled_after
-from airflow_provider_leen.bulk.sending import STOP_GRACE
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import STATUSES, Summary, TicketResult, counted, summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare, read_defaults
@@ -142,7 +141,7 @@ def _drive(client: LeenClient, run: Creation) -> bool:
         with suppress(KeyboardInterrupt):
             complain("Stopping: batches in flight get three seconds to end.")
             run.stop("Stopped by Ctrl-C before all tickets were sent.")
-            wait([work], timeout=STOP_GRACE + 1)
+            wait([work], timeout=run.stop_grace + 1)
         return True
     work.result()
     return False

@@ -38,7 +38,12 @@ def fail_without_retry() -> Iterator[None]:
 
 
 class Stoppable(Protocol):
-    """A run of many calls that ends soon after it was asked to, from any thread or signal handler."""
+    """A run of many calls that ends soon after it was asked to, from any thread or signal handler.
+
+    :param stop_grace: seconds that calls in flight get to end then.
+    """
+
+    stop_grace: float
 
     def stop(self, reason: str) -> object:
         """Ask it to stop, without waiting."""
@@ -63,8 +68,6 @@ def drive(operator: Interruptible, client: LeenClient, run: Stoppable, work: Cor
 
     What interrupts the wait for it, a task's timeout say, is raised once the run has stopped.
     """
-    from airflow_provider_leen.bulk.sending import STOP_GRACE
-
     operator.under_way = run
     if operator.stop_reason is not None:
         run.stop(operator.stop_reason)
@@ -74,6 +77,6 @@ def drive(operator: Interruptible, client: LeenClient, run: Stoppable, work: Cor
     except BaseException:
         # Raised by a signal in this thread: the run knows nothing of it yet.
         run.stop("The task ran into its timeout before its work was done.")
-        wait([future], timeout=STOP_GRACE + 1)
+        wait([future], timeout=run.stop_grace + 1)
         raise
     future.result()
