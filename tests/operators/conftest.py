@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.airflow_run import AIRFLOW
 from tests.contract.validate import request_problems
-from tests.operators.dags import Connect, connection
+from tests.operators.dags import AtCall, Connect, connection
 
 
 @pytest.fixture
@@ -20,6 +21,28 @@ def connect(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Connect:
         monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", connection(sandbox, **fields))
 
     return connect
+
+
+@pytest.fixture
+def at_call(sandbox: SandboxServer) -> Iterator[AtCall]:
+    """Does something as soon as the sandbox has got its n-th call: ``at_call(2, action)``."""
+    over = threading.Event()
+    watchers: list[threading.Thread] = []
+
+    def at_call(number: int, action: Callable[[], Any]) -> None:
+        def watch() -> None:
+            while not over.wait(0.002):
+                if sandbox.count("POST") >= number:
+                    action()
+                    return
+
+        watchers.append(threading.Thread(target=watch))
+        watchers[-1].start()
+
+    yield at_call
+    over.set()
+    for watcher in watchers:
+        watcher.join()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -23,6 +24,7 @@ REMEMBERING = {"ledger_path": None if AIRFLOW >= (3, 3) else f"{os.environ['AIRF
 """Where Airflow itself remembers nothing, the tests' operators do all the same."""
 
 Connect = Callable[..., None]
+AtCall = Callable[[int, Callable[[], Any]], None]
 
 
 def tickets(count: int) -> list[dict[str, Any]]:
@@ -64,3 +66,8 @@ def counts(summary: Summary) -> dict[str, int]:
     assert dict(counted) == {status: summary[status] for status in STATUSES if summary[status]}
     assert summary["total"] == len(summary["results"]) == summary["succeeded"] + summary["failed"]
     return dict(counted)
+
+
+def timeout_now() -> None:
+    """What the timer behind ``execution_timeout`` does."""
+    os.kill(os.getpid(), signal.SIGALRM)

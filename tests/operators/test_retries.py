@@ -21,7 +21,6 @@ from airflow_provider_leen.api.errors import (
     LeenResponseError,
     LeenStoppedError,
 )
-from airflow_provider_leen.bulk import sender
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -498,44 +497,9 @@ def test_a_stop_lets_what_is_in_flight_end_publishes_it_and_the_retry_sends_the_
     assert none_is_double(sandbox)
 
 
-def test_a_stop_waits_for_what_is_in_flight_no_longer_than_its_grace(
-    sandbox: SandboxServer, run_dag: Any, stopper: Stopper, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sender, "STOP_GRACE", 0.2)
-    sandbox.inject("stall", nth=2)
-    ended_at: list[float] = []
-    run = run_dag(
-        bulk_dag(
-            tickets(20),
-            batch_size=5,
-            pre_execute=stopper.before_it_executes,
-            on_failure_callback=lambda _: ended_at.append(time.monotonic()),
-        )
-    )
-    assert ended_at[0] - stopper.stopped_at < 0.2 + 1
-    assert counts(run.summary()) == {"created": 5, "unknown": 5, "unsent": 10}
-    (error,) = run.exceptions
-    assert isinstance(error, LeenStoppedError)
-
-
-def test_an_execution_timeout_is_raised_as_itself_after_what_is_known_was_published(
-    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sender, "STOP_GRACE", 0.2)
-    sandbox.inject("stall", nth=3, commit=True)
-    run = run_dag(bulk_dag(tickets(20), batch_size=5, execution_timeout=timedelta(seconds=1)))
-    assert run.states == {"create": "failed"}
-    (error,) = run.exceptions
-    assert isinstance(error, AirflowTaskTimeout)
-    assert counts(run.summary()) == {"created": 10, "unknown": 5, "unsent": 5}
-    assert run.xcom("create", "failed_tickets") == tickets(20)[15:]
-    assert len(bulk_calls(sandbox)) == 3
-
-
 def test_a_retry_after_a_timeout_goes_on_where_it_was(
-    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch, ledger: dict[str, Any], connect: Connect
+    sandbox: SandboxServer, run_dag: Any, ledger: dict[str, Any], connect: Connect
 ) -> None:
-    monkeypatch.setattr(sender, "STOP_GRACE", 0.1)
     connect(extra=QUICK | {"timeout": 0.6})
     sandbox.inject("stall", nth=3, commit=True)
     sandbox.inject("latency", nth=(1, 2), seconds=0.2)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,47 +11,14 @@ from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout
 from airflow_provider_leen.api.errors import LeenStoppedError
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import DEFAULTS, bulk_dag, counts, tickets
-
-STOP_GRACE = "airflow_provider_leen.bulk.sender.STOP_GRACE"
-
-AtCall = Callable[[int, Callable[[], Any]], None]
-
-
-@pytest.fixture
-def at_call(sandbox: SandboxServer) -> Iterator[AtCall]:
-    """Does something as soon as the sandbox has got its n-th call: ``at_call(2, action)``."""
-    over = threading.Event()
-    watchers: list[threading.Thread] = []
-
-    def at_call(number: int, action: Callable[[], Any]) -> None:
-        def watch() -> None:
-            while not over.wait(0.002):
-                if sandbox.count("POST") >= number:
-                    action()
-                    return
-
-        watchers.append(threading.Thread(target=watch))
-        watchers[-1].start()
-
-    yield at_call
-    over.set()
-    for watcher in watchers:
-        watcher.join()
-
-
-def timeout_now() -> None:
-    """What the timer behind ``execution_timeout`` does."""
-    os.kill(os.getpid(), signal.SIGALRM)
-
+from tests.operators.dags import DEFAULTS, AtCall, bulk_dag, counts, tickets, timeout_now
 
 TIMED: dict[str, Any] = {"batch_size": 2, "execution_timeout": timedelta(seconds=100)}
 
 
 def test_a_timeout_publishes_what_is_known_and_is_raised_as_itself(
-    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch, at_call: AtCall
+    sandbox: SandboxServer, run_dag: Any, at_call: AtCall
 ) -> None:
-    monkeypatch.setattr(STOP_GRACE, 0.1)
     sandbox.inject("stall", nth=2, commit=True)
     at_call(2, timeout_now)
     run = run_dag(bulk_dag(tickets(8), **TIMED))
@@ -76,14 +39,6 @@ def test_a_call_in_flight_at_the_timeout_may_end_soon_after_it(
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
     assert counts(run.summary()) == {"created": 4, "unsent": 4}
     assert len(sandbox.tickets()) == 4
-
-
-def test_a_timeout_set_in_the_dag_strikes(sandbox: SandboxServer, run_dag: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(STOP_GRACE, 0.1)
-    sandbox.inject("stall")
-    run = run_dag(bulk_dag(tickets(2), execution_timeout=timedelta(seconds=1)))
-    assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
-    assert run.summary()["created"] == 0
 
 
 class KilledOperator(LeenBulkCreateTicketsOperator):

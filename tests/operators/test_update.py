@@ -36,7 +36,7 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from tests.airflow_run import AIRFLOW
 from tests.bulk.runs import until
-from tests.operators.dags import Connect, create, update_dag
+from tests.operators.dags import AtCall, Connect, create, timeout_now, update_dag
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 UPDATE = "/v1/itsm/tickets/bulk/update"
@@ -485,12 +485,12 @@ def test_a_process_that_gets_sigterm_gives_a_hanging_call_up_before_airflow_kill
 
 
 def test_a_timeout_while_leen_hangs_publishes_what_is_known(
-    run_dag: Any, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    run_dag: Any, sandbox: SandboxServer, at_call: AtCall
 ) -> None:
-    monkeypatch.setattr("airflow_provider_leen.bulk.update_run.STOP_GRACE", 0.1)
     ids = made(2)
     sandbox.inject("stall", path=UPDATE)
-    run = run_dag(update_dag(ids, batch_size=1, execution_timeout=timedelta(seconds=0.5)))
+    at_call(sandbox.count("POST") + 1, timeout_now)
+    run = run_dag(update_dag(ids, batch_size=1, max_concurrent_batches=1, execution_timeout=timedelta(seconds=100)))
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
     assert statuses(run) == {"unknown": 1, "unsent": 1}
 
