@@ -17,11 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
+from airflow_provider_leen.bulk.runner import BulkRun
 
 import airflow_provider_leen
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.bulk.ledger import Journal, TaskStateLedger, Value
-from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import Summary, summarise
 from airflow_provider_leen.bulk.tickets import payload
 from airflow_provider_leen.sandbox.server import SandboxServer

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from airflow_provider_leen.bulk.runner import BulkRun
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.ledger import Journal, LedgerStore, Value
 from airflow_provider_leen.bulk.lookup import final_after
-from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -154,11 +154,3 @@ def run_try(
                 return Try(run.results(), run.error)
 
     return asyncio.run(go())
-
-
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Wait for something that another thread brings about."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.002)

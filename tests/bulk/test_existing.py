@@ -13,7 +13,8 @@ from airflow_provider_leen.api.errors import LeenNotFoundError, LeenServerError,
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.summary import Progress
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import UUID, VENDOR, Store, Try, run_try, until
+from tests.bulk.runs import UUID, VENDOR, Store, Try, run_try
+from tests.support.waiting import until
 
 LOOK_UP = "/v1/itsm/tickets/by-identifier/"
 

@@ -16,7 +16,7 @@ from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.values import Value
 from tests.bulk.ledgers import TASK, Clock, Shelf, ending, ledger_of, opened, sending
-from tests.bulk.runs import until
+from tests.support.waiting import until
 
 A, B, C = (f"airflow-{letter * 24}" for letter in "abc")
 IDS = ["uuid-1", "SEC-1"]

@@ -18,7 +18,8 @@ from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import FINAL_AFTER, UUID, VENDOR, Store, run_try, tickets, until
+from tests.bulk.runs import FINAL_AFTER, UUID, VENDOR, Store, run_try, tickets
+from tests.support.waiting import until
 
 
 def sent(request: RecordedRequest) -> set[str]:

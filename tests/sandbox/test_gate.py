@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import until
 from tests.sandbox.conftest import BULK, Post, ticket
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
