@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -102,6 +103,7 @@ class AsyncLeenClient:
         self.settings = settings
         self._transport = transport
         self._http: httpx.AsyncClient | None = None
+        self._calls: Counter[httpx.AsyncClient] = Counter()
         self._safe = safe_from(settings.api_key)
 
     async def __aenter__(self) -> Self:
@@ -121,6 +123,21 @@ class AsyncLeenClient:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+
+    async def renew_connections(self) -> None:
+        """Use new connections from now on.
+
+        A reply that can't be the one to its request may be the one to the request before, on a connection on which
+        something was answered twice: each further reply would be that of another request, too.
+        """
+        old, self._http = self._http, None
+        if old is not None:
+            await self._close_unused(old)
+
+    async def _close_unused(self, http: httpx.AsyncClient) -> None:
+        if http is not self._http and not self._calls[http]:
+            del self._calls[http]
+            await http.aclose()
 
     # Tickets
 
@@ -299,7 +316,11 @@ class AsyncLeenClient:
     async def get_job(self, job_id: str) -> Job:
         """Fetch the state of a job, ``GET /jobs/{job_id}``; :mod:`airflow_provider_leen.api.jobs` reads it."""
         content = await self._read(f"/jobs/{path_segment(job_id)}")
-        return read_job(_with_reason_parsed(content, self._safe), job_id)
+        try:
+            return read_job(_with_reason_parsed(content, self._safe), job_id)
+        except LeenConnectError:
+            await self.renew_connections()
+            raise
 
     # Findings
 
@@ -443,19 +464,25 @@ class AsyncLeenClient:
         params: Mapping[str, Any] | None,
         departure: _Departure,
     ) -> Reply:
-        request = self._client().stream(
+        http = self._client()
+        request = http.stream(
             method,
             address(self.settings.base_url, path),
             content=content,
             params=params,
             extensions={"trace": departure.trace},
         )
-        async with request as response:
-            # httpx would unpack whatever comes, without a limit: take the bytes as they are.
-            body = await read_body(
-                cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
-            )
-            return Reply.of(response.status_code, response.headers, body, self._safe)
+        self._calls[http] += 1
+        try:
+            async with request as response:
+                # httpx would unpack whatever comes, without a limit: take the bytes as they are.
+                body = await read_body(
+                    cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
+                )
+                return Reply.of(response.status_code, response.headers, body, self._safe)
+        finally:
+            self._calls[http] -= 1
+            await self._close_unused(http)
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
