@@ -297,7 +297,7 @@ class BatchSender:
             self._unanswered = 0
         else:
             await self._count_unanswered(LeenResponseError(str(claims[0].error), status=200))
-        if any(self.outcomes[row.index].status == "unknown" for row in part.rows):
+        if len(created) + len(absent) < len(part.rows):
             await self._client.renew_connections()
         await self._doubt(rivals)
 
