@@ -297,8 +297,6 @@ class BatchSender:
             self._unanswered = 0
         else:
             await self._count_unanswered(LeenResponseError(str(claims[0].error), status=200))
-        if len(created) + len(absent) < len(part.rows):
-            await self._client.renew_connections()
         await self._doubt(rivals)
 
     async def _doubt(self, rivals: set[int]) -> None:
