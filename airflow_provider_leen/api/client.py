@@ -61,10 +61,6 @@ from airflow_provider_leen.api.request_log import unlogged
 from airflow_provider_leen.api.results import Claim, results_of_reply
 from airflow_provider_leen.api.settings import LeenSettings
 
-# A server may close an idle connection at the moment in which it is used again, and nobody could say then whether the
-# request was read. Uvicorn closes after 5 s, load balancers later: so don't keep one for longer than this.
-KEEPALIVE_SECONDS = 2.0
-
 MAX_PAGES = 10_000
 """The most pages of one listing that are fetched: a million things with Leen's page size."""
 
@@ -489,6 +485,9 @@ class AsyncLeenClient:
         encrypted = settings.base_url.startswith("https:")
         return httpx.AsyncClient(
             headers={
+                # A connection for each call. On one that was used before, a server that answers twice makes every reply
+                # that of the call before, and one that is about to close it loses a call that it may have read.
+                "Connection": "close",
                 "X-API-KEY": settings.api_key,
                 "X-CONNECTION-ID": settings.connection_id,
                 "User-Agent": f"airflow-provider-leen/{__version__}",
@@ -497,7 +496,7 @@ class AsyncLeenClient:
                 "Content-Type": "application/json",
             },
             timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout, pool=settings.connect_timeout),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             verify=_tls(settings.verify) if encrypted else False,
             # Plain http is loopback: it never goes through a proxy, the environment's included.
             proxy=settings.proxy if encrypted else None,

@@ -32,6 +32,7 @@ from airflow_provider_leen.api.tolerances import is_blank, is_same_identifier, i
 Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_NAMED = 10
+_LONGEST_JOB_ID = 255
 
 _FINDING_FILTERS = (
     "severity",
@@ -193,7 +194,7 @@ def read_job_id(path: str, content: Any) -> str:
     :raises LeenOutcomeUnknownError: it names none, or one that can't be asked for.
     """
     job_id = content.get("job_id") if isinstance(content, dict) else None
-    if isinstance(job_id, str) and _is_segment(job_id):
+    if isinstance(job_id, str) and len(job_id) <= _LONGEST_JOB_ID and _is_segment(job_id):
         return job_id
     raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; it may run all the same.")
 

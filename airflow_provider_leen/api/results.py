@@ -109,7 +109,8 @@ def nothing_proved(why: str, content: Any, sent: Sent, *, field: str = "identifi
     """Return claims that prove nothing, each with the ids that a reply names for its row, as far as can be told."""
     results = content.get("results") if isinstance(content, Mapping) else None
     named: dict[int, Claim] = {}
-    for result in results if isinstance(results, list) else ():
+    # Of a list of millions, the first ones will do.
+    for result in results[: 2 * len(sent)] if isinstance(results, list) else ():
         if isinstance(result, Mapping):
             claim = _claim(result, field=field)
             for row in _rows_named(result, sent, field) or _row_numbered(result, sent, field):
@@ -168,7 +169,7 @@ def _wrong_counts(content: Mapping[str, Any], succeeded: int, total: int) -> str
 def _by_elimination(content: Any, sent: Sent, field: str) -> list[Claim]:
     """Read a breakdown of failures only; empty where it is none, or leaves a doubt about one of the others."""
     results = content.get("results") if isinstance(content, Mapping) else None
-    if not isinstance(results, list) or not results or not all(map(_is_result, results)):
+    if not isinstance(results, list) or not 0 < len(results) < len(sent) or not all(map(_is_result, results)):
         return []
     if speaks_of_an_error(content) or _wrong_counts(content, len(sent) - len(results), len(sent)):
         return []

@@ -29,6 +29,9 @@ FIRST_WAIT = 1.0
 """Seconds before the first repetition, where Leen names none; each further wait doubles."""
 
 _MAX_SAID = 300
+_MOST_ENTRIES = 20
+"""Errors that one ticket may have, on average, to be read one by one."""
+
 
 REDIRECTS = (301, 302, 307, 308)
 """Replies that lead elsewhere, so that nothing was done. A 303 leads to the result of what was done."""
@@ -176,14 +179,14 @@ def located_tickets(detail: Any, count: int, field: str = "tickets") -> dict[int
     :param count: how many tickets were sent.
     :param field: the field of the request that held them.
     """
-    if not isinstance(detail, list):
+    if not isinstance(detail, list) or len(detail) > _MOST_ENTRIES * count:
         return {}
     found: dict[int, str] = {}
     for entry in detail:
         position, place = _place_in(field, entry)
         if position is None or position >= count:
             return {}
-        what = str(entry.get("msg") or "refused")
+        what = one_line(str(entry.get("msg") or "refused"), _MAX_SAID)
         message = f"{place}: {what}" if place else what
         found[position] = f"{found[position]}; {message}" if position in found else message
     return found

@@ -25,7 +25,9 @@ def is_same_identifier(ours: str | None, theirs: str | None) -> bool:
         return False
     if ours == theirs:
         return True
-    one, other = _normal(ours).strip().casefold(), _normal(theirs).strip().casefold()
+    # A text of megabytes is not worth its normalising: no form of a character is longer than a few others.
+    longest = 4 * min(len(ours), len(theirs)) + SHORTEST_CUT_IDENTIFIER
+    one, other = (_normal(text[:longest]).strip().casefold() for text in (ours, theirs))
     return one == other or _is_cut(one, other, SHORTEST_CUT_IDENTIFIER) or _is_cut(other, one, SHORTEST_CUT_IDENTIFIER)
 
 

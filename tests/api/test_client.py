@@ -27,6 +27,7 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.api.models import TicketCreate
+from airflow_provider_leen.api.retry import Effect, effect_of_write
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -211,6 +212,71 @@ def test_what_is_no_ticket_leaves_a_created_ticket_unknown(scripted: Scripted, a
     with pytest.raises(LeenOutcomeUnknownError, match="POST /itsm/tickets") as caught:
         scripted(answer).create_ticket(TICKET | {"identifier": "scan-1"})
     assert caught.value.identifiers == ["scan-1"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"id": "u-1", "identifier": "scan-2"}, id="another identifier"),
+        pytest.param({"id": "u-1", "name": "Another finding"}, id="another name, without an identifier"),
+        pytest.param({"id": "u-1", "identifier": "scan-1", "error": "timed out"}, id="an error"),
+        pytest.param({"id": "u-1", "identifier": "scan-1", "success": False}, id="no success"),
+        pytest.param({"id": " ", "identifier": "scan-1"}, id="a blank id"),
+    ],
+)
+def test_a_created_ticket_that_may_be_another_is_unknown_and_named(scripted: Scripted, answer: Any) -> None:
+    with pytest.raises(LeenOutcomeUnknownError, match="does not prove that 'scan-1' was created") as caught:
+        scripted(answer).create_ticket(TICKET | {"identifier": "scan-1"})
+    assert caught.value.identifiers == ["scan-1"]
+    assert ("u-1" in str(caught.value)) is (answer["id"] == "u-1")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": "u-1", "identifier": "SCAN-1 ", "name": "cut"},
+        {"id": "u-1", "identifier": None, "name": " SQL  built from strings"},
+        {"id": "u-1", "identifier": "", "error": None, "errors": []},
+    ],
+)
+def test_a_created_ticket_may_come_back_normalised(scripted: Scripted, answer: Any) -> None:
+    assert scripted(answer).create_ticket(TICKET | {"identifier": "scan-1"}).id == "u-1"
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 303, 304, 402, 408, 409, 425, 451, 499, 500])
+def test_another_status_leaves_a_created_ticket_unknown(scripted: Scripted, status: int) -> None:
+    with pytest.raises(LeenError) as caught:
+        scripted(status).create_ticket(TICKET)
+    assert effect_of_write(caught.value) is Effect.UNKNOWN
+
+
+UUID = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize("answer", [{"id": UUID.replace("0", "1")}, {"error": "no"}, {"id": UUID, "errors": ["no"]}])
+def test_an_update_whose_reply_speaks_of_something_else_is_unknown(scripted: Scripted, answer: Any) -> None:
+    with pytest.raises(LeenOutcomeUnknownError, match="does not prove it"):
+        scripted(answer).update_ticket(UUID, status="DONE")
+
+
+def test_the_reply_about_another_job_is_no_answer(scripted: Scripted) -> None:
+    assert scripted({"id": "J-1", "status": "SUCCESS"}).get_job("j-1").status == "SUCCESS"
+    for other in ({"id": "j-2"}, {"job_id": "j-2", "id": "j-1"}):
+        with pytest.raises(LeenConnectError, match="asked for the job j-1"):
+            scripted(other | {"status": "SUCCESS"}).get_job("j-1")
+
+
+def test_a_bulk_call_keeps_what_leen_said_of_each_ticket(scripted: Scripted) -> None:
+    results = [
+        {"success": True, "request_index": 1, "identifier": "made-by-leen", "vendor_ticket_id": "SEC-1"},
+        {"success": False, "request_index": 2, "error": "no"},
+    ]
+    reply = scripted({"total": 2, "succeeded": 1, "failed": 1, "results": results}).bulk_create_tickets([TICKET] * 2)
+    assert (reply.total, reply.succeeded, reply.failed) == (2, 1, 1)
+    assert [(r.success, r.request_index, r.identifier, r.vendor_ticket_id, r.error) for r in reply.results] == [
+        (True, 0, "made-by-leen", "SEC-1", None),
+        (False, 1, None, None, "no"),
+    ]
 
 
 @pytest.mark.parametrize("answer", [{}, [], b"", {"id": 5}, 204])

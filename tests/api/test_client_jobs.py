@@ -85,6 +85,18 @@ def test_a_lost_202_is_an_unknown_outcome_and_not_sent_again(
 
 
 @SUBMISSIONS
+@pytest.mark.parametrize("job_id", [None, "", 7, ["j"], ".", "..", "j" * 256], ids=range(7))
+def test_an_acceptance_whose_job_cant_be_asked_for_is_an_unknown_outcome(
+    client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str], job_id: Any
+) -> None:
+    sandbox.inject("status", path=path, status=202, content={"job_id": job_id}, commit=True)
+    with pytest.raises(LeenOutcomeUnknownError, match="names no job; it may run all the same") as caught:
+        submit(client)
+    assert caught.value.identifiers == names
+    assert sent(sandbox, path) == 1
+
+
+@SUBMISSIONS
 def test_an_acceptance_that_names_no_job_is_an_unknown_outcome(
     client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str]
 ) -> None:

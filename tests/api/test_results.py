@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -296,6 +297,16 @@ def test_the_ids_that_a_doubtful_reply_names_are_kept_with_their_rows(results: A
     assert all(
         (f"it names the ticket {key}" in str(claim.error)) for key, claim in zip(named, claims, strict=True) if key
     )
+
+
+def test_a_reply_of_millions_is_judged_at_once() -> None:
+    many = {"success": True, "request_index": 0, "identifier": "x", "vendor_ticket_id": "SEC-1"}
+    sent: list[str | None] = [f"identifier {number}" for number in range(50)]
+    started = time.process_time()
+    claims = results_of_reply({"results": [many] * 1_000_000}, sent)
+    claims += results_of_reply({"results": [many | {"identifier": "x" * 30_000_000}] * 50}, sent)
+    assert {claim.status for claim in claims} == {"unknown"}
+    assert time.process_time() - started < 5.0
 
 
 def test_a_huge_reply_leaves_short_messages() -> None:

@@ -411,6 +411,10 @@ def located(*place: Any, msg: Any = "bad") -> dict[str, Any]:
         pytest.param([{"loc": "body.tickets.0", "msg": "bad"}], {}, id="a place as text"),
         pytest.param(["bad"], {}, id="texts"),
         pytest.param([], {}, id="empty"),
+        pytest.param([located("body", "tickets", 0)] * 101, {}, id="more errors than there can be"),
+        pytest.param(
+            [located("body", "tickets", 0, msg="x" * 1000)], {0: f"{'x' * 299}…"}, id="a message that is too long"
+        ),
         pytest.param("bad", {}, id="a text"),
         pytest.param({"loc": ["body", "tickets", 0]}, {}, id="an object"),
         pytest.param(None, {}, id="nothing"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import socket
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.bulk.ledger import Journal
 from airflow_provider_leen.bulk.runner import BulkRun
 from airflow_provider_leen.bulk.tickets import payload
-from tests.bulk.runs import UUID, VENDOR, Store, Try, answering, rows_of
+from tests.api.wire import RawServer, reply
+from tests.bulk.runs import UUID, VENDOR, Store, Try, answering, rows_of, settings_for
 
 Content = dict[str, Any]
 Lie = Callable[[int, Content], Any]
@@ -287,6 +290,45 @@ def test_ids_are_compared_over_batches_in_flight(at_once: int) -> None:
 
     ended = run(Truth(lie=lie), NAMES, at_once=at_once)
     assert {result["status"] for result in ended.results} == {"unknown"}
+
+
+def test_a_server_that_answers_twice_on_a_connection_misleads_nobody() -> None:
+    """A3, on the wire: without identifiers, only the ids show that the second batch got the reply to the first."""
+    truth = Truth(lie=lambda number, content: edit(without_names(lambda said: None))(content))
+
+    def serve(server: RawServer, connection: socket.socket) -> None:
+        bodies: list[bytes] = []
+        while received := server.read(connection):
+            line, _, content = received.partition(b"\r\n")
+            method, path, _ = line.decode().split()
+            request = httpx.Request(method, f"http://leen{path}", content=content.partition(b"\r\n\r\n")[2])
+            bodies.append(truth(request).content)
+            # From the second request on, each gets the reply to the one before.
+            connection.sendall(reply(bodies[max(0, len(bodies) - 2)]))
+
+    rows = rows_of([{"name": name} for name in NAMES[:6]])
+
+    async def go(server: RawServer) -> Try:
+        with ThreadPoolExecutor(max_workers=1) as threads:
+            async with AsyncLeenClient(settings_for(f"http://127.0.0.1:{server.port}/v1", timeout=30.0)) as client:
+                bulk = BulkRun(
+                    client,
+                    Journal(Store(), threads),
+                    rows,
+                    lambda row: payload(row, VENDOR),
+                    batch_size=1,
+                    max_concurrent_batches=1,
+                    on_unknown="fail",
+                )
+                await bulk.run()
+                return Try(bulk.results(), bulk.error)
+
+    with RawServer(serve) as server:
+        ended = asyncio.run(go(server))
+    # Each batch has a connection of its own, on which there is no reply before.
+    assert [result["status"] for result in ended.results] == ["created"] * 6
+    assert server.connections == 6
+    assert truth.contradicts(ended) == []
 
 
 LIES_ABOUT_ONE = {

@@ -239,3 +239,27 @@ def test_settling_starts_with_the_ids_on_record() -> None:
     assert ended.counts == {"created": 1}
     assert known.searches == ['key = "SEC-1"']
     assert ended.results[0]["vendor_ticket_id"] == "SEC-1"
+
+
+@FORMS
+@pytest.mark.parametrize("claim", [{"success": False, "error": "no"}, {"error": "late"}], ids=str)
+def test_what_a_contradictory_reply_named_is_read_and_proved(form: dict[str, str], claim: dict[str, Any]) -> None:
+    with tracker(claim=lambda result: result | claim, stores=form is UUID) as known:
+        ended = run(known, tickets(3), defaults=form)
+    assert ended.counts == {"created": 3}
+    assert [result["vendor_ticket_id"] for result in ended.results] == ["SEC-1", "SEC-2", "SEC-3"]
+    assert known.counts() == once(tickets(3))
+
+
+@FORMS
+def test_what_a_contradictory_reply_named_and_is_another_ticket_is_not_taken_for_it(form: dict[str, str]) -> None:
+    named = {"success": False, "error": "no", "vendor_ticket_id": "SEC-1", "ticket_id": "leen-1"}
+    with tracker(claim=lambda result: result | named, drop=(1,), stores=form is UUID) as known:
+        known.make({"name": "old"} | form, ago=3600.0)
+        store = Store()
+        run(known, tickets(1), store, defaults=form, on_unknown="fail")
+        ended = run(known, tickets(1), store, defaults=form, on_unknown="resend")
+    # Its own is found under its identifier where Leen stores it.
+    assert ended.counts == ({"created": 1} if form is UUID else {"unknown": 1})
+    assert ended.results[0]["vendor_ticket_id"] == ("SEC-2" if form is UUID else None)
+    assert len(known.made) == 2

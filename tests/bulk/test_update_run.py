@@ -93,6 +93,33 @@ def test_a_job_for_each_ticket_is_no_flood_in_the_log(caplog: pytest.LogCaptureF
     assert caplog.messages[-1] == "::endgroup::"
 
 
+def test_one_job_id_for_two_batches_proves_nothing_of_either() -> None:
+    jobs = iter(["a", "b", "a", "a"])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"status": "SUCCESS"})
+        return httpx.Response(202, json={"job_id": next(jobs)})
+
+    with LeenClient(SETTINGS, transport=httpx.MockTransport(answer)) as client:
+        run = UpdateRun(client.aio)
+        client.run(run.submit(in_batches(IDS[:8], 2), {"status": "CLOSED"}))
+        assert list(run.jobs) == ["b"]
+        client.run(run.ask())
+    assert [run.outcomes[ticket_id].status for ticket_id in IDS[:8]] == ["unknown"] * 2 + ["updated"] * 2 + [
+        "unknown"
+    ] * 4
+    assert "one and the same job, a" in str(run.outcomes[IDS[0]].error)
+
+
+@pytest.mark.parametrize("status", [409, 425, 451, 499, 303, 206])
+def test_a_status_that_does_not_say_that_nothing_was_done_leaves_a_job_unknown(status: int) -> None:
+    run, sent = submit(lambda ids: "what?" if IDS[0] in ids else None, IDS[:4], 2, status)
+    assert statuses(run) == {"unknown": 4}
+    assert len(run.jobs) == 1
+    assert len(sent) == 2
+
+
 @pytest.mark.parametrize("size", [50, 3, 1])
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_is_wrong_with_every_id_is_the_request(size: int, status: int) -> None:

@@ -29,6 +29,7 @@ class Tracker:
     :param unknown: status and body of a look-up that finds nothing.
     :param stores: whether Leen stores what it makes, as it does without vendor ids.
     :param change: changes what Leen shows of a ticket.
+    :param claim: changes what a reply to a post says of a ticket.
     """
 
     lose: tuple[int, ...] = ()
@@ -37,6 +38,7 @@ class Tracker:
     unknown: tuple[int, Any] = (404, UNKNOWN)
     stores: bool = False
     change: Callable[[dict[str, Any]], dict[str, Any]] = lambda record: record
+    claim: Callable[[dict[str, Any]], dict[str, Any]] = lambda result: result
     made: list[dict[str, Any]] = field(default_factory=list)
     posts: int = 0
     searches: list[str] = field(default_factory=list)
@@ -101,7 +103,9 @@ class Tracker:
             }
             for index, ticket in enumerate(made)
         ]
-        return 200, {"total": len(made), "succeeded": len(made), "failed": 0, "results": results}
+        results = [self.claim(result) for result in results]
+        failed = sum(not result["success"] for result in results)
+        return 200, {"total": len(made), "succeeded": len(made) - failed, "failed": failed, "results": results}
 
     def _search(self, jql: str) -> Any:
         self.searches.append(jql)

@@ -104,6 +104,23 @@ def test_a_job_that_failed_in_part_is_judged_like_any_other_batch(
     assert run.xcom("create", "failed_tickets") == [TOO_LONG]
 
 
+def test_one_job_id_for_two_batches_proves_nothing_of_either(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("previous", path=SUBMISSION, nth=2)
+    run = run_dag(job_dag(tickets(6), batch_size=2, max_concurrent_batches=1, on_unknown="fail"))
+    assert run.states == {"create": "failed"}
+    assert statuses(run) == ["unknown"] * 4 + ["created"] * 2
+    assert all("one and the same job" in result["error"] for result in run.summary()["results"][:4])
+    assert none_is_double(sandbox)
+
+
+def test_a_job_with_habits_of_its_own_is_believed(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("failures_only", method="GET", path=JOBS, nth=(2, 4))
+    sandbox.inject("lower_case", method="GET", path=JOBS)
+    given = [{**ticket, "identifier": f"scan-{n}"} for n, ticket in enumerate([*tickets(4), TOO_LONG])]
+    run = run_dag(job_dag(given, batch_size=5))
+    assert statuses(run) == ["created"] * 4 + ["rejected"]
+
+
 def test_a_job_that_crashed_leaves_unknown_what_leen_does_not_know(sandbox: SandboxServer, run_dag: Any) -> None:
     sandbox.plan_jobs(crash_after=1)
     run = run_dag(job_dag(tickets(3)))

@@ -194,6 +194,18 @@ def test_a_refused_key_or_address_ends_the_sending_and_is_not_retried(
 
 
 @MODES
+def test_a_job_that_ends_with_success_and_says_otherwise_proves_nothing(
+    run_dag: Any, sandbox: SandboxServer, deferrable: bool
+) -> None:
+    sandbox.inject("claims_success", method="GET", path="/v1/jobs/", nth=1 if not deferrable else (1, 2))
+    run = run_dag(update_dag([*made(2), NOBODY], batch_size=3, deferrable=deferrable))
+    assert run.states == {"update": "failed"}
+    assert statuses(run) == {"unknown": 3}
+    (error,) = run.exceptions
+    assert "It ended with SUCCESS, and what else it says contradicts that" in str(error)
+
+
+@MODES
 def test_one_id_that_is_refused_does_not_sink_the_others(
     run_dag: Any, sandbox: SandboxServer, deferrable: bool
 ) -> None:

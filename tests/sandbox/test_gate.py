@@ -64,6 +64,20 @@ def test_a_200_can_be_spoilt_while_the_tickets_are_made(post: Post, sandbox: San
     assert len(sandbox.tickets()) == 4
 
 
+def test_the_reply_to_the_request_before_can_come_again(post: Post, sandbox: SandboxServer) -> None:
+    sandbox.inject("previous", nth=2)
+    replies = [post(ticket()).json() for _ in range(3)]
+    assert replies[1] == replies[0]
+    assert replies[2] != replies[0]
+    assert len(sandbox.tickets()) == 3
+
+
+def test_a_reply_can_unpack_to_much_more_than_comes(post: Post, sandbox: SandboxServer) -> None:
+    sandbox.inject("bomb", megabytes=1)
+    assert len(post(ticket()).content) == 1 << 20
+    assert len(sandbox.tickets()) == 1
+
+
 def test_a_reply_can_trickle_for_ever(client: httpx.Client, sandbox: SandboxServer) -> None:
     sandbox.inject("trickle", seconds=0.0005)
     got = b""
