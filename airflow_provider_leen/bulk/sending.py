@@ -248,6 +248,9 @@ class Sender(Generic[Item]):
         batch.attempts += 1
         try:
             reply = await self._work.call(batch.items)
+        except asyncio.CancelledError:
+            self._work.unanswered(batch.items, "The task was stopped before Leen answered.")
+            raise
         except LeenError as error:
             if retry.effect_of_write(error) is retry.Effect.UNKNOWN:
                 self._work.unanswered(batch.items, _sentence(error))
