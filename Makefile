@@ -17,7 +17,7 @@ SEED ?=
 AIRFLOW ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test coverage e2e screenshots matrix lint typecheck format build release-check docs pins clean chaos cost distributed bench
+.PHONY: help env demo test test-all coverage e2e screenshots matrix lint typecheck format build release-check docs pins clean chaos cost distributed bench
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -29,20 +29,24 @@ env:  ## set up or update .venv, nothing else
 demo: env  ## scan a real package, file its findings in a local Leen, judge them (KEEP=1: leave Leen running)
 	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
-test: env  ## run the tests (ARGS="..." goes to pytest)
-	@echo "--- running the tests"
+test: env  ## run the tests but the slow ones, two minutes (ARGS="..." goes to pytest)
+	@echo "--- running the tests but the slow ones (make test-all runs all)"
+	@$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+test-all: env  ## run all tests (ARGS="..." goes to pytest)
+	@echo "--- running all tests"
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
-coverage: env  ## run the tests and fail below 95 % branch coverage
-	@$(MAKE) --no-print-directory test ARGS="--cov $(ARGS)"
+coverage: env  ## run all tests and fail below 95 % branch coverage
+	@$(MAKE) --no-print-directory test-all ARGS="--cov $(ARGS)"
 
 e2e: env  ## the first hour in Airflow's UI, in Chromium, against a real Airflow (ARGS="..." goes to pytest)
-	@LEEN_E2E=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
+	@LEEN_E2E=1 $(BIN)/python -m pytest qa/e2e $(ARGS)
 
 screenshots: env  ## the same, and take the pictures in docs/images anew
 	@LEEN_SCREENSHOTS=docs/images $(MAKE) --no-print-directory e2e
 
-matrix: env  ## run the tests on every Airflow and Python supported (ARGS="-s 'tests(airflow-2.11.2-py3.11)'" for one)
+matrix: env  ## run all tests on every Airflow and Python supported (ARGS="-s 'tests(airflow-2.11.2-py3.11)'" for one)
 	@$(BIN)/nox $(ARGS)
 
 lint: env  ## check format and style
@@ -77,13 +81,13 @@ clean:  ## remove what the chores made, .venv included
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 chaos: env  ## disturb and kill tasks under a scheduler: no ticket lost, none doubled (RUNS=, SEED=, AIRFLOW=2.11.2)
-	@$(BIN)/python -m tests.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),--airflow $(AIRFLOW))
+	@$(BIN)/python -m qa.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),--airflow $(AIRFLOW))
 
 cost: env  ## measure what remembering costs: 5,000 tickets with the ledger and without
-	@$(BIN)/python -m tests.chaos.ledger_cost
+	@$(BIN)/python -m qa.chaos.ledger_cost
 
 distributed: env  ## 10,000 tickets over two Celery workers, one of them killed: each ticket once
-	@$(BIN)/python -m tests.distributed
+	@$(BIN)/python -m qa.distributed
 
 bench: env  ## measure everything beside limits and peers, ten minutes; writes docs/benchmarks.md (ARGS="peers tab": some)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -17,9 +17,6 @@ nox.options.default_venv_backend = "uv"
 # One that is missing is skipped by name, also where CI is set.
 nox.options.error_on_missing_interpreters = False
 
-# A scheduler, workers and a browser of their own: `make chaos AIRFLOW=2.11.2`, `make distributed`, `make e2e`.
-ELSEWHERE = ("chaos", "distributed", "e2e")
-
 # Of ours they are errors everywhere; what others deprecate by and by breaks no release that is out.
 WARNINGS = "filterwarnings=error\nignore:::(?!airflow_provider_leen|tests)"
 
@@ -65,7 +62,7 @@ switch_on_pythons()
     ],
 )
 def tests(session: nox.Session, airflow: str, pins: list[str]) -> None:
-    """Install one Airflow, this package and the tools, as they are today, and run the tests."""
+    """Install one Airflow, this package and the tools, as they are today, and run all tests."""
     session.install("--compile-bytecode", "--editable", ".[dev]", f"apache-airflow=={airflow}", *pins)
-    left_out = [f"--ignore=tests/{folder}" for folder in ELSEWHERE]
-    session.run("python", "-m", "pytest", "-n", "auto", "-o", WARNINGS, *left_out, *session.posargs)
+    # What lies in qa has a scheduler, workers and a browser of its own: `make chaos AIRFLOW=2.11.2`.
+    session.run("python", "-m", "pytest", "-n", "auto", "-o", WARNINGS, "--ignore=qa", *session.posargs)

@@ -19,7 +19,7 @@ from benchmarks.bulk import TICKET_BYTES, Taken, run_apart
 from benchmarks.frame import REPEATS
 from benchmarks.sandbox import Sandbox, sending_time
 from benchmarks.servers import Server
-from tests.chaos.scheduler import Look, SchedulerAirflow
+from qa.chaos.scheduler import Look, SchedulerAirflow
 
 DAGS = Path(__file__).resolve().parent / "dags"
 SERVICE_TIME = 0.2

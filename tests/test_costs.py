@@ -25,8 +25,8 @@ from airflow_provider_leen.bulk.ledger import Journal, TaskStateLedger, Value
 from airflow_provider_leen.bulk.summary import Summary, summarise
 from airflow_provider_leen.bulk.tickets import payload
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW
 from tests.bulk.runs import VENDOR, answering, rows_of, settings_for
+from tests.support.airflow_run import AIRFLOW
 
 TICKETS = 1000
 DESCRIPTION = "What a scanner has to say of this one. " * 8

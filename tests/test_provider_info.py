@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_leen import __version__
 from airflow_provider_leen.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
-from tests.airflow_run import AIRFLOW
+from tests.support.airflow_run import AIRFLOW
 
 PACKAGE = "airflow-provider-leen"
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.supported import OLDEST_AIRFLOW, check_airflow
-from tests.airflow_run import AIRFLOW
+from tests.support.airflow_run import AIRFLOW
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "compatibility.md").read_text()

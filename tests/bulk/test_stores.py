@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from airflow_provider_leen.bulk.stores import SETTLES_AFTER, FolderStore, MemoryStore, Store, TaskStateStore
-from tests.airflow_run import AIRFLOW
+from tests.support.airflow_run import AIRFLOW
 
 LOCAL = pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 has no local://, and file:// is the same")
 VALUE, OTHER = {"token": "a", "text": "naïve"}, {"token": "b"}

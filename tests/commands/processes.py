@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW as AIRFLOW_VERSION
+from tests.support.airflow_run import AIRFLOW as AIRFLOW_VERSION
 
 MODULE = [sys.executable, "-m", "airflow_provider_leen"]
 AIRFLOW = [sys.executable, "-m", "airflow", "leen"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun
 from tests.docs.pages import BLOCKS, ROOT, Block, in_language, load_dag, text_of_dag
+from tests.support.airflow_run import AirflowRun
 
 RunDag = Callable[..., AirflowRun]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow_provider_leen.bulk.summary import check_summary
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun
 from tests.docs.pages import Block, in_language
 from tests.docs.test_commands import sandbox_output
 from tests.operators.dags import bulk_dag, tickets
+from tests.support.airflow_run import AirflowRun
 
 SANDBOX_COMMAND = ["python", "-m", "airflow_provider_leen.sandbox"]
 

@@ -23,9 +23,9 @@ from airflow_provider_leen.links.leen import LeenTicketsLink
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 from airflow_provider_leen.triggers.sync import LeenTicketSyncTrigger
-from tests.airflow_run import AirflowRun
 from tests.docs.pages import DOCS, load_dag, text_of_dag
 from tests.operators.dags import connection
+from tests.support.airflow_run import AirflowRun
 from tests.support.waiting import until
 
 SUBMISSION, JOBS = "/v1/itsm/tickets/bulk", "/v1/jobs/"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun
+from tests.support.airflow_run import AirflowRun
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 RunDag = Callable[..., AirflowRun]

@@ -14,7 +14,7 @@ from airflow_provider_leen.api.errors import LeenConfigError, LeenNotFoundError
 from airflow_provider_leen.get_provider_info import CONN_FIELDS
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW
+from tests.support.airflow_run import AIRFLOW
 
 TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task"}
 ID = "7f2c1e0a-0000-4000-8000-000000000000"

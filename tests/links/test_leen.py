@@ -11,8 +11,8 @@ from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.summary import Status, TicketResult
 from airflow_provider_leen.links.leen import MAX_LENGTH, LeenTicketsLink, ticket_link
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW, AirflowRun
 from tests.operators.dags import bulk_dag, connection, tickets
+from tests.support.airflow_run import AIRFLOW, AirflowRun
 
 TICKET_URL = "https://acme.atlassian.net/browse/{vendor_ticket_id}"
 SEARCH_URL = "https://acme.atlassian.net/issues/?jql=key in ({vendor_ticket_ids}) order by key"

@@ -14,8 +14,8 @@ from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.notifications.leen import LeenNotifier, send_leen_notification
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW, AirflowRun
 from tests.docs.pages import load_dag, text_of_dag
+from tests.support.airflow_run import AIRFLOW, AirflowRun
 
 RunDag = Callable[..., AirflowRun]
 

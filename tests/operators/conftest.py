@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW
 from tests.contract.validate import request_problems
 from tests.operators.dags import AtCall, Connect, connection
+from tests.support.airflow_run import AIRFLOW
 
 
 @pytest.fixture

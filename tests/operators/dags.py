@@ -16,7 +16,7 @@ from airflow_provider_leen.bulk.summary import STATUSES, Summary
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW
+from tests.support.airflow_run import AIRFLOW
 
 DEFAULTS = {"project_vendor_id": "SEC", "type": "Task"}
 

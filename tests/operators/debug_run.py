@@ -17,8 +17,8 @@ from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
-from tests.airflow_run import AirflowRun, run
 from tests.operators.dags import DEFAULTS, bulk_dag, create, tickets
+from tests.support.airflow_run import AirflowRun, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 

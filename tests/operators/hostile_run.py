@@ -17,9 +17,9 @@ from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_leen.operators.create import LeenCreateTicketOperator
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
-from tests.airflow_run import AirflowRun, run, xcom_model
 from tests.operators.dags import create, tickets
 from tests.operators.hostile_leen import TICKET_ID
+from tests.support.airflow_run import AirflowRun, run, xcom_model
 
 
 def hostile_dag(given: str) -> DAG:

@@ -12,7 +12,7 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
-from tests.airflow_run import run
+from tests.support.airflow_run import run
 
 
 def main(file: str, *ids: str) -> None:

@@ -5,8 +5,8 @@ In a process of its own, since Airflow loads its listeners once.
 
 from __future__ import annotations
 
-from tests.airflow_run import run
 from tests.operators.dags import bulk_dag, tickets
+from tests.support.airflow_run import run
 
 if __name__ == "__main__":
     assert run(bulk_dag(tickets(2))).states == {"create": "success"}

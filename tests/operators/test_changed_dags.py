@@ -11,9 +11,9 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW, AirflowRun
 from tests.operators.dags import Connect, bulk_dag, counts, tickets
 from tests.operators.test_retries import clear
+from tests.support.airflow_run import AIRFLOW, AirflowRun
 
 __all__ = ["clear"]
 

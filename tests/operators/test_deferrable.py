@@ -22,8 +22,8 @@ from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger
-from tests.airflow_run import AirflowRun, xcom_model
 from tests.operators.dags import DEFAULTS, REMEMBERING, Connect, bulk_dag, counts, tickets
+from tests.support.airflow_run import AirflowRun, xcom_model
 
 SYNC, SUBMISSION, JOBS = "/v1/itsm/tickets/bulk/sync", "/v1/itsm/tickets/bulk", "/v1/jobs/"
 LOOK_UP = "/v1/itsm/tickets/by-identifier/"

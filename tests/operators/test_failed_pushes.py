@@ -12,8 +12,8 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from airflow_provider_leen.api.errors import LeenAuthError, LeenConfigError, LeenError
 from airflow_provider_leen.operators.create import LeenCreateTicketOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW
 from tests.operators.dags import DEFAULTS, bulk_dag, counts, tickets, update_dag
+from tests.support.airflow_run import AIRFLOW
 
 Refuse = Callable[..., list[str]]
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.airflow_home import home_in
-from tests.distributed import services
+from qa.distributed import services
 from tests.operators.hostile_leen import HOSTILE, HostileLeen, harmful
+from tests.support.airflow_home import home_in
 
 # One run of eleven tasks, on a database that may have to be made, is shared by all.
 pytestmark = pytest.mark.timeout(600)

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW
 from tests.operators.dags import bulk_dag, create, tickets
+from tests.support.airflow_run import AIRFLOW
 
 ODD_TEXT = "„Zürich“ — 漢字 🔥 {{ conn.leen_default.password }} {% raw %} \\ ' \" \t ${HOME} %s"
 LONG_TEXT = "ü" * 30_000

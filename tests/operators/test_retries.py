@@ -24,8 +24,8 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW, AirflowRun, needs_state_store
 from tests.operators.dags import DEFAULTS, REMEMBERING, Connect, bulk_dag, counts, create, tickets
+from tests.support.airflow_run import AIRFLOW, AirflowRun, needs_state_store
 from tests.support.waiting import until
 
 UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}

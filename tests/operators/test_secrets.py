@@ -18,8 +18,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_home import home_in
 from tests.operators.dags import Connect, bulk_dag, counts, tickets
+from tests.support.airflow_home import home_in
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -34,8 +34,8 @@ from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
-from tests.airflow_run import AIRFLOW
 from tests.operators.dags import AtCall, Connect, create, timeout_now, update_dag
+from tests.support.airflow_run import AIRFLOW
 from tests.support.waiting import until
 
 NOBODY = "00000000-0000-4000-8000-000000000000"

@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import DAG, BaseOperator
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun
 from tests.plugins.conftest import results
+from tests.support.airflow_run import AirflowRun
 
 SCRIPT = "<script>alert('titles stay text')</script>"
 GOOD = {"name": SCRIPT, "project_vendor_id": "SEC", "type": "Bug"}
@@ -42,7 +42,7 @@ def make_dag() -> DAG:
 @pytest.fixture(scope="module")
 def finished(airflow_db: None) -> AirflowRun:
     """A Dag run with Leen's tasks, mapped ones too, against a sandbox with a tracker."""
-    from tests.airflow_run import run
+    from tests.support.airflow_run import run
 
     with SandboxServer(seed=1) as sandbox, pytest.MonkeyPatch.context() as patch:
         connection = json.loads(sandbox.airflow_conn)

@@ -23,8 +23,8 @@ from airflow_provider_leen.bulk.results_file import write_lines
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AirflowRun
 from tests.plugins.conftest import results
+from tests.support.airflow_run import AirflowRun
 
 FOLDERS = "AIRFLOW__LEEN__RESULTS_FOLDERS"
 TICKET = {"name": "In a file", "project_vendor_id": "SEC", "type": "Bug"}
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(airflow_db: None, folder: Path) -> AirflowRun:
     """A Dag run whose results are in a file, with nothing done to it by hand."""
-    from tests.airflow_run import run
+    from tests.support.airflow_run import run
 
     with SandboxServer(seed=1) as sandbox, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", sandbox.airflow_conn)

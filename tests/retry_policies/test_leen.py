@@ -14,8 +14,8 @@ from airflow_provider_leen.api.errors import (
     LeenServerError,
 )
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.airflow_run import AIRFLOW, AirflowRun
 from tests.operators.dags import bulk_dag, connection, tickets
+from tests.support.airflow_run import AIRFLOW, AirflowRun
 
 try:
     from airflow.providers.common.compat.sdk import RetryAction

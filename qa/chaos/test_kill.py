@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from airflow_provider_leen.sandbox.faults import FaultRule
-from tests.chaos.bridge import CREATE
-from tests.chaos.lab import Lab
-from tests.chaos.scheduler import Look
-from tests.chaos.slot import Slot
+from qa.chaos.bridge import CREATE
+from qa.chaos.lab import Lab
+from qa.chaos.scheduler import Look
+from qa.chaos.slot import Slot
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -100,7 +100,7 @@ def kill_between_request_and_reply(lab: Lab, dag_id: str) -> Task:
     """Kill the task when the second batch of three was created and its reply is held back."""
     task = Task(lab, dag_id, 3 * BATCH, [FaultRule(kind="stall", commit=True, nth=2)])
     task.wait_for(lambda: len(task.held) == 2 * BATCH)
-    task.wait_for(lambda: any(value["created"] for value in lab.airflow.ledger(dag_id, task.run_id)))
+    task.wait_for(lambda: "created" in lab.airflow.facts(dag_id, task.run_id))
     task.killed_try = task.look().try_number
     os.kill(task.runner().pid, signal.SIGKILL)
     return task

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.environment import python_with_airflow
-from tests.chaos.lab import Lab
+from qa.chaos.environment import python_with_airflow
+from qa.chaos.lab import Lab
 
 
 @pytest.fixture(scope="package")

@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 
-from tests.chaos.check import Allowances, Evidence, problems
-from tests.chaos.plan import Kill, Plan
-from tests.chaos.scheduler import Look, SchedulerAirflow
-from tests.chaos.slot import TIMEOUT, Slot
+from qa.chaos.check import Allowances, Evidence, problems
+from qa.chaos.plan import Kill, Plan
+from qa.chaos.scheduler import Look, SchedulerAirflow
+from qa.chaos.slot import TIMEOUT, Slot
 
 FAULTS_END_AT_TRY = 5
 """From this try of six on everything behaves, so that a retry is left when the faults are over."""

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from airflow_provider_leen.sandbox.faults import FaultRule
-from tests.chaos.lab import Lab
-from tests.chaos.test_kill import BATCH, Task, names
+from qa.chaos.lab import Lab
+from qa.chaos.test_kill import BATCH, Task, names
 
 pytestmark = [pytest.mark.xdist_group("scheduler"), pytest.mark.timeout(180)]
 

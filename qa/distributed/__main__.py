@@ -1,4 +1,4 @@
-"""Many machines in one: ``python -m tests.distributed``.
+"""Many machines in one: ``python -m qa.distributed``.
 
 CeleryExecutor with two workers, Redis and PostgreSQL; 20 mapped operators with 500 tickets each share a pool; one
 worker is killed on the way. Every ticket must exist once, and the gate must count them all.
@@ -14,11 +14,11 @@ from importlib.metadata import version
 from typing import Any
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.chaos.environment import environment
-from tests.distributed import services
-from tests.distributed.airflow import CeleryAirflow
-from tests.distributed.run import BY_PATH, DAG_ID, Evidence, perform, perform_by_path, problems
-from tests.distributed.sizes import CONCURRENT_BATCHES, LISTS, POOL_SLOTS, TICKETS
+from qa.chaos.environment import environment
+from qa.distributed import services
+from qa.distributed.airflow import CeleryAirflow
+from qa.distributed.run import BY_PATH, DAG_ID, Evidence, perform, perform_by_path, problems
+from qa.distributed.sizes import CONCURRENT_BATCHES, LISTS, POOL_SLOTS, TICKETS
 
 LATENCY = 0.5
 """Seconds that each call takes, so that a task lasts for a while."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow_provider_leen.get_provider_info import CONN_FIELDS
-from tests.e2e.standalone import Standalone
+from qa.e2e.standalone import Standalone
 
 if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Locator, Page, Route

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.bulk.summary import Status, TicketResult, summarise
-from tests.chaos.check import Allowances, Evidence, problems
-from tests.chaos.plan import Fate
+from qa.chaos.check import Allowances, Evidence, problems
+from qa.chaos.plan import Fate
 
 ROWS = [{"name": "a"}, {"name": "b"}, {"name": "c"}, {"name": "d"}, {"name": "a"}]
 FATES: list[Fate] = ["good", "refused", "invalid", "good", "good"]

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from tests.chaos.lab import Lab
-from tests.chaos.plan import draw_plan
-from tests.chaos.report import line
+from qa.chaos.lab import Lab
+from qa.chaos.plan import draw_plan
+from qa.chaos.report import line
 
 RUNS = 8
 

@@ -1,4 +1,4 @@
-"""The chaos test by itself: ``python -m tests.chaos --runs 300``. Each run can be repeated alone by its seed."""
+"""The chaos test by itself: ``python -m qa.chaos --runs 300``. Each run can be repeated alone by its seed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos.environment import python_with_airflow
-from tests.chaos.lab import Lab
-from tests.chaos.plan import draw_plan
-from tests.chaos.report import closing_report, line
-from tests.chaos.run import Outcome
+from qa.chaos.environment import python_with_airflow
+from qa.chaos.lab import Lab
+from qa.chaos.plan import draw_plan
+from qa.chaos.report import closing_report, line
+from qa.chaos.run import Outcome
 
 
 def main() -> int:
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m qa.chaos", description=__doc__)
     parser.add_argument("--runs", type=int, default=300, help="default 300")
     parser.add_argument("--seed", type=int, help="of all runs; random by default, and printed")
     parser.add_argument("--only", type=int, action="append", help="only the run of this number; may be repeated")

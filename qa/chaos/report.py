@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.chaos.run import Outcome
+from qa.chaos.run import Outcome
 
 
 def line(outcome: Outcome) -> str:
@@ -22,7 +22,7 @@ def line(outcome: Outcome) -> str:
         f"{outcome.tries} tries ({outcome.seconds:.0f} s): {counts}{'; ' + kills if kills else ''}"
     )
     if outcome.problems:
-        repeat = f"python -m tests.chaos --seed {plan.seed} --only {plan.index}{' --short' if plan.short else ''}"
+        repeat = f"python -m qa.chaos --seed {plan.seed} --only {plan.index}{' --short' if plan.short else ''}"
         text = "\n     ".join(
             [f"{text}  *** FAILED, repeat it with {repeat}", *(_cut(problem) for problem in outcome.problems[:10])]
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.standalone import BASE_PATH, Standalone, running
+from qa.e2e.standalone import BASE_PATH, Standalone, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.chaos.plan import Plan
-from tests.chaos.run import Outcome, Run
-from tests.chaos.scheduler import SchedulerAirflow
-from tests.chaos.slot import Slot
+from qa.chaos.plan import Plan
+from qa.chaos.run import Outcome, Run
+from qa.chaos.scheduler import SchedulerAirflow
+from qa.chaos.slot import Slot
 
 
 class Lab:

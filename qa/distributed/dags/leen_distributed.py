@@ -6,13 +6,9 @@ from datetime import timedelta
 
 from airflow.providers.common.compat.sdk import DAG, task
 
-from airflow_provider_leen.bulk import lookup
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
-from tests.distributed.sizes import CONCURRENT_BATCHES, LISTS, POOL, TICKETS
-
-# One machine has one clock: no run waits a minute for others to differ. A task imports this file before it executes.
-lookup.CLOCK_SKEW = 0.0
+from qa.distributed.sizes import CONCURRENT_BATCHES, LISTS, POOL, TICKETS
 
 with DAG("leen_distributed", schedule=None, catchup=False, max_active_tasks=LISTS):
 

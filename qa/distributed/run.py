@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.chaos.processes import descendants, kill
-from tests.distributed.airflow import CeleryAirflow
-from tests.distributed.sizes import CONCURRENT_BATCHES, LISTS, POOL, POOL_SLOTS, TICKETS
+from qa.chaos.processes import descendants, kill
+from qa.distributed.airflow import CeleryAirflow
+from qa.distributed.sizes import CONCURRENT_BATCHES, LISTS, POOL, POOL_SLOTS, TICKETS
 
 DAG_ID = "leen_distributed"
 BY_PATH = "leen_by_path"

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +19,9 @@ from typing import Any, Self
 
 import psutil
 
-from tests.airflow_home import DATABASE, home_in
-from tests.chaos.bridge import CREATE
-from tests.chaos.processes import end, free_port, started_in
+from qa.chaos.bridge import CREATE
+from qa.chaos.processes import end, free_port, started_in
+from tests.support.airflow_home import DATABASE, home_in
 
 HERE = Path(__file__).resolve().parent
 
@@ -154,12 +155,33 @@ class SchedulerAirflow:
         """Read what a task of a run has pushed."""
         return self._ask("pushed", dag_id, run_id, key, task_id)
 
-    def ledger(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Read what a run has remembered, in order: in the task state store, or below 3.3 in its folder."""
-        if not self.has_state_store:
-            return [json.loads(file.read_text()) for file in sorted(self.ledger_folder(run_id).glob("*/*.json"))]
-        values: list[dict[str, Any]] = self._ask("ledger", dag_id, run_id)
+    def ledger(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Read what a run has remembered, by key: in its folder, or in the task state store."""
+        if files := self._ledger_files(run_id):
+            return {key: json.loads(file.read_text()) for key, file in files.items()}
+        values: dict[str, Any] = self._ask("ledger", dag_id, run_id) if self.has_state_store else {}
         return values
+
+    def facts(self, dag_id: str, run_id: str) -> set[str]:
+        """Return the names of the facts that a run has remembered."""
+        values = self.ledger(dag_id, run_id).values()
+        return {fact[0] for value in values for fact in value.get("facts", ())}
+
+    def forget(self, dag_id: str, run_id: str, keys: Collection[str]) -> None:
+        """Delete some of what a run has remembered."""
+        if files := self._ledger_files(run_id):
+            for key in keys:
+                files[key].unlink()
+        elif self.has_state_store:
+            self._ask("forget", dag_id, run_id, list(keys))
+
+    def _ledger_files(self, run_id: str) -> dict[str, Path]:
+        # One folder, named by a hash, for each task instance.
+        return {
+            file.relative_to(folder).with_suffix("").as_posix(): file
+            for folder in self.ledger_folder(run_id).glob("*")
+            for file in folder.glob("**/[!.]*.json")
+        }
 
     def ledger_folder(self, run_id: str) -> Path:
         """A ``ledger_path`` for one run."""

@@ -1,4 +1,4 @@
-"""Fixtures: a sandbox on a real socket, and real Airflow with a database of its own."""
+"""Fixtures of tests and qa: a sandbox on a real socket, and real Airflow with a database of its own."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ os.environ |= {
 }
 
 from airflow_provider_leen.sandbox.server import SandboxServer  # noqa: E402
-from tests.airflow_home import home_in, migrated_in  # noqa: E402
-from tests.airflow_run import AirflowRun, run  # noqa: E402
+from tests.support.airflow_home import home_in, migrated_in  # noqa: E402
+from tests.support.airflow_run import AirflowRun, run  # noqa: E402
 
 TOGETHER = (
-    "tests/chaos/",
+    "qa/chaos/",
     "tests/contract/",
     "tests/example_dags/test_leen_bandit_demo.py",
     "tests/operators/test_secrets.py",

@@ -1,4 +1,4 @@
-"""What remembering costs: ``python -m tests.chaos.ledger_cost``.
+"""What remembering costs: ``python -m qa.chaos.ledger_cost``.
 
 5,000 tickets, 4 batches in flight, against a sandbox that takes 200 ms a call, under a scheduler; with the ledger and
 without, in turns.
@@ -15,8 +15,8 @@ import time
 import uuid
 from pathlib import Path
 
-from tests.chaos.scheduler import SchedulerAirflow
-from tests.chaos.slot import Slot
+from qa.chaos.scheduler import SchedulerAirflow
+from qa.chaos.slot import Slot
 
 TICKETS = 5000
 LATENCY = 0.2
@@ -46,7 +46,7 @@ def measure(airflow: SchedulerAirflow, slot: Slot, dag_id: str, run_id: str, tic
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.ledger_cost", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m qa.chaos.ledger_cost", description=__doc__)
     parser.add_argument("--times", type=int, default=3, help="runs with the ledger and without, default 3")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leen-slots-") as name:

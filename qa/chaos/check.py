@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_leen.bulk.summary import STATUSES
-from tests.chaos.plan import Fate
+from qa.chaos.plan import Fate
 
 EXIST = ("created", "existing")
 KNOWN_NOT_TO_EXIST = ("rejected", "invalid", "unsent")

@@ -13,8 +13,8 @@ from typing import Any, Self
 import httpx
 import psutil
 
-from tests.chaos.processes import end, free_port, started_in
-from tests.chaos.scheduler import environment_of_airflow
+from qa.chaos.processes import end, free_port, started_in
+from qa.chaos.scheduler import environment_of_airflow
 
 ROOT = Path(__file__).resolve().parents[2]
 DAGS = Path(__file__).resolve().parent / "dags"

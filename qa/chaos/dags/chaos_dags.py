@@ -7,13 +7,9 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
 
-from airflow_provider_leen.bulk import lookup
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sensors.sync import LeenTicketSyncSensor
-
-# One machine has one clock: no run waits a minute for others to differ. A task imports this file before it executes.
-lookup.CLOCK_SKEW = 0.0
 
 RETRIES = 5
 BATCHING = ((50, 4), (50, 1), (20, 8), (10, 3), (3, 2))

@@ -15,6 +15,9 @@ from typing import Any
 CREATE = "create"
 """The task that almost every question is about."""
 
+LEDGER = "leen_ledger."
+"""What the ledger's keys in the task state store begin with."""
+
 
 def trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
     """Start a Dag run; false while Airflow does not know the Dag yet."""
@@ -83,13 +86,19 @@ def pushed(dag_id: str, run_id: str, key: str, task_id: str = CREATE) -> Any:
         return model.deserialize_value(row) if new else row.value
 
 
-def ledger(dag_id: str, run_id: str) -> list[Any]:
-    """Read the values in the task state store of a run (Airflow 3.3 and newer), in order."""
-    from airflow.models.task_state_store import TaskStateStoreModel
-
+def ledger(dag_id: str, run_id: str) -> dict[str, Any]:
+    """Read the values in the task state store of a run (Airflow 3.3 and newer), by the ledger's keys."""
     with _session() as session:
-        rows = session.query(TaskStateStoreModel).filter_by(dag_id=dag_id, run_id=run_id, task_id=CREATE)
-        return [json.loads(row.value) for row in sorted(rows, key=lambda row: row.key)]
+        return {_ledger_key(row.key): json.loads(row.value) for row in _state(session, dag_id, run_id)}
+
+
+def forget(dag_id: str, run_id: str, keys: list[str]) -> None:
+    """Delete values from the task state store of a run."""
+    with _session() as session:
+        for row in _state(session, dag_id, run_id):
+            if _ledger_key(row.key) in keys:
+                session.delete(row)
+        session.commit()
 
 
 @contextmanager
@@ -103,6 +112,17 @@ def _session() -> Iterator[Any]:
         session.close()
 
 
+def _state(session: Any, dag_id: str, run_id: str) -> list[Any]:
+    from airflow.models.task_state_store import TaskStateStoreModel
+
+    rows = session.query(TaskStateStoreModel).filter_by(dag_id=dag_id, run_id=run_id, task_id=CREATE)
+    return [row for row in rows if row.key.startswith(LEDGER)]
+
+
+def _ledger_key(key: str) -> str:
+    return key.removeprefix(LEDGER).replace(".", "/")
+
+
 def _instance(session: Any, dag_id: str, run_id: str, task_id: str) -> Any:
     from airflow.models import TaskInstance
 
@@ -114,7 +134,9 @@ def main() -> None:
     # Airflow logs to standard output, which belongs to the answers alone.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    functions = {function.__name__: function for function in (trigger, look, instances, set_failed, pushed, ledger)}
+    functions = {
+        function.__name__: function for function in (trigger, look, instances, set_failed, pushed, ledger, forget)
+    }
     for line in sys.stdin:
         name, arguments = json.loads(line)
         try:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e import ui
-from tests.e2e.standalone import Standalone
+from qa.e2e import ui
+from qa.e2e.standalone import Standalone
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, Route
