@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 from tests.operators.dags import DEFAULTS, REMEMBERING, Connect, bulk_dag, counts, tickets
-from tests.support.airflow_run import AirflowRun, xcom_model
+from tests.support.airflow_run import AirflowRun
 
 SYNC, SUBMISSION, JOBS = "/v1/itsm/tickets/bulk/sync", "/v1/itsm/tickets/bulk", "/v1/jobs/"
 LOOK_UP = "/v1/itsm/tickets/by-identifier/"
@@ -216,14 +215,6 @@ def test_job_ids_are_on_record_before_the_worker_is_freed(
     assert tries[1] == 2, "the second try found both jobs open"
 
 
-def test_a_ledger_path_holds_the_jobs(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
-    run = run_dag(job_dag(tickets(3), batch_size=2, ledger_path=str(tmp_path)))
-    assert counts(run.summary()) == {"created": 3}
-    values = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*/*.json"))]
-    jobs = {job for value in values for job in value["jobs"]}
-    assert jobs == {request.path.removeprefix(JOBS) for request in sandbox.requests if request.path.startswith(JOBS)}
-
-
 @pytest.mark.parametrize("on_unknown", ["lookup", "resend"])
 def test_a_job_that_never_ends_meets_the_timeout_and_is_not_sent_again(
     sandbox: SandboxServer, run_dag: Any, on_unknown: str
@@ -304,27 +295,27 @@ def test_a_key_that_is_refused_in_the_middle_ends_the_submission_and_jobs_are_to
     assert len(submissions(sandbox)) == 2
 
 
-def test_without_a_ledger_that_lasts_nothing_is_submitted(sandbox: SandboxServer, run_dag: Any) -> None:
+def test_without_a_durable_ledger_nothing_is_submitted(sandbox: SandboxServer, run_dag: Any) -> None:
     run = run_dag(job_dag(tickets(2), durable=False, retries=1))
     (error,) = run.exceptions
     assert type(error) is AirflowFailException
     assert type(error.__cause__) is LeenConfigError
-    assert "`deferrable` needs a ledger that lasts" in str(error)
+    assert "`deferrable` needs a durable ledger" in str(error)
     assert sandbox.count() == 0
 
 
 # The trigger's side
 
 
-def yields(*events: Any) -> Any:
+def yields(*events: Any, carries: bool = False) -> Any:
     async def run(self: LeenJobsTrigger) -> AsyncIterator[TriggerEvent]:
         for event in events:
-            yield TriggerEvent(event)
+            yield TriggerEvent(event | {"carried": self.carried} if carries else event)
 
     return run
 
 
-@pytest.mark.parametrize("events", [(), (None,), ({"status": "success"},)], ids=["none", "empty", "unknown"])
+@pytest.mark.parametrize("events", [(), (None,), ({"status": "done"},)], ids=["none", "empty", "carries nothing"])
 def test_a_lost_or_odd_event_fails_the_task_and_its_retry_reattaches(
     sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch, events: tuple[Any, ...]
 ) -> None:
@@ -344,34 +335,15 @@ def test_a_triggerer_that_may_not_ask_fails_the_task_instead_of_waiting_in_vain(
     sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.plan_jobs(stall="before")
-    monkeypatch.setattr(LeenJobsTrigger, "run", yields({"status": "error", "message": "no such connection"}))
+    monkeypatch.setattr(
+        LeenJobsTrigger, "run", yields({"status": "error", "message": "no such connection"}, carries=True)
+    )
     run = run_dag(job_dag(tickets(2)))
     (error,) = run.exceptions
     assert isinstance(error, LeenOutcomeUnknownError)
     assert "no such connection" in str(error)
     assert error.identifiers == [result["identifier"] for result in run.summary()["results"]]
     assert counts(run.summary()) == {"unknown": 2}
-
-
-def test_when_what_was_known_is_gone_from_xcom_the_retry_finds_it_out_anew(
-    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from airflow.utils.session import create_session
-
-    real = LeenJobsTrigger.run
-
-    async def lose_xcom(self: LeenJobsTrigger) -> AsyncIterator[TriggerEvent]:
-        with create_session() as session:
-            session.query(xcom_model()).delete()
-        yield TriggerEvent({"status": "done"})
-
-    monkeypatch.setattr(LeenJobsTrigger, "run", lose_xcom)
-    mended: dict[str, Any] = {"on_retry_callback": lambda _: setattr(LeenJobsTrigger, "run", real)}
-    run = run_dag(job_dag(tickets(2), retries=1, **mended))
-    (error,) = run.exceptions
-    assert "is gone (" in str(error)
-    assert counts(run.summary()) == {"created": 2}
-    assert len(submissions(sandbox)) == 1
 
 
 # With what exists

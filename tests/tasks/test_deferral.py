@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,10 +10,18 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknownError
+from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
-from airflow_provider_leen.tasks.deferral import end_of_waiting, read_event, waiting_ends_at
+from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
+from airflow_provider_leen.tasks.deferral import Resumed, carried, end_of_waiting, read_event, waiting_ends_at
 
 STARTED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+PLACE = Place(2, "token", 7)
+STATE = carried(PLACE)
+
+
+def resumed(status: str, message: str | None = None) -> Resumed:
+    return Resumed(status, message, PLACE, {}, True)
 
 
 @pytest.mark.parametrize(
@@ -28,27 +37,49 @@ def test_a_task_without_a_timeout_waits_without_end() -> None:
 
 
 @pytest.mark.parametrize("status", ["done", "timeout", "error"])
-def test_an_event_of_the_trigger_is_understood(status: str) -> None:
-    assert read_event({"status": status, "message": "m"}) == {"status": status, "message": "m"}
+@pytest.mark.parametrize("may_send_again", [True, False])
+def test_what_a_trigger_carries_comes_back_in_its_event(status: str, may_send_again: bool) -> None:
+    state = json.loads(json.dumps(carried(PLACE, values={"lease/1": {"v": 2}}, may_send_again=may_send_again)))
+    assert read_event({"status": status, "message": "m", "carried": state}) == (
+        status, "m", PLACE, {"lease/1": {"v": 2}}, may_send_again
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("event", [None, {}, "done", ["done"], {"status": "success"}, {"status": ["done"]}, True])
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        {},
+        "done",
+        ["done"],
+        True,
+        {"status": "done"},
+        {"status": "done", "carried": None},
+        {"status": "done", "carried": STATE | {"place": None}},
+        {"status": "done", "carried": STATE | {"place": {"lease": "x", "token": "t", "values": 0}}},
+        {"status": "done", "carried": STATE | {"values": None}},
+        {"status": "success", "carried": STATE},
+        {"status": ["done"], "carried": STATE},
+        {"carried": STATE},
+    ],
+    ids=repr,
+)
 def test_an_event_that_is_none_of_the_triggers_never_passes_for_success(event: Any) -> None:
-    operator = LeenBulkCreateTicketsOperator(task_id="create", tickets=[], deferrable=True)
-    context: Any = {}
-    for go_on in (operator.execute_complete, operator.execute_complete_again):
-        with pytest.raises(LeenOutcomeUnknownError, match=r"no usable event .* submits nothing twice") as caught:
-            go_on(context, event)
+    creating = LeenBulkCreateTicketsOperator(task_id="create", tickets=[], deferrable=True)
+    updating = LeenUpdateTicketsOperator(task_id="update", ticket_ids=[], updates={"status": "CLOSED"})
+    for operator, retry in ((creating, "submits nothing twice"), (updating, "sets the same values again")):
+        with pytest.raises(LeenOutcomeUnknownError, match=rf"no usable event .* {retry}") as caught:
+            operator.execute_complete({}, event)
         assert caught.value.can_be_settled, "a retry policy must let the retry come"
 
 
 def test_when_the_trigger_saw_the_jobs_end_those_that_go_on_are_waited_for() -> None:
-    assert end_of_waiting({"status": "done"}, ["job"], ["key"], None) is None
+    assert end_of_waiting(resumed("done"), ["job"], ["key"], None) is None
 
 
 def test_when_time_is_over_the_jobs_are_named() -> None:
     jobs = [f"job-{number}" for number in range(30)]
-    error = end_of_waiting({"status": "timeout"}, jobs, [], timedelta(hours=1))
+    error = end_of_waiting(resumed("timeout"), jobs, [], timedelta(hours=1))
     assert type(error) is AirflowTaskTimeout
     assert "30 of Leen's jobs had not ended" in str(error)
     assert "execution_timeout of 1:00:00" in str(error)
@@ -56,7 +87,7 @@ def test_when_time_is_over_the_jobs_are_named() -> None:
 
 
 def test_when_the_triggerer_could_not_ask_its_reason_is_told_and_a_retry_may_come() -> None:
-    error = end_of_waiting({"status": "error", "message": "HTTP 401: no."}, ["job-1"], ["key-1"], None)
+    error = end_of_waiting(resumed("error", "HTTP 401: no."), ["job-1"], ["key-1"], None)
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.identifiers == ["key-1"]
     assert error.can_be_settled
