@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
-from airflow_provider_leen.api.text import clean, clean_json
 from airflow_provider_leen.tasks.arguments import Argument, check_literals, choice
-from airflow_provider_leen.tasks.stopping import fail_without_retry
-from airflow_provider_leen.tasks.supervisor import SupervisorThread
 from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_leen.api.models import Ticket
-    from airflow_provider_leen.bulk.tickets import TicketRow
-    from airflow_provider_leen.hooks.leen import LeenHook
-
-LOOK_UP_INTERVAL = 10.0
-"""Seconds between two look-ups of a ticket whose creation was not answered."""
 
 
 class LeenCreateTicketOperator(RendersOnce, BaseOperator):
@@ -77,147 +65,12 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the ticket, unless an earlier try did, and return it."""
-        from airflow_provider_leen.hooks.leen import LeenHook
-        from airflow_provider_leen.tasks.publishing import Publisher
+        from airflow_provider_leen.tasks.creating_one import create_ticket
 
         self._stops = SimpleQueue()
-        with (
-            fail_without_retry(),
-            SupervisorThread() as supervisor,
-            LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook,
-        ):
-            row = self._read_row(context, hook)
-            ticket = self._known_ticket(context, hook, row) or self._create(context, hook, row)
-            record = _record(ticket, hook.settings.ticket_url)
-            publisher = Publisher(context, supervisor)
-            publisher.push("return_value", record)
-            publisher.conclude(None, f"A retry finds the ticket by its identifier, {row.identifier}.")
-            return record
+        return create_ticket(self, context, self._stops)
 
     def on_kill(self) -> None:
         """Stop looking up. Called in the signal handler, in the middle of whatever the main thread does."""
         if self._stops is not None:
             self._stops.put(None)
-
-    def _read_row(self, context: Context, hook: LeenHook) -> TicketRow:
-        from airflow_provider_leen.bulk.tickets import parse_text, prepare
-        from airflow_provider_leen.tasks.ledger import key_scope
-
-        ticket = parse_text(self.ticket, "ticket") if isinstance(self.ticket, str) else self.ticket
-        [row] = prepare([ticket], None, key_scope(context, hook.settings))
-        if row.error is not None:
-            raise LeenConfigError(f"`ticket` can't be sent: {row.error}.")
-        return row
-
-    def _known_ticket(self, context: Context, hook: LeenHook, row: TicketRow) -> Ticket | None:
-        """Look for the ticket before it is created, where it may be there already."""
-        from airflow_provider_leen.bulk.existing import check_existing
-
-        is_retry = context["ti"].try_number > 1
-        skips = self.if_exists == "skip" and row.identifier != row.key
-        if not is_retry and not skips:
-            return None
-        known = hook.get_ticket_by_identifier(str(row.identifier))
-        if known is None:
-            return None
-        check_existing(known, str(row.identifier))
-        if not skips and not _is_of_this_run(context, known, row):
-            if _is_older_than_this_run(context, known):
-                return None
-            raise LeenOutcomeUnknownError(
-                f"Leen has the ticket {known.id} with the identifier {row.identifier}. Nothing shows that an earlier "
-                "try of this task created it, nor that another run did. Look into the tracker: if it is this ticket, "
-                "mark the task as successful, or set if_exists='skip' and clear it.",
-                identifiers=[str(row.identifier)],
-                can_be_settled=True,
-            )
-        self.log.info("Leen knows the ticket already (identifier %s): not creating it again.", row.identifier)
-        return known
-
-    def _create(self, context: Context, hook: LeenHook, row: TicketRow) -> Ticket:
-        from airflow_provider_leen.api.retry import Effect, effect_of_write
-        from airflow_provider_leen.bulk.tickets import payload
-
-        started = time.monotonic()
-        try:
-            ticket = hook.create_ticket(payload(row, None))
-        except LeenError as error:
-            if effect_of_write(error) is not Effect.UNKNOWN:
-                raise
-            lost = error
-        else:
-            self.log.info("Created the ticket %s (identifier %s).", clean(ticket.id), row.identifier)
-            return ticket
-        # A request may be worked on for another timeout after its reply was given up.
-        found = self._look_up(context, hook, row, until=started + 2 * hook.settings.timeout, reason=lost)
-        if found is not None:
-            return found
-        raise LeenOutcomeUnknownError(
-            f"The ticket {row.name!r:.80} (identifier {row.identifier}) was sent and nobody can say whether it exists. "
-            f"{lost} No look-up by its identifier has found it. Look for it in the tracker; a retry looks it up again, "
-            "and creates it when Leen does not know it.",
-            identifiers=[str(row.identifier)],
-            can_be_settled=True,
-        ) from lost
-
-    def _look_up(
-        self, context: Context, hook: LeenHook, row: TicketRow, *, until: float, reason: LeenError
-    ) -> Ticket | None:
-        """Ask Leen again and again for a ticket whose creation was not answered."""
-        self.log.warning(
-            "%s Looking the ticket up by its identifier for %.0f s.", reason, max(0.0, until - time.monotonic())
-        )
-        while True:
-            try:
-                known = hook.get_ticket_by_identifier(str(row.identifier))
-            except LeenError as error:
-                self.log.warning("The look-up failed: %s", error)
-            else:
-                if known is not None and _is_of_this_run(context, known, row):
-                    self.log.info("The ticket was created: Leen knows it as %s.", clean(known.id))
-                    return known
-            left = until - time.monotonic()
-            if left <= 0 or self._is_stopped_within(min(LOOK_UP_INTERVAL, left)):
-                return None
-
-    def _is_stopped_within(self, seconds: float) -> bool:
-        assert self._stops is not None
-        try:
-            self._stops.get(timeout=seconds)
-        except Empty:
-            return False
-        return True
-
-
-def _is_of_this_run(context: Context, ticket: Ticket, row: TicketRow) -> bool:
-    from airflow_provider_leen.api.jira import read_ticket
-    from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, is_that_of, project_of
-    from airflow_provider_leen.bulk.state import Sending
-    from airflow_provider_leen.bulk.tickets import payload
-
-    body = payload(row, None)
-    sending = Sending(_started(context), NEVER, "", embedded=False)
-    return is_that_of(read_ticket(ticket), Unsettled(row, body["name"], project_of(body), (sending,), NEVER))
-
-
-def _is_older_than_this_run(context: Context, ticket: Ticket) -> bool:
-    from airflow_provider_leen.api.jira import read_ticket
-    from airflow_provider_leen.bulk.state import CLOCK_SKEW
-
-    created_at = read_ticket(ticket).created_at
-    return created_at is not None and created_at < _started(context) - CLOCK_SKEW
-
-
-def _started(context: Context) -> float:
-    started = context["dag_run"].start_date
-    return started.timestamp() if started else 0.0
-
-
-def _record(ticket: Ticket, ticket_url: str | None) -> dict[str, Any]:
-    from urllib.parse import quote
-
-    record: dict[str, Any] = clean_json(ticket.model_dump(mode="json"))
-    key = ticket.vendor_ticket_id
-    if not record["url"] and ticket_url and key:
-        record["url"] = clean(ticket_url).replace("{vendor_ticket_id}", quote(key, safe=""))
-    return record

@@ -20,7 +20,8 @@ from airflow_provider_leen.api.errors import (
 )
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.hooks.leen import LeenHook
-from airflow_provider_leen.operators.create import LeenCreateTicketOperator, _record
+from airflow_provider_leen.operators.create import LeenCreateTicketOperator
+from airflow_provider_leen.tasks.creating_one import _record
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import Connect
 
@@ -83,7 +84,7 @@ def test_a_ticket_that_is_made_after_its_reply_was_given_up_is_found(
     run_dag: Any, sandbox: SandboxServer, connect: Connect, mocker: Any
 ) -> None:
     connect(extra={"timeout": 0.5})
-    mocker.patch("airflow_provider_leen.operators.create.LOOK_UP_INTERVAL", 0.05)
+    mocker.patch("airflow_provider_leen.tasks.creating_one.LOOK_UP_INTERVAL", 0.05)
     sandbox.inject("latency", path=TICKETS, seconds=0.7, times=1)
     run = run_dag(create_dag())
     assert run.states == {"create": "success"}
