@@ -21,8 +21,8 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.create import LeenCreateTicketOperator
-from airflow_provider_leen.tasks.creating_one import _record
 from airflow_provider_leen.sandbox.server import SandboxServer
+from airflow_provider_leen.tasks.creating_one import _record
 from tests.operators.dags import Connect
 
 TICKETS = "/v1/itsm/tickets"
@@ -117,7 +117,7 @@ def test_an_outcome_that_stays_unknown_names_the_ticket_and_says_what_to_do(
     (error,) = run.exceptions
     assert type(error) is LeenOutcomeUnknownError
     assert error.identifiers == ["own"]
-    assert "(identifier own) was sent and nobody can say whether it exists. POST /itsm/tickets" in str(error)
+    assert "(identifier own) was sent and cannot be determined. POST /itsm/tickets" in str(error)
     assert "HTTP 503" in str(error)
     assert "a retry looks it up again" in str(error)
 
