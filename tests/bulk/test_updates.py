@@ -1,4 +1,4 @@
-"""Changing tickets alike: what is read, what became of each id, and the error a task ends with."""
+"""Changing tickets alike: what is read, the result of each id, and the error a task ends with."""
 
 from __future__ import annotations
 
@@ -17,18 +17,15 @@ from airflow_provider_leen.api.errors import (
     LeenThresholdError,
     LeenValidationError,
 )
-from airflow_provider_leen.api.models import Job
+from airflow_provider_leen.bulk.state import TicketTable
 from airflow_provider_leen.bulk.summary import UpdateSummary, closing_table
 from airflow_provider_leen.bulk.updates import (
-    Outcome,
     final_error,
-    in_batches,
-    outcomes_in,
-    outcomes_of,
     progress_of,
     read_ticket_ids,
     read_updates,
     summarise,
+    unique_ids,
 )
 
 A, B, C = (f"{letter * 8}-0000-4000-8000-000000000001" for letter in "abc")
@@ -101,69 +98,43 @@ def test_updates_that_cant_be_made_are_refused(value: Any, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "batches"),
+    ("ids", "valid"),
     [
         ([], []),
-        ([A, B, C], [[A, B], [C]]),
-        ([A, A.upper(), UUID(A), B], [[A, B]]),
-        (["SEC-1", None, 7, A, "a" * 32], [[A]]),
+        ([C, A, B], [C, A, B]),
+        ([A, A.upper(), UUID(A), B], [A, B]),
+        (["SEC-1", None, 7, A, "a" * 32], [A]),
     ],
 )
-def test_each_valid_id_goes_out_once(ids: list[Any], batches: list[list[str]]) -> None:
-    assert in_batches(ids, 2) == batches
+def test_each_valid_id_goes_out_once(ids: list[Any], valid: list[str]) -> None:
+    assert unique_ids(ids) == valid
 
 
-# Outcomes
+# Results
+
+UPDATED, REJECTED, UNKNOWN, UNSENT = "updated", "rejected", "unknown", "unsent"
 
 
-def failed(results: list[dict[str, Any]]) -> Job:
-    succeeded = sum(result["success"] for result in results)
-    counts = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
-    return Job(status="FAILED", failure_reason=counts | {"results": results})
-
-
-@pytest.mark.parametrize(
-    ("job", "outcomes"),
-    [
-        (Job(status="SUCCESS"), {A: Outcome("updated"), B: Outcome("updated")}),
-        (
-            failed(
-                [
-                    {"success": True, "request_index": 0, "ticket_id": A},
-                    {"success": False, "request_index": 1, "ticket_id": B, "error": "closed"},
-                ]
-            ),
-            {A: Outcome("updated"), B: Outcome("rejected", "closed")},
-        ),
-        (
-            failed([{"success": False, "request_index": 0, "ticket_id": B}]),
-            dict.fromkeys(
-                (A, B),
-                Outcome(
-                    "unknown", "Its breakdown holds results for 1 of 2 tickets. (its job ended with status FAILED)"
-                ),
-            ),
-        ),
-        (
-            Job(status="FAILED", failure_reason="lost"),
-            dict.fromkeys(
-                (A, B),
-                Outcome("unknown", "Its breakdown holds no list of results. (its job ended with status FAILED: lost)"),
-            ),
-        ),
-        (
-            Job(status="CANCELLED"),
-            dict.fromkeys((A, B), Outcome("unknown", "its job has not ended (status CANCELLED)")),
-        ),
-    ],
-)
-def test_a_job_tells_what_became_of_its_tickets(job: Job, outcomes: dict[str, Outcome]) -> None:
-    assert outcomes_of(job, [A, B]) == outcomes
+def table_of(statuses: dict[str, str]) -> TicketTable:
+    """What is known when these ids have these statuses."""
+    table = TicketTable()
+    for ticket_id, status in statuses.items():
+        table.sent([ticket_id], 1.0, 11.0, "h", False, True)
+        if status == UPDATED:
+            table.changed([ticket_id])
+        elif status == REJECTED:
+            table.refused({ticket_id: "closed"})
+        elif status == UNKNOWN:
+            table.unknown([ticket_id], "lost")
+        else:
+            table.withdrawn([ticket_id])
+        assert table[ticket_id].status == status
+    return table
 
 
 def test_every_id_has_a_result_in_input_order() -> None:
     ids = [B, "SEC-1", A.upper(), None, B, C]
-    summary = summarise(ids, {A: Outcome("updated"), B: Outcome("rejected", "closed")})
+    summary = summarise(ids, table_of({A: UPDATED, B: REJECTED}))
     told = [(result["ticket_id"], result["status"], result["success"]) for result in summary["results"]]
     assert told == [
         (B, "rejected", False),
@@ -181,25 +152,26 @@ def test_every_id_has_a_result_in_input_order() -> None:
     }  # fmt: skip
 
 
+def test_each_result_that_is_no_success_says_why() -> None:
+    results = summary_of(UNKNOWN, REJECTED, UNSENT)["results"]
+    assert [result["error"] for result in results] == ["lost", "closed", "the task ended before it"]
+
+
 def test_an_invalid_id_is_told_what_to_write() -> None:
-    [result] = summarise(["SEC-1"], {})["results"]
+    [result] = summarise(["SEC-1"], TicketTable())["results"]
     assert result["error"] == "'SEC-1' is no UUID: write Leen's id of the ticket"
 
 
 # The end
 
 
-def summary_of(*outcomes: Outcome) -> UpdateSummary:
-    ids = [A, B, C][: len(outcomes)]
-    return summarise(ids, dict(zip(ids, outcomes, strict=True)))
-
-
-UPDATED, REJECTED, UNKNOWN = Outcome("updated"), Outcome("rejected", "closed"), Outcome("unknown", "lost")
-UNSENT = Outcome("unsent", "later")
+def summary_of(*statuses: str) -> UpdateSummary:
+    ids = [A, B, C][: len(statuses)]
+    return summarise(ids, table_of(dict(zip(ids, statuses, strict=True))))
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "halted", "limits", "error"),
+    ("statuses", "halted", "limits", "error"),
     [
         ([UPDATED], None, (None, None), None),
         ([], None, (None, None), None),
@@ -218,12 +190,12 @@ UNSENT = Outcome("unsent", "later")
     ],
 )
 def test_the_error_that_matters_most_ends_the_task(
-    outcomes: list[Outcome],
+    statuses: list[str],
     halted: LeenError | None,
     limits: tuple[int | None, float | None],
     error: type[LeenError] | None,
 ) -> None:
-    chosen = final_error(summary_of(*outcomes), halted, *limits)
+    chosen = final_error(summary_of(*statuses), halted, *limits)
     assert (type(chosen) if chosen else None) is error
 
 
@@ -238,7 +210,7 @@ def test_an_unknown_outcome_names_its_tickets_and_says_that_a_retry_does_no_harm
 
 def test_of_many_unknown_outcomes_the_first_are_named() -> None:
     ids = [f"{number:08}-0000-4000-8000-000000000001" for number in range(30)]
-    error = final_error(summarise(ids, dict.fromkeys(ids, UNKNOWN)), None, None, None)
+    error = final_error(summarise(ids, table_of(dict.fromkeys(ids, UNKNOWN))), None, None, None)
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.identifiers == ids
     assert str(error).startswith("30 tickets were to be changed and nobody can say whether they were.")
@@ -246,7 +218,7 @@ def test_of_many_unknown_outcomes_the_first_are_named() -> None:
 
 
 def test_a_passed_threshold_carries_the_counts_and_names_the_first_tickets() -> None:
-    summary = summarise([f"SEC-{number}" for number in range(30)], {})
+    summary = summarise([f"SEC-{number}" for number in range(30)], TicketTable())
     error = final_error(summary, None, None, 0.5)
     assert isinstance(error, LeenThresholdError)
     assert (error.summary["invalid"], "results" in error.summary) == (30, False)
@@ -269,14 +241,6 @@ def test_the_closing_table_has_every_count_and_the_errors() -> None:
     ]
 
 
-# While the worker is free, and for the gate
-
-
-def test_what_is_known_can_be_read_back_from_a_summary() -> None:
-    outcomes = {A: UPDATED, B: REJECTED, C: UNKNOWN}
-    assert outcomes_in(summarise([A.upper(), B, C, "SEC-1", None], outcomes)["results"]) == outcomes
-
-
 def test_the_progress_counts_what_is_known_and_what_was_refused() -> None:
-    summary = summarise([A, B, C, "SEC-1"], {A: UPDATED, B: REJECTED, C: UNKNOWN})
+    summary = summarise([A, B, C, "SEC-1"], table_of({A: UPDATED, B: REJECTED, C: UNKNOWN}))
     assert progress_of(summary) == {"total": 4, "done": 3, "failed": 2}

@@ -1,0 +1,361 @@
+"""Changing tickets in jobs: what is submitted, what is asked, and what is known at the end; httpx stands for Leen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenServerError,
+    LeenStoppedError,
+    LeenValidationError,
+)
+from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.bulk.journal import Journal, Owner
+from airflow_provider_leen.bulk.ledger import Ledger
+from airflow_provider_leen.bulk.stores import MemoryStore
+from airflow_provider_leen.bulk.update import Update
+
+IDS = [f"{number:08}-0000-4000-8000-000000000001" for number in range(50)]
+NO_SUCH_JOB = httpx.Response(404, json={"type": "error", "code": "NF", "message": "Job not found", "detail": []})
+
+Submitted = Callable[[list[str]], httpx.Response | None]
+
+
+class Leen:
+    """Accepts jobs and lets them end at once.
+
+    :param submitted: answers a submission otherwise; None: it is accepted.
+    :param asked: the answers to questions for jobs, one after the other; then all have ended well.
+    :param holds: calls of this method get no answer.
+    :param stops_at: a call of this method has the run stopped.
+    """
+
+    def __init__(
+        self,
+        submitted: Submitted = lambda ids: None,
+        *,
+        asked: Sequence[httpx.Response] = (),
+        holds: str = "",
+        stops_at: str = "",
+        job_id: str = "job-{}",
+    ) -> None:
+        self.calls: list[str] = []
+        self.batches: list[list[str]] = []
+        self.at_once: Counter[str] = Counter()
+        self.stop: Callable[[str], object] = lambda reason: None
+        self._in_flight: Counter[str] = Counter()
+        self._submitted, self._asked, self._holds, self._stops_at = submitted, list(asked), holds, stops_at
+        self._job_id = job_id
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        method = request.method
+        self.calls.append(method)
+        self._in_flight[method] += 1
+        self.at_once[method] = max(self.at_once[method], self._in_flight[method])
+        try:
+            if method == self._stops_at:
+                self.stop("Stopped.")
+            if method == self._holds:
+                await asyncio.Event().wait()
+            # All that may be in flight come this far before one of them ends.
+            for _ in range(200):
+                await asyncio.sleep(0)
+        finally:
+            self._in_flight[method] -= 1
+        if method == "GET":
+            return self._asked.pop(0) if self._asked else httpx.Response(200, json={"status": "SUCCESS"})
+        self.batches.append(json.loads(request.content)["ticket_ids"])
+        accepted = httpx.Response(202, json={"job_id": self._job_id.format(len(self.batches))})
+        return self._submitted(self.batches[-1]) or accepted
+
+
+def change(
+    leen: Leen,
+    ids: list[str],
+    *,
+    batch_size: int = 50,
+    at_once: int = 1,
+    stop_grace: float = 60.0,
+    poll_interval: float = 0.001,
+    store: MemoryStore | None = None,
+    before: Callable[[Update], object] = lambda update: None,
+    then: Callable[[Update], Any] | None = None,
+) -> Update:
+    """Change tickets.
+
+    :param before: is called before the run begins.
+    :param then: returns the coroutine that follows the submission, instead of waiting for the jobs.
+    """
+
+    async def go() -> Update:
+        settings = LeenSettings(base_url="https://leen.test/v1", api_key="secret", connection_id="c", max_retries=0)
+        async with AsyncLeenClient(settings, transport=httpx.MockTransport(leen)) as client:
+            journal = Journal(store or MemoryStore(), Owner({"task_id": "update"}, 1))
+            update = Update(
+                client,
+                Ledger(journal, None, embedded=False),
+                ids,
+                {"status": "CLOSED"},
+                batch_size=batch_size,
+                max_concurrent_batches=at_once,
+                stop_grace=stop_grace,
+            )
+            leen.stop = update.stop
+            before(update)
+            await asyncio.wait_for(update.submit(), 60)
+            await asyncio.wait_for(then(update) if then else update.wait(poll_interval, lambda: None), 60)
+            return update
+
+    return asyncio.run(go())
+
+
+async def nothing(_: Update) -> None:
+    """Don't wait for the jobs."""
+
+
+def statuses(update: Update) -> dict[str, str]:
+    return {key: update.ledger.table[key].status for key in update.ledger.table}
+
+
+def counts(update: Update) -> dict[str, int]:
+    return Counter(statuses(update).values())
+
+
+def error_of(update: Update, ticket_id: str) -> str:
+    return str(update.ledger.table[ticket_id].error)
+
+
+def refused(detail: Any, status: int = 422) -> httpx.Response:
+    return httpx.Response(status, json={"detail": detail})
+
+
+def spoilt_by(*bad: str) -> Submitted:
+    return lambda ids: refused("no such ticket") if set(bad) & set(ids) else None
+
+
+# Submitting
+
+
+def test_every_ticket_is_changed_in_jobs_of_which_so_many_are_submitted_and_eight_asked_for_at_a_time() -> None:
+    leen = Leen()
+    update = change(leen, IDS[:20], batch_size=1, at_once=3)
+    assert leen.batches == [[ticket_id] for ticket_id in IDS[:20]]
+    assert leen.at_once == {"POST": 3, "GET": 8}
+    assert leen.calls == ["POST"] * 20 + ["GET"] * 20
+    assert counts(update) == {"updated": 20}
+    assert update.error is None
+    assert update.jobs_under_way == {}
+
+
+def test_ids_that_the_refusal_locates_are_rejected_at_once() -> None:
+    def submitted(ids: list[str]) -> httpx.Response | None:
+        bad = [position for position, ticket_id in enumerate(ids) if ticket_id in (IDS[3], IDS[40])]
+        places = [{"loc": ["body", "ticket_ids", position], "msg": "closed"} for position in bad]
+        return refused(places) if places else None
+
+    leen = Leen(submitted)
+    update = change(leen, IDS)
+    assert [len(ids) for ids in leen.batches] == [50, 48]
+    assert counts(update) == {"updated": 48, "rejected": 2}
+    assert error_of(update, IDS[40]) == "closed"
+
+
+@pytest.mark.parametrize("position", [0, 17, 49])
+def test_one_bad_id_is_found_by_halving_and_all_others_are_submitted_once(position: int) -> None:
+    leen = Leen(spoilt_by(IDS[position]))
+    update = change(leen, IDS, then=nothing)
+    assert [key for key, status in statuses(update).items() if status == "rejected"] == [IDS[position]]
+    submitted = [ticket_id for ids in update.jobs_under_way.values() for ticket_id in ids]
+    assert sorted(submitted) == sorted(set(IDS) - {IDS[position]}) == sorted(update.unknown)
+    assert len(leen.batches) <= 13
+
+
+@pytest.mark.parametrize("size", [50, 3, 1])
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_is_wrong_with_every_id_is_the_request(size: int, status: int) -> None:
+    leen = Leen(lambda ids: refused("no such status", status))
+    update = change(leen, IDS, batch_size=size)
+    assert isinstance(update.error, LeenValidationError)
+    assert update.error.status == status
+    assert counts(update)["rejected"] == 4
+    assert set(counts(update)) <= {"rejected", "unsent"}
+    assert len(leen.batches) <= 15
+
+
+def test_after_three_submissions_without_an_answer_nothing_more_is_sent() -> None:
+    leen = Leen(lambda ids: httpx.Response(503))
+    update = change(leen, IDS[:6], batch_size=1)
+    assert isinstance(update.error, LeenServerError)
+    assert counts(update)["unknown"] == len(leen.batches) == 3
+    assert "HTTP 503" in error_of(update, IDS[0])
+
+
+def test_a_key_that_is_refused_ends_the_submission_and_what_was_submitted_is_waited_for() -> None:
+    leen = Leen(lambda ids: None if IDS[0] in ids else httpx.Response(401))
+    update = change(leen, IDS[:6], batch_size=2)
+    assert isinstance(update.error, LeenAuthError)
+    assert leen.calls == ["POST", "POST", "GET"]
+    assert counts(update) == {"updated": 2, "unsent": 4}
+
+
+def test_of_two_jobs_that_leen_gives_one_id_nothing_is_believed() -> None:
+    leen = Leen(job_id="job")
+    update = change(leen, IDS[:4], batch_size=2)
+    assert counts(update) == {"unknown": 4}
+    assert "one and the same job, job," in error_of(update, IDS[0])
+    assert leen.calls == ["POST", "POST"], "nobody asks for it"
+
+
+def test_a_batch_gets_one_line_in_the_log_however_often_it_was_split(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    change(Leen(spoilt_by(IDS[21])), IDS[:40], batch_size=20, then=nothing)
+    assert [message.partition(" (")[0] for message in caplog.messages] == [
+        "Batch 1 of 2: 20 submitted",
+        "Batch 2 of 2: 19 submitted, 1 rejected",
+    ]
+
+
+# Waiting
+
+
+def test_jobs_that_go_on_are_asked_for_again() -> None:
+    leen = Leen(asked=[httpx.Response(200, json={"status": "RUNNING"})] * 3)
+    rounds: list[int] = []
+    update = change(
+        leen,
+        IDS[:4],
+        batch_size=2,
+        then=lambda update: update.wait(0.001, lambda: rounds.append(len(update.jobs_under_way))),
+    )
+    assert rounds == [2, 1, 0]
+    assert counts(update) == {"updated": 4}
+
+
+def ended(status: str, reason: Any = None) -> httpx.Response:
+    return httpx.Response(200, json={"status": status, "failure_reason": reason})
+
+
+def breakdown(*results: dict[str, Any]) -> dict[str, Any]:
+    succeeded = sum(result["success"] for result in results)
+    counted = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
+    return counted | {"results": [{"request_index": index, **result} for index, result in enumerate(results)]}
+
+
+FIRST = {"success": True, "ticket_id": IDS[0]}
+SECOND = {"success": False, "ticket_id": IDS[1], "error": "closed"}
+
+
+@pytest.mark.parametrize(
+    ("job", "proved", "said"),
+    [
+        (ended("SUCCESS"), ["updated", "updated"], ""),
+        (ended("FAILED", breakdown(FIRST, SECOND)), ["updated", "rejected"], "closed"),
+        (ended("FAILED", breakdown(FIRST)), ["unknown", "unknown"], "Job job-1 ended with status FAILED. "),
+        (ended("FAILED", "lost"), ["unknown", "unknown"], "Job job-1 ended with status FAILED: lost. "),
+    ],
+    ids=["success", "partial", "incomplete", "no breakdown"],
+)
+def test_a_job_that_has_ended_says_how_each_ticket_fared(job: httpx.Response, proved: list[str], said: str) -> None:
+    update = change(Leen(asked=[job]), IDS[:2])
+    assert list(statuses(update).values()) == proved
+    assert update.jobs_under_way == {}
+    if said:
+        assert error_of(update, IDS[1]).startswith(said)
+
+
+def test_a_job_that_leen_no_longer_knows_is_not_waited_for() -> None:
+    update = change(Leen(asked=[NO_SUCH_JOB]), IDS[:4], batch_size=2)
+    assert statuses(update) == dict(zip(IDS, ["unknown"] * 2 + ["updated"] * 2, strict=False))
+    assert "Leen no longer knows job job-1" in error_of(update, IDS[0])
+    assert update.error is None
+
+
+def test_a_job_that_cant_be_asked_for_just_now_is_asked_for_again() -> None:
+    leen = Leen(asked=[httpx.Response(503), httpx.Response(503)])
+    update = change(leen, IDS[:4], batch_size=2)
+    assert counts(update) == {"updated": 4}
+    assert update.error is None
+
+
+def test_a_key_that_is_refused_ends_the_waiting_and_the_jobs_stay_named() -> None:
+    update = change(Leen(asked=[httpx.Response(401)] * 2), IDS[:4], batch_size=2)
+    assert isinstance(update.error, LeenAuthError)
+    assert update.jobs_under_way == {"job-1": IDS[:2], "job-2": IDS[2:4]}
+    assert counts(update) == {"unknown": 4}
+
+
+def test_another_process_goes_on_with_what_was_recorded() -> None:
+    store, leen = MemoryStore({}), Leen(asked=[httpx.Response(200, json={"status": "RUNNING"})])
+    first = change(leen, IDS[:4], batch_size=2, store=store, then=lambda update: update.ledger.flush())
+    values = json.loads(json.dumps(store.values))
+
+    async def resumed() -> Update:
+        settings = LeenSettings(base_url="https://leen.test/v1", api_key="secret", connection_id="c")
+        async with AsyncLeenClient(settings, transport=httpx.MockTransport(leen)) as client:
+            ledger = Ledger(Journal(MemoryStore(values), Owner({"task_id": "update"}, 1)), None, embedded=False)
+            update = Update(client, ledger, IDS[:4], {"status": "CLOSED"}, batch_size=2, max_concurrent_batches=1)
+            await update.resume(first.ledger.place)
+            return update
+
+    update = asyncio.run(resumed())
+    assert leen.calls == ["POST", "POST", "GET", "GET"], "each job is asked for once"
+    assert statuses(update) == dict(zip(IDS, ["unknown"] * 2 + ["updated"] * 2, strict=False))
+    assert update.jobs_under_way == {"job-1": IDS[:2]}
+
+
+# Being stopped
+
+
+def test_a_submission_that_a_stop_cuts_short_is_an_unknown_outcome_and_nothing_more_is_sent() -> None:
+    leen = Leen(holds="POST", stops_at="POST")
+    update = change(leen, IDS[:3], batch_size=1, stop_grace=0.05)
+    assert isinstance(update.error, LeenStoppedError)
+    assert statuses(update) == dict(zip(IDS, ["unknown", "unsent"], strict=False))
+    assert error_of(update, IDS[0]) == "The task was stopped before Leen answered."
+    assert leen.calls == ["POST"]
+
+
+def test_a_job_that_was_being_asked_for_at_a_stop_is_still_named() -> None:
+    leen = Leen(holds="GET", stops_at="GET")
+    update = change(leen, IDS[:1], stop_grace=0.05)
+    assert isinstance(update.error, LeenStoppedError)
+    assert update.jobs_under_way == {"job-1": IDS[:1]}
+    assert "job job-1" in error_of(update, IDS[0])
+
+
+def test_calls_in_flight_at_a_stop_may_end_and_jobs_are_asked_for_once_more() -> None:
+    leen = Leen(stops_at="POST")
+    update = change(leen, IDS[:3], batch_size=1)
+    assert isinstance(update.error, LeenStoppedError)
+    assert counts(update) == {"updated": 1, "unsent": 1}
+    assert leen.calls == ["POST", "GET"]
+
+
+def test_a_stop_ends_the_pause_between_two_rounds() -> None:
+    leen = Leen(stops_at="GET", asked=[httpx.Response(200, json={"status": "RUNNING"})] * 9)
+    started = time.monotonic()
+    update = change(leen, IDS[:1], poll_interval=3600)
+    assert isinstance(update.error, LeenStoppedError)
+    assert update.jobs_under_way.keys() == {"job-1"}
+    assert time.monotonic() - started < 60
+
+
+def test_a_run_that_is_stopped_before_it_starts_sends_nothing_and_the_first_reason_stays() -> None:
+    def stop(update: Update) -> None:
+        update.stop("Stopped.")
+        update.stop("Stopped again.")
+
+    leen = Leen()
+    assert str(change(leen, IDS[:3], before=stop).error) == "Stopped."
+    assert leen.calls == []
