@@ -292,7 +292,7 @@ def test_an_outcome_that_nobody_knows_is_named(
     sandbox.inject("lost")
     said = leen("create", findings(1), *TO_SEC)
     assert said.code == 1
-    assert "nobody can say whether it exists" in said.err
+    assert "The outcome of 1 ticket is unknown." in said.err
     assert "1 ticket: 1 unknown." in said.out
 
 

@@ -28,8 +28,8 @@ from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.bulk.existing import find_existing
 from airflow_provider_leen.bulk.jobs import JobCollector
 from airflow_provider_leen.bulk.journal import Place
-from airflow_provider_leen.bulk.ledger import Ledger
-from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled, final_from, project_of
+from airflow_provider_leen.bulk.ledger import Intent, Ledger
+from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled, final_from, project_of, settled_after
 from airflow_provider_leen.bulk.sending import STOP_GRACE, Sender
 from airflow_provider_leen.bulk.settle import Settler
 from airflow_provider_leen.bulk.state import Ticket
@@ -60,9 +60,17 @@ class CreateWork(LedgerWork[TicketRow]):
     def __init__(
         self, client: AsyncLeenClient, ledger: Ledger, payload: Callable[[TicketRow], Body], *, as_jobs: bool
     ) -> None:
-        super().__init__(ledger, lambda row: str(row.key), as_job=as_jobs)
+        settled = settled_after(client.settings)
+        super().__init__(ledger, lambda row: str(row.key), as_job=as_jobs, settled_after=settled)
         self._client = client
         self._payload = payload
+
+    async def intend(self, items: Sequence[TicketRow]) -> Intent:
+        """Put on record that tickets are about to leave, and what they are called."""
+        if self._as_job:
+            # The list may be another one when the job has ended.
+            self.table.labelled({str(row.key): [row.name, row.identifier] for row in items})
+        return await super().intend(items)
 
     async def call(self, items: Sequence[TicketRow]) -> Any:
         """Make one call."""
@@ -72,10 +80,8 @@ class CreateWork(LedgerWork[TicketRow]):
     def replied(self, items: Sequence[TicketRow], reply: Any) -> str | None:
         """Note what the reply proves of each ticket, or in which job they are."""
         if not self._as_job:
-            return note_claims(self.table, self.keys(items), reply)
+            return note_claims(self._ledger, self.keys(items), reply)
         self.submitted(items, reply)
-        # The list may be another one when the job has ended.
-        self.table.labelled({str(row.key): row.name for row in items if row.name})
         return None
 
 
@@ -147,7 +153,7 @@ class Creation:
             stop_grace=stop_grace,
         )
         self._collector = JobCollector(client, ledger, jobs.results_of_create, self._identifier_of, self._created)
-        self._settler = Settler(client)
+        self._settler = Settler(client, ledger.now)
         self._findings: dict[str, str] = {}
         """By key, what look-ups of tickets that stayed unknown found out."""
         self._by_key = {row.key: row for row in rows if row.key is not None}
@@ -196,9 +202,20 @@ class Creation:
         """
         results = [self._result(row) for row in self._rows]
         if self._resume is not None and self.is_open:
-            gone = [key for key in self.ledger.table if key not in self._by_key and self.ledger.table[key].label]
-            results += [self._result_of_gone(len(self._rows) + number, key) for number, key in enumerate(gone)]
+            table = self.ledger.table
+            gone = [key for key in table if key not in self._by_key and table[key].label]
+            sent = [key for key in gone if table[key].status != "unsent"]
+            results += [self._result_of_gone(len(self._rows) + number, key) for number, key in enumerate(sent)]
         return results
+
+    async def may_publish(self) -> None:
+        """Make sure that what this try knows may be published.
+
+        :raises LeenLedgerError: nothing is known, or a newer try speaks for the task.
+        """
+        if self.error is not None and not self.is_open:
+            raise self.error
+        await self.ledger.look()
 
     # The steps
 
@@ -306,7 +323,7 @@ class Creation:
 
     def _control(self, project: str) -> Control | None:
         """Name the newest ticket in a project that carries its key and that the tracker's search must know by now."""
-        known_before = time.time() - self._client.settings.settle_time
+        known_before = self.ledger.now() - self._client.settings.settle_time
         newest: tuple[float, Control] | None = None
         for row in self._by_key.values():
             ticket = self._ticket(row)
@@ -320,7 +337,10 @@ class Creation:
 
     def _identifier_of(self, key: str) -> str | None:
         row = self._by_key.get(key)
-        return row.identifier if row else None
+        if row is not None:
+            return row.identifier
+        _name, identifier = self.ledger.table[key].label or (None, None)
+        return identifier
 
     def _note_found(self, found: dict[int, Created], asked: list[Unsettled]) -> list[Unsettled]:
         """State which tickets exist after all; return the others."""
@@ -376,7 +396,8 @@ class Creation:
     def _result_of_gone(self, index: int, key: str) -> TicketResult:
         ticket = self.ledger.table[key]
         error = f"{self._error_of(key, ticket) or ''} Its row has gone from the list.".strip()
-        return _result(index, ticket.label, None, ticket.status, ticket, error)
+        name, identifier = ticket.label or (None, None)
+        return _result(index, name, identifier, ticket.status, ticket, error)
 
     def _error_of(self, key: str, ticket: Ticket) -> str | None:
         if ticket.status == "unsent":

@@ -29,7 +29,12 @@ LEAVES_WITHIN = 10.0
 MAX_RENEWALS = 3
 """Give up after this many intents in a row that were too old once they were written."""
 
-_FORGOTTEN = "An earlier try may have sent it, but the record of that is gone."
+_FORGOTTEN = (
+    "An earlier try may have sent it, but the record of that is gone: keep the task's state when you clear it, or set "
+    "ledger_path."
+)
+_NOT_SENT = "nothing more is sent: a retry could not know of it"
+_NOTHING_KNOWN = "nothing is known of what earlier tries sent, and this one sends nothing"
 
 Result = TypeVar("Result")
 
@@ -39,14 +44,16 @@ class Intent:
 
     :param keys: their keys.
     :param as_job: whether they are submitted as a job.
+    :param settled_after: seconds after they left from when on nothing more comes of it.
     :param leaves_by: until when they may leave; None while they are not on record.
     """
 
-    __slots__ = ("abandoned", "as_job", "keys", "leaves_by")
+    __slots__ = ("abandoned", "as_job", "keys", "leaves_by", "settled_after")
 
-    def __init__(self, keys: Sequence[str], as_job: bool) -> None:
+    def __init__(self, keys: Sequence[str], as_job: bool, settled_after: float) -> None:
         self.keys = keys
         self.as_job = as_job
+        self.settled_after = settled_after
         self.leaves_by: float | None = None
         self.abandoned = False
 
@@ -79,7 +86,7 @@ class Ledger:
         self._journal = journal
         self._threads = threads
         self._embedded = embedded
-        self._now = now
+        self.now = now
         self._intents: list[Intent] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -101,23 +108,23 @@ class Ledger:
         :raises LeenLedgerError: it can't be read, has a gap, or a newer try has opened.
         """
         forgotten = None if may_have_forgotten is None else {"since": may_have_forgotten, "embedded": self._embedded}
-        return self._fill(await self._call(self._journal.open, forgotten))
+        return self._fill(await self._call(self._journal.open, forgotten, so=_NOTHING_KNOWN))
 
     async def resume(self, place: Place) -> TicketTable:
         """Go on after a deferral, and return the table of what is known; no new lease is taken.
 
         :raises LeenLedgerError: it can't be read, has a gap, or a newer try has opened.
         """
-        return self._fill(await self._call(self._journal.resume, place))
+        return self._fill(await self._call(self._journal.resume, place, so=_NOTHING_KNOWN))
 
-    async def intend(self, keys: Sequence[str], *, as_job: bool = False) -> Intent:
+    async def intend(self, keys: Sequence[str], *, as_job: bool = False, settled_after: float = 0.0) -> Intent:
         """Put on record that these are about to leave. Follow it with :meth:`leave`, or with :meth:`withdraw`.
 
         Where this is cancelled, they are withdrawn.
 
         :raises LeenLedgerError: it can't be recorded, so they must not leave.
         """
-        intent = Intent(keys, as_job)
+        intent = Intent(keys, as_job, settled_after)
         await self._record(intent)
         return intent
 
@@ -130,7 +137,7 @@ class Ledger:
             if self.failure is not None:
                 self.withdraw(intent)
                 raise self.failure
-            if intent.leaves_by is not None and self._now() <= intent.leaves_by:
+            if intent.leaves_by is not None and self.now() <= intent.leaves_by:
                 return
             self.withdraw(intent)
             await self._record(intent)
@@ -207,26 +214,28 @@ class Ledger:
 
     async def _write(self) -> None:
         intents, self._intents = [intent for intent in self._intents if not intent.abandoned], []
-        at = self._now()
+        at = self.now()
+        leaves_by = at + LEAVES_WITHIN
         for intent in intents:
-            self.table.sent(list(intent.keys), at, at + LEAVES_WITHIN, self.host, self._embedded, intent.as_job)
+            how = self.host, self._embedded, intent.as_job, intent.settled_after
+            self.table.sent(list(intent.keys), at, leaves_by, *how)
         try:
             for value in self.table.take():
                 await self._call(self._journal.append, value)
         except LeenLedgerError as error:
             self.failure = self.failure or error
         for intent in intents:
-            intent.leaves_by = at + LEAVES_WITHIN
+            intent.leaves_by = leaves_by
             if intent.abandoned or self.failure is not None:
                 self.withdraw(intent)
 
-    async def _call(self, function: Callable[..., Result], *args: Any) -> Result:
+    async def _call(self, function: Callable[..., Result], *args: Any, so: str = _NOT_SENT) -> Result:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
         except LeenLedgerError:
             raise
         except Exception as error:
             raise LeenLedgerError(
-                f"The ledger could not be read or written ({type(error).__name__}: {str(error)[:300]}), so nothing "
-                "more is sent: a retry could not know of it. Fix the cause, then clear the task."
+                f"The ledger could not be read or written ({type(error).__name__}: {str(error)[:300]}), so {so}. "
+                "Fix the cause, then clear the task."
             ) from error

@@ -93,13 +93,15 @@ def settled_after(settings: LeenSettings) -> float:
 def final_from(sendings: Sequence[Sending], settings: LeenSettings, host: str) -> float:
     """Say from when on nothing more comes of any of a ticket's open sendings.
 
-    A job may be in a queue for an unknown time: until its end is on record, this time does not come.
+    A job may be in a queue for an unknown time: until its end is on record, this time does not come. A try that is less
+    patient than the one that sent does not shorten it.
 
     :param host: this machine, by whose clock that is.
     """
     if not sendings or any(sending.as_job for sending in sendings):
         return NEVER
-    return max(sending.left_by(host) for sending in sendings) + settled_after(settings)
+    patience = settled_after(settings)
+    return max(sending.left_by(host) + max(sending.settled_after, patience) for sending in sendings)
 
 
 def why_not_by_id(record: Record, ticket: Unsettled) -> str | None:

@@ -38,10 +38,12 @@ class Settler:
     """Asks Leen and the tracker for tickets.
 
     :param client: the API.
+    :param now: the time in seconds since the epoch.
     """
 
-    def __init__(self, client: AsyncLeenClient) -> None:
+    def __init__(self, client: AsyncLeenClient, now: Callable[[], float] = time.time) -> None:
         self._client = client
+        self._now = now
         self._failures = 0
 
     async def look_up(self, tickets: Sequence[Unsettled]) -> dict[int, Created]:
@@ -73,7 +75,7 @@ class Settler:
         """
         tickets = [ticket for ticket in tickets if ticket.may_be_absent]
         until = max((ticket.final_from for ticket in tickets), default=0.0)
-        wait = until - time.time()
+        wait = until - self._now()
         if wait > 0:
             clock = datetime.fromtimestamp(until).astimezone().strftime("%H:%M:%S %Z")
             log.info(

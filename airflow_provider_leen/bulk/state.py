@@ -48,6 +48,7 @@ class Sending(NamedTuple):
     :param as_job: whether it was submitted as a job, which may create the ticket at any later time.
     :param job: the job's id, where it is known.
     :param reason: why its outcome is unknown, for a person; empty where nothing is on record.
+    :param settled_after: seconds after it left from when on nothing more comes of it, as its try was set up.
     """
 
     at: float
@@ -57,6 +58,7 @@ class Sending(NamedTuple):
     as_job: bool = False
     job: str = ""
     reason: str = ""
+    settled_after: float = 0.0
 
     def left_by(self, host: str) -> float:
         """Return until when it may have left, by the clock of a host."""
@@ -72,7 +74,7 @@ class Ticket:
     :param refusal: why it was refused last.
     :param named: ids in replies that contradict themselves or one another.
     :param problem: why it can't be sent.
-    :param label: what a person knows it by, where that was recorded.
+    :param label: its name and its identifier, where those were recorded.
     """
 
     __slots__ = ("label", "named", "problem", "proved", "refusal", "sendings", "ticket_id", "vendor_ticket_id")
@@ -85,7 +87,7 @@ class Ticket:
         self.refusal: str | None = None
         self.named: tuple[str, ...] = ()
         self.problem: str | None = None
-        self.label: str | None = None
+        self.label: tuple[str | None, str | None] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ticket) and self._facts() == other._facts()
@@ -211,10 +213,19 @@ class TicketTable:
 
     @fact
     def sent(
-        self, keys: Sequence[str], at: float, leaves_by: float, host: str, embedded: bool, as_job: bool, /
+        self,
+        keys: Sequence[str],
+        at: float,
+        leaves_by: float,
+        host: str,
+        embedded: bool,
+        as_job: bool,
+        settled_after: float = 0.0,
+        /,
     ) -> None:
         """They are about to leave in one request. The ledger states this, when it writes it."""
-        alone = (Sending(float(at), float(leaves_by), str(host), bool(embedded), bool(as_job)),)
+        times = float(at), float(leaves_by)
+        alone = (Sending(*times, str(host), bool(embedded), bool(as_job), settled_after=float(settled_after)),)
         for key in keys:
             ticket = self[key]
             ticket.sendings = ticket.sendings + alone if ticket.sendings else alone
@@ -303,10 +314,10 @@ class TicketTable:
     # Facts for people
 
     @fact
-    def labelled(self, labels: Mapping[str, str], /) -> None:
-        """What a person knows them by, should they be missing from a later list."""
-        for key, label in labels.items():
-            self[key].label = label
+    def labelled(self, labels: Mapping[str, Sequence[str | None]], /) -> None:
+        """Their names and identifiers, should they be missing from a later list."""
+        for key, (name, identifier) in labels.items():
+            self[key].label = name, identifier
 
     # Record and replay
 

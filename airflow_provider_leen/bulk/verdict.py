@@ -97,13 +97,12 @@ def left_to_the_gate(summary: AnySummary, max_failures: int | None, max_failure_
 
 
 def _named(unknown: list[TicketResult]) -> str:
-    """Name the tickets whose outcome nobody knows, with what was found out about the first of them."""
+    """Name the tickets whose outcome is unknown, with what was found out about the first of them."""
     lines = [
-        "1 ticket was sent and nobody can say whether it exists. Look for it in the tracker before anything sends it "
-        "again:"
+        "The outcome of 1 ticket is unknown. Look for it in the tracker before anything sends it again:"
         if len(unknown) == 1
-        else f"{len(unknown)} tickets were sent and nobody can say whether they exist. Look for them in the tracker "
-        "before anything sends them again:"
+        else f"The outcome of {len(unknown)} tickets is unknown. Look for them in the tracker before anything sends "
+        "them again:"
     ]
     lines += [
         f"#{result['request_index']} {result['name']!r:.80} (identifier {result['identifier']}): {result['error']}"

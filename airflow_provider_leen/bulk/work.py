@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -20,12 +19,16 @@ class LedgerWork(Generic[Item]):
     :param ledger: the facts of this try.
     :param key_of: returns the key of an item.
     :param as_job: whether a request submits a job.
+    :param settled_after: seconds after a request left from when on nothing more comes of it.
     """
 
-    def __init__(self, ledger: Ledger, key_of: Callable[[Item], str], *, as_job: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, key_of: Callable[[Item], str], *, as_job: bool, settled_after: float = 0.0
+    ) -> None:
         self._ledger = ledger
         self._key_of = key_of
         self._as_job = as_job
+        self._settled_after = settled_after
 
     @property
     def table(self) -> TicketTable:
@@ -38,7 +41,8 @@ class LedgerWork(Generic[Item]):
 
     async def intend(self, items: Sequence[Item]) -> Intent:
         """Put on record that items are about to leave in one request."""
-        return await self._ledger.intend(self.keys(items), as_job=self._as_job)
+        keys = self.keys(items)
+        return await self._ledger.intend(keys, as_job=self._as_job, settled_after=self._settled_after)
 
     async def leave(self, intent: Intent) -> None:
         """Return when the request may leave at once."""
@@ -54,7 +58,7 @@ class LedgerWork(Generic[Item]):
 
     def unanswered(self, items: Sequence[Item], reason: str) -> None:
         """Note why the outcome of items that left is unknown."""
-        self.table.unknown(self.keys(items), reason, time.time())
+        self.table.unknown(self.keys(items), reason, self._ledger.now())
 
     async def flush(self) -> None:
         """Put on record what was noted."""
@@ -74,18 +78,18 @@ class LedgerWork(Generic[Item]):
             self.table.unknown([*others, *keys], reason)
 
 
-def note_claims(table: TicketTable, keys: Sequence[str], claims: Sequence[Claim]) -> str | None:
+def note_claims(ledger: Ledger, keys: Sequence[str], claims: Sequence[Claim]) -> str | None:
     """State what a reply proves of each ticket; return why, where it proves nothing of any of them."""
     by_status: defaultdict[str, dict[str, Claim]] = defaultdict(dict)
     for key, claim in zip(keys, claims, strict=True):
         by_status[claim.status][key] = claim
-    table.created({key: [it.ticket_id, it.vendor_ticket_id] for key, it in by_status["succeeded"].items()})
-    table.refused({key: str(claim.error) for key, claim in by_status["rejected"].items()})
-    note_unknown(table, by_status["unknown"])
+    ledger.table.created({key: [it.ticket_id, it.vendor_ticket_id] for key, it in by_status["succeeded"].items()})
+    ledger.table.refused({key: str(claim.error) for key, claim in by_status["rejected"].items()})
+    note_unknown(ledger, by_status["unknown"])
     return str(claims[0].error) if len(by_status["unknown"]) == len(keys) else None
 
 
-def note_unknown(table: TicketTable, claims: dict[str, Claim], before: str = "") -> None:
+def note_unknown(ledger: Ledger, claims: dict[str, Claim], before: str = "") -> None:
     """State that a reply proves nothing of tickets, why, and which ids it names.
 
     :param before: is put before the reasons.
@@ -94,9 +98,9 @@ def note_unknown(table: TicketTable, claims: dict[str, Claim], before: str = "")
     for key, claim in claims.items():
         by_reason[f"{before}{claim.error}"].append(key)
     for reason, keys in by_reason.items():
-        table.unknown(keys, reason, time.time())
+        ledger.table.unknown(keys, reason, ledger.now())
     ids = {key: [one for one in (it.ticket_id, it.vendor_ticket_id) if one] for key, it in claims.items()}
-    table.named({key: named for key, named in ids.items() if named})
+    ledger.table.named({key: named for key, named in ids.items() if named})
 
 
 def _shown_status(ticket: Ticket) -> str:

@@ -88,7 +88,7 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     :raises AirflowFailException: from :class:`LeenAuthError`, :class:`LeenConfigError`, :class:`LeenNotFoundError`,
         :class:`LeenValidationError` or :class:`LeenThresholdError`, which a retry can't mend.
     :raises LeenLedgerError: what was sent can't be read or recorded, so nothing more is sent.
-    :raises LeenOutcomeUnknownError: tickets were sent and nobody can say whether they exist; it names them.
+    :raises LeenOutcomeUnknownError: the outcome of tickets is unknown; it names them.
     :raises LeenConnectError: Leen can't be reached; what is left was not sent.
     :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows.
     :raises LeenServerError: Leen fails again and again; what is left was not sent.

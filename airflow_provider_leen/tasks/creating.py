@@ -97,9 +97,10 @@ class _CreatingTask:
             try:
                 drive(self._operator, self._client, self._run, self._run.run())
             except BaseException as error:
+                if not self._run.is_open:
+                    raise
                 interruption = error
-            # A try that was replaced publishes nothing: a newer one speaks for the task.
-            self._client.run(self._run.ledger.look())
+            self._client.run(self._run.may_publish())
         jobs = self._run.jobs_under_way
         if jobs and interruption is None and self._run.error is None:
             interruption = self._end_of_waiting(jobs)

@@ -1,28 +1,30 @@
-"""Tries of one task in the middle storey, without Airflow, against the sandbox."""
+"""Tries of one task in the middle storey, without Airflow."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import httpx
-from airflow_provider_leen.bulk.runner import BulkRun
 
 from airflow_provider_leen.api.client import AsyncLeenClient
-from airflow_provider_leen.api.errors import LeenError
+from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
 from airflow_provider_leen.api.settings import LeenSettings
-from airflow_provider_leen.bulk.ledger import Journal, LedgerStore, Value
-from airflow_provider_leen.bulk.lookup import final_after
+from airflow_provider_leen.bulk import stores
+from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare
+from airflow_provider_leen.bulk.values import Value
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.bulk.ledgers import Shelf, ledger_of
 
 VENDOR = {"project_vendor_id": "SEC", "type": "Task"}
 UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
@@ -58,99 +60,131 @@ def answering(answer: Callable[[httpx.Request], httpx.Response], **changes: Any)
     )
 
 
-@dataclass
-class Store:
-    """A ledger store that the next try can read, as Airflow's is; it tells what was written and when.
+class Store(Shelf):
+    """A store that the next try can read; it tells when each value was written.
 
-    :param values: what was written, as JSON would bring it back.
-    :param written_at: when each write had ended, in seconds since the epoch.
-    :param broken_from: the write, counted from 1 over all tries, from which on all fail.
-    :param can_be_read: whether the next try can read it.
+    :param refuses: whether it refuses the writes of a try that was replaced, as Airflow's does.
+    :param broken_from: the value, counted from 1 over all tries, from which on none can be written.
     """
 
-    remembers = True
-    values: list[Value] = field(default_factory=list)
-    written_at: list[float] = field(default_factory=list)
-    threads: set[str] = field(default_factory=set)
-    broken_from: int | None = None
-    can_be_read: bool = True
-    writes: int = 0
+    def __init__(self, *, refuses: bool = False, broken_from: int | None = None) -> None:
+        super().__init__(refuses=refuses)
+        self.written_at: dict[str, float] = {}
+        self.broken_from = broken_from
+        self.can_be_read = True
 
-    def open(self) -> list[Value]:
-        self.threads.add(threading.current_thread().name)
+    @property
+    def tries(self) -> int:
+        """How many have opened."""
+        return len(self.written("lease/"))
+
+    def get(self, key: str) -> Value | None:
         if not self.can_be_read:
             raise ConnectionError("no route to the store")
-        return list(self.values)
+        return super().get(key)
 
-    def append(self, value: Value) -> None:
-        self.threads.add(threading.current_thread().name)
-        self.writes += 1
-        if self.broken_from is not None and self.writes >= self.broken_from:
+    def set(self, key: str, value: Value) -> None:
+        if self.broken_from is not None and len(self.written()) + 1 >= self.broken_from:
             raise ConnectionError("no route to the store")
-        self.values.append(json.loads(json.dumps(value)))
-        self.written_at.append(time.time())
+        super().set(key, json.loads(json.dumps(value)))
+        self.written_at[key] = time.time()
 
     def on_record_by(self, moment: float) -> set[str]:
         """The keys whose sending was on record at a moment."""
-        written = zip(self.values, self.written_at, strict=True)
-        return {key for value, at in written if at <= moment for key in value["sent"]}
+        values = [value for key, value in self.values.items() if self.written_at.get(key, moment) <= moment]
+        return {key for value in values for name, keys, *_ in value.get("facts", ()) if name == "sent" for key in keys}
+
+
+class Server(Protocol):
+    """What requests are sent to."""
+
+    @property
+    def base_url(self) -> str: ...
 
 
 @dataclass
 class Try:
-    """What one try of the task ended with."""
+    """What one try of the task ended with.
+
+    :param place: where it is in the ledger, for going on with it.
+    """
 
     results: list[TicketResult]
     error: LeenError | None
+    place: Place
+    run: Creation
 
     @property
     def counts(self) -> dict[str, int]:
-        return dict(Counter(result["status"] for result in self.results))
+        return dict(Counter(self.statuses))
+
+    @property
+    def statuses(self) -> list[str]:
+        return [result["status"] for result in self.results]
 
 
-Meanwhile = Callable[[BulkRun], Any]
+Meanwhile = Callable[[Creation], Any]
 
 
 def run_try(
-    sandbox: SandboxServer,
-    store: LedgerStore,
+    server: Server,
+    store: stores.Store,
     given: Sequence[Any],
     *,
-    defaults: dict[str, str] = VENDOR,
-    before: Meanwhile | None = None,
-    meanwhile: Meanwhile | None = None,
     settings: dict[str, Any] | None = None,
     embedded: bool = False,
-    as_jobs: bool = False,
     **options: Any,
 ) -> Try:
     """Run one try to its end.
 
-    :param before: called before the run begins.
-    :param meanwhile: called in a thread of its own when the run begins; what it raises is raised here.
     :param embedded: whether the tickets carry their keys. Only then can their absence be waited for, and only then is
         the timeout short.
-    :param options: those of :class:`BulkRun`; 10 tickets a batch and one batch at a time unless told otherwise.
+    :param options: those of :func:`try_with`.
+    """
+    used = settings_for(server.base_url, **({} if embedded else {"timeout": 30.0}) | (settings or {}))
+    return try_with(AsyncLeenClient(used), store, given, embedded=embedded, **options)
+
+
+def try_with(
+    client: AsyncLeenClient,
+    store: stores.Store,
+    given: Sequence[Any],
+    *,
+    defaults: dict[str, str] = VENDOR,
+    embedded: bool = False,
+    before: Meanwhile | None = None,
+    meanwhile: Meanwhile | None = None,
+    host: str = "h",
+    now: Callable[[], float] = time.time,
+    **options: Any,
+) -> Try:
+    """Run one try to its end, as the task does; it ends its record unless jobs are under way.
+
+    :param before: called before the run begins.
+    :param meanwhile: called in a thread of its own when the run begins; what it raises is raised here.
+    :param host: the name of the machine.
+    :param now: its clock.
+    :param options: those of :class:`Creation`; 10 tickets a batch and one batch at a time unless told otherwise.
+    :raises LeenLedgerError: it may publish nothing.
     """
     options = {"batch_size": 10, "max_concurrent_batches": 1} | options
-    rows = rows_of(given, defaults)
-    used = settings_for(sandbox.base_url, **({} if embedded else {"timeout": 30.0}) | (settings or {}))
+    try_number = 1 + (store.tries if isinstance(store, Store) else 0)
 
     async def go() -> Try:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as threads:
-            async with AsyncLeenClient(used) as client:
-                run = BulkRun(
-                    client,
-                    Journal(store, threads, final_after=final_after(used, as_job=as_jobs), embedded=embedded),
-                    rows,
-                    lambda row: payload(row, defaults, embed_key=embedded),
-                    as_jobs=as_jobs,
-                    **options,
-                )
+            async with client:
+                ledger = ledger_of(store, try_number, threads=threads, now=now, host=host, embedded=embedded)
+                rows = rows_of(given, defaults)
+                run = Creation(client, ledger, rows, lambda row: payload(row, defaults, embed_key=embedded), **options)
                 if before:
                     before(run)
                 other = asyncio.to_thread(meanwhile, run) if meanwhile else asyncio.sleep(0)
                 await asyncio.gather(run.run(), other)
-                return Try(run.results(), run.error)
+                await run.may_publish()
+                ended = Try(run.results(), run.error, ledger.place, run)
+                if not run.jobs_under_way:
+                    with suppress(LeenLedgerError):
+                        await ledger.close()
+                return ended
 
     return asyncio.run(go())

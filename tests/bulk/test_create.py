@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenLedgerError, LeenServerError, LeenStoppedError
-from airflow_provider_leen.bulk import sender
-from airflow_provider_leen.bulk.ledger import MemoryLedger, Value
-from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN
+from airflow_provider_leen.bulk.state import CLOCK_SKEW
+from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import summarise
+from airflow_provider_leen.bulk.values import Value
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -62,7 +64,7 @@ def test_no_ticket_leaves_before_it_is_on_record_and_a_batch_costs_one_write(
     batches = len(bulk_calls(sandbox))
     assert batches == 40
     # The last results have no intents to go with; what comes at the same time shares a write.
-    assert store.writes <= batches + at_once + 1
+    assert len(store.written()) <= batches + at_once + 1
     assert store.threads == {"ledger_0"}
 
 
@@ -151,8 +153,7 @@ def test_absence_is_believed_only_when_the_original_request_can_have_no_effect_a
     ended = run_try(sandbox, store, tickets(3), embedded=True)
     assert ended.counts == {"created": 3}
     lost, again = bulk_calls(sandbox)
-    (on_record, *_rest) = store.values
-    assert again.started >= on_record["at"] + FINAL_AFTER
+    assert again.started >= (lost.finished or 0) + FINAL_AFTER
     assert sent(lost) == sent(again)
     # One at once, and the last one.
     assert searches(sandbox) == 2
@@ -322,7 +323,7 @@ def test_where_leen_is_broken_nothing_is_sent_again_in_this_try(sandbox: Sandbox
 
 def test_a_first_try_without_a_memory_works_as_ever(sandbox: SandboxServer) -> None:
     sandbox.inject("lost", nth=1, commit=True)
-    assert run_try(sandbox, MemoryLedger(), tickets(30), embedded=True).counts == {"created": 30}
+    assert run_try(sandbox, MemoryStore(), tickets(30), embedded=True).counts == {"created": 30}
     assert len(sandbox.tickets()) == 30
 
 
@@ -330,17 +331,17 @@ def test_a_second_try_without_a_memory_takes_every_ticket_for_sent_and_names_the
     sandbox: SandboxServer,
 ) -> None:
     run_started = time.time()
-    run_try(sandbox, MemoryLedger(), tickets(3), defaults=UUID)
-    second = run_try(sandbox, MemoryLedger(), tickets(4), defaults=UUID, earlier_try_since=run_started)
+    run_try(sandbox, MemoryStore(), tickets(3), defaults=UUID)
+    second = run_try(sandbox, MemoryStore(), tickets(4), defaults=UUID, may_have_forgotten=run_started)
     assert second.counts == {"created": 3, "unknown": 1}
     assert "Set ledger_path" in str(second.results[3]["error"])
     assert len(bulk_calls(sandbox)) == 1
 
 
 def test_a_second_try_without_a_memory_and_with_embedded_keys_makes_what_is_missing(sandbox: SandboxServer) -> None:
-    run_try(sandbox, MemoryLedger(), tickets(3), embedded=True)
+    run_try(sandbox, MemoryStore(), tickets(3), embedded=True)
     started = time.time()
-    second = run_try(sandbox, MemoryLedger(), tickets(4), embedded=True, earlier_try_since=started - 60)
+    second = run_try(sandbox, MemoryStore(), tickets(4), embedded=True, may_have_forgotten=started - 60)
     assert second.counts == {"created": 4}
     assert [call.ticket_names for call in bulk_calls(sandbox)][1:] == [["finding 3"]]
     # Nobody knows when the earlier try sent it: it may have been just now.
@@ -352,26 +353,26 @@ def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the
 ) -> None:
     given = [{"name": "finding", "identifier": "CVE-2026-1"}]
     before = time.time()
-    run_try(sandbox, MemoryLedger(), given, defaults=UUID)
+    run_try(sandbox, MemoryStore(), given, defaults=UUID)
     after = time.time()
-    found = run_try(sandbox, MemoryLedger(), given, defaults=UUID, earlier_try_since=before)
+    found = run_try(sandbox, MemoryStore(), given, defaults=UUID, may_have_forgotten=before)
     assert found.counts == {"created": 1}
-    of_another_run = run_try(sandbox, MemoryLedger(), given, defaults=UUID, earlier_try_since=after)
+    of_another_run = run_try(sandbox, MemoryStore(), given, defaults=UUID, may_have_forgotten=after)
     assert of_another_run.counts == {"unknown": 1}
 
 
 def test_a_store_that_was_emptied_counts_as_memory(sandbox: SandboxServer) -> None:
     store = Store()
-    assert run_try(sandbox, store, tickets(3), earlier_try_since=time.time()).counts == {"unknown": 3}
+    assert run_try(sandbox, store, tickets(3), may_have_forgotten=time.time()).counts == {"unknown": 3}
     # The next try finds a store that is not empty, and must not take its silence on these tickets for an answer.
-    assert run_try(sandbox, store, tickets(3), earlier_try_since=time.time()).counts == {"unknown": 3}
+    assert run_try(sandbox, store, tickets(3), may_have_forgotten=time.time()).counts == {"unknown": 3}
     assert bulk_calls(sandbox) == []
 
 
 def test_a_store_that_is_not_empty_is_believed(sandbox: SandboxServer) -> None:
     store = Store()
     run_try(sandbox, store, tickets(3))
-    assert run_try(sandbox, store, tickets(4), earlier_try_since=time.time()).counts == {"created": 4}
+    assert run_try(sandbox, store, tickets(4), may_have_forgotten=time.time()).counts == {"created": 4}
 
 
 # A ledger that breaks
@@ -420,7 +421,7 @@ def test_a_ledger_of_another_release_is_refused_before_anything_is_sent(sandbox:
     ended = run_try(sandbox, store, tickets(3))
     assert "another release" in str(ended.error)
     assert sandbox.count() == 0
-    assert store.writes == 0
+    assert store.tries == 1
 
 
 def test_a_ledger_that_breaks_at_the_very_end_does_not_sink_a_finished_run(sandbox: SandboxServer) -> None:
@@ -439,8 +440,8 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> float:
     return grace
 
 
-def stop_when(condition: Callable[[], Any]) -> Callable[[BulkRun], Any]:
-    def meanwhile(run: BulkRun) -> None:
+def stop_when(condition: Callable[[], Any]) -> Callable[[Creation], Any]:
+    def meanwhile(run: Creation) -> None:
         until(condition)
         asked = run.stop("The task was stopped.")
         if asked is not None:
@@ -551,7 +552,7 @@ def test_a_stop_gives_what_is_sent_again_its_grace_too(sandbox: SandboxServer) -
 
 
 def test_a_stop_after_the_end_is_of_no_consequence(sandbox: SandboxServer) -> None:
-    kept: list[BulkRun] = []
+    kept: list[Creation] = []
     ended = run_try(sandbox, Store(), tickets(3), meanwhile=kept.append)
     assert kept[0].stop("The task was stopped.") is None
     assert ended.counts == {"created": 3}
@@ -580,7 +581,7 @@ def test_a_batch_whose_keys_are_still_being_recorded_when_the_task_is_stopped_do
 ) -> None:
     store = SlowStore()
 
-    def stop(run: BulkRun) -> None:
+    def stop(run: Creation) -> None:
         assert store.reached.wait(5)
         asked = run.stop("stopped")
         until(lambda: run.error is not None)
@@ -598,7 +599,7 @@ def test_keys_that_were_recorded_too_late_to_leave_are_withdrawn(
     monkeypatch.setattr(sender, "STOP_GRACE", 0.05)
     store = SlowStore()
 
-    def stop(run: BulkRun) -> None:
+    def stop(run: Creation) -> None:
         assert store.reached.wait(5)
         asked = run.stop("stopped")
         assert asked is not None
