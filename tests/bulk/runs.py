@@ -60,6 +60,12 @@ def answering(answer: Callable[[httpx.Request], httpx.Response], **changes: Any)
     )
 
 
+def leaping(seconds: float) -> Callable[[], float]:
+    """A clock that leaps once it was read, as if the try had opened so long ago."""
+    leaps = iter([0.0])
+    return lambda: time.time() + next(leaps, seconds)
+
+
 class Store(Shelf):
     """A store that the next try can read; it tells when each value was written.
 
