@@ -23,8 +23,8 @@ def main() -> int:
     seed = random.randrange(10**6) if arguments.seed is None else arguments.seed
     numbers = arguments.only or range(arguments.runs)
     plans = [draw_plan(seed, number, short=arguments.short) for number in numbers]
-    kills = sum(bool(plan.kills) for plan in plans)
-    print(f"--- seed {seed}: {len(plans)} runs, {kills} of them with kills", flush=True)
+    disturbed = sum(bool(plan.disturbances) for plan in plans)
+    print(f"--- seed {seed}: {len(plans)} runs, {disturbed} of them disturbed", flush=True)
     print("--- starting Airflow (half a minute)", flush=True)
     started = time.monotonic()
     ended = 0
@@ -49,7 +49,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of all runs; random by default, and printed")
     parser.add_argument("--only", type=int, action="append", help="only the run of this number; may be repeated")
     parser.add_argument("--slots", type=int, default=4, help="runs at the same time, default 4")
-    parser.add_argument("--short", action="store_true", help="draw the runs as the test does that is in `make test`")
+    parser.add_argument(
+        "--short", action="store_true", help="draw the runs as the test does that is in `make test-all`"
+    )
     parser.add_argument("--airflow", metavar="VERSION", help="another Airflow, 2.11.2 say; default: the installed one")
     return parser.parse_args()
 

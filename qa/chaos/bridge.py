@@ -51,6 +51,7 @@ def look(dag_id: str, run_id: str, task_id: str = CREATE) -> dict[str, Any]:
             "try": instance.try_number if instance else 0,
             "pid": instance and instance.pid,
             "seconds": instance and instance.duration,
+            "ended_at": instance and instance.end_date and instance.end_date.timestamp(),
         }
 
 
@@ -70,6 +71,29 @@ def set_failed(dag_id: str, run_id: str) -> None:
     with _session() as session:
         _instance(session, dag_id, run_id, CREATE).set_state("failed", session=session)
         session.commit()
+
+
+def clear(dag_id: str, run_id: str) -> None:
+    """Clear the task, as a person would in the UI; one that runs is marked as failed first."""
+    from airflow.models.taskinstance import clear_task_instances
+
+    with _session() as session:
+        instance = _instance(session, dag_id, run_id, CREATE)
+        if instance.state == "running":
+            instance.set_state("failed", session=session)
+            session.commit()
+        clear_task_instances([_instance(session, dag_id, run_id, CREATE)], session)
+        session.commit()
+
+
+def published(dag_id: str, run_id: str) -> dict[str, float]:
+    """Tell when the task has pushed what is there, in seconds since the epoch by key."""
+    from airflow.models import xcom
+
+    model: Any = xcom.XComModel if hasattr(xcom, "XComModel") else xcom.XCom
+    with _session() as session:
+        rows = session.query(model.key, model.timestamp).filter_by(dag_id=dag_id, run_id=run_id, task_id=CREATE)
+        return {key: pushed_at.timestamp() for key, pushed_at in rows}
 
 
 def pushed(dag_id: str, run_id: str, key: str, task_id: str = CREATE) -> Any:
@@ -135,7 +159,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     functions = {
-        function.__name__: function for function in (trigger, look, instances, set_failed, pushed, ledger, forget)
+        function.__name__: function
+        for function in (trigger, look, instances, set_failed, clear, published, pushed, ledger, forget)
     }
     for line in sys.stdin:
         name, arguments = json.loads(line)

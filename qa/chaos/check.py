@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_leen.bulk.summary import STATUSES
@@ -22,6 +22,13 @@ FITTING: dict[Fate, tuple[str, ...]] = {
 }
 
 
+PUBLISHED = ("return_value", "failed_tickets")
+"""The XComs that speak for the task. (Links are pushed by Airflow itself, once the task has ended.)"""
+
+LATE = 0.2
+"""Seconds after its end within which an XCom may still be its own."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a run has left behind.
@@ -31,6 +38,9 @@ class Evidence:
     :param failed: XCom ``failed_tickets``.
     :param held: the vendor's tickets.
     :param doubtful: the identifiers in bulk calls that got no clear and prompt reply.
+    :param ended_at: when the newest try has ended, in seconds since the epoch.
+    :param published: when each XCom was pushed, by key.
+    :param calls_into_gap: how many bulk calls there were after a value was taken out of the ledger; None if none was.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -40,6 +50,9 @@ class Evidence:
     failed: Any
     held: Sequence[dict[str, Any]]
     doubtful: Iterable[str]
+    ended_at: float | None = None
+    published: Mapping[str, float] = field(default_factory=dict)
+    calls_into_gap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ class Allowances:
 def problems(seen: Evidence, allowed: Allowances) -> list[str]:
     """Return what is wrong, a sentence each; nothing when each ticket exists once and all are told."""
     if seen.summary is None:
-        return [f"silent: the run ended as {seen.state} without a summary"]
+        return [f"silent: the run ended as {seen.state} without a summary", *_published_last(seen)]
     results = seen.summary["results"]
     if [result["request_index"] for result in results] != list(range(len(seen.rows))):
         return [f"silent: {len(results)} results for {len(seen.rows)} rows, or out of order"]
@@ -73,6 +86,8 @@ def problems(seen: Evidence, allowed: Allowances) -> list[str]:
         *_contents(seen, results),
         *_verdict(seen, allowed),
         *_handed_on(seen, results),
+        *_published_last(seen),
+        *_gap(seen),
     ]
 
 
@@ -145,6 +160,21 @@ def _handed_on(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[st
     again = [row for row, result in zip(seen.rows, results, strict=True) if result["status"] in KNOWN_NOT_TO_EXIST]
     if seen.failed != again:
         yield f"silent: failed_tickets holds {len(seen.failed or [])} rows, not the {len(again)} that can be sent again"
+
+
+def _published_last(seen: Evidence) -> Iterator[str]:
+    """The newest try speaks for the task: what was pushed after its end comes from one that it has replaced."""
+    for key in PUBLISHED:
+        at = seen.published.get(key)
+        if at is not None and seen.ended_at is not None and at > seen.ended_at + LATE:
+            yield f"overwritten: {key} was pushed {at - seen.ended_at:.1f} s after the newest try had ended"
+
+
+def _gap(seen: Evidence) -> Iterator[str]:
+    if seen.calls_into_gap is not None and seen.state == "success":
+        yield "silent: the run is green although a value of its ledger is missing"
+    if seen.calls_into_gap:
+        yield f"wrong: {seen.calls_into_gap} calls were made although a value of the ledger is missing"
 
 
 def _told(result: dict[str, Any]) -> str:

@@ -1,31 +1,32 @@
-"""What one run of the chaos test does, drawn from a seed: tickets, faults, kills. Pure."""
+"""What one run of the chaos test does, drawn from a seed: tickets, faults, disturbances. Pure."""
 
 from __future__ import annotations
 
 import math
 import random
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 from airflow_provider_leen.sandbox.faults import FaultRule
+from qa.chaos.faults import POISON, draw_rules
 
 Fate = Literal["good", "invalid", "refused", "poison"]
 Victim = Literal["runner", "supervisor", "both"]
+Memory = Literal["kept", "gone", "gapped"]
 
 BATCHING = ((50, 4), (50, 1), (20, 8), (10, 3), (3, 2))
 MAX_TICKETS = 2000
 MAX_TICKETS_SHORT = 100
-KILLED_SHORT = 2
+DISTURBED_SHORT = 5
+LEAST_TO_DISTURB = 30
 MANY = 300
 """Lists longer than this are not cut into tiny batches: it would only take long."""
 
-POISON = "poisonous"
 PROJECT = "5ec00000-0000-4000-8000-000000000001"
 
-BY_IDENTIFIER = "/v1/itsm/tickets/by-identifier"
-SEARCH = "/v1/itsm/passthrough/tickets/search"
+AFTER_THE_END = -1
+"""In place of a number of calls: as soon as the run has ended."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,52 @@ class Kill:
     victim: Victim
     after_calls: int
     delay: float
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"{self.victim} killed"
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """SIGSTOP for one try, until another one overlaps with it.
+
+    :param orphaned: its supervisor is killed; else that stops, too, and goes on with it.
+    :param until_the_end: SIGCONT comes when the run has ended, not as soon as the next try runs.
+    """
+
+    orphaned: bool
+    until_the_end: bool
+    after_calls: int
+    delay: float
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"{'orphan' if self.orphaned else 'try'} frozen {'to the end' if self.until_the_end else 'for a while'}"
+
+
+@dataclass(frozen=True)
+class Clear:
+    """The task is marked as failed if it runs, and cleared at once, as a person would in the UI.
+
+    :param memory: whether the ledger is kept, gone (cleared when the try has ended, as Airflow 3.4 does on each clear),
+        or lacks a value in the middle.
+    """
+
+    memory: Memory
+    after_calls: int
+    delay: float
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        when = " at the end" if self.after_calls == AFTER_THE_END else ""
+        return {"kept": "cleared", "gone": "emptied and cleared", "gapped": "gapped and cleared"}[self.memory] + when
+
+
+Disturbance: TypeAlias = Kill | Freeze | Clear
 
 
 @dataclass(frozen=True)
@@ -66,7 +113,7 @@ class Plan:
     concurrency: int
     ledger_in_folder: bool
     rules: list[FaultRule]
-    kills: list[Kill]
+    disturbances: list[Disturbance]
     fatal: bool
     may_reject: bool
     away: tuple[int, float] | None
@@ -83,16 +130,21 @@ class Plan:
 def draw_plan(seed: int, index: int, *, short: bool = False) -> Plan:
     """Draw a run; the same seed and index give the same run.
 
-    :param short: shorter lists, for the form that is one of the tests; the first two runs are killed.
+    :param short: shorter lists, for the form that is one of the tests; the first runs are disturbed, each otherwise.
     """
     rng = random.Random(f"{seed}/{index}")
-    rows, fates = _draw_rows(rng, MAX_TICKETS_SHORT if short else MAX_TICKETS)
+    disturbed = index < DISTURBED_SHORT if short else rng.random() < 0.4
+    most = MAX_TICKETS_SHORT if short else MAX_TICKETS
+    rows, fates = _draw_rows(rng, least=LEAST_TO_DISTURB if disturbed else 0, most=most)
     batch_size, concurrency = rng.choice(BATCHING if len(rows) <= MANY else BATCHING[:3])
     calls = math.ceil(len(rows) / batch_size)
-    killed = index < KILLED_SHORT if short else rng.random() < 0.3
-    kills = _draw_kills(rng, calls) if killed else []
-    fatal = not kills and rng.random() < 0.04
-    rules = _draw_rules(rng, calls, fatal=fatal, slow=bool(kills))
+    disturbances: list[Disturbance] = []
+    if disturbed:
+        disturbances = [_DISTURBANCES[index](rng, calls)] if short else _draw_disturbances(rng, calls)
+    fatal = not disturbed and rng.random() < 0.04
+    # A task is best cleared while a call hangs.
+    hanging = [it.after_calls for it in disturbances if isinstance(it, Clear) and it.after_calls > 0]
+    rules = draw_rules(rng, calls, fatal=fatal, slow=disturbed, hanging=hanging)
     return Plan(
         index=index,
         seed=seed,
@@ -105,7 +157,7 @@ def draw_plan(seed: int, index: int, *, short: bool = False) -> Plan:
         concurrency=concurrency,
         ledger_in_folder=rng.random() < 0.25,
         rules=rules,
-        kills=kills,
+        disturbances=disturbances,
         fatal=fatal,
         may_reject=any(rule.kind == "status" and rule.http_status in (400, 413, 422) for rule in rules),
         away=(rng.randint(1, calls), rng.uniform(0.2, 1.5)) if rng.random() < 0.1 else None,
@@ -115,8 +167,8 @@ def draw_plan(seed: int, index: int, *, short: bool = False) -> Plan:
 # Tickets
 
 
-def _draw_rows(rng: random.Random, most: int) -> tuple[list[dict[str, Any]], list[Fate]]:
-    count = int(math.exp(rng.uniform(0, math.log(most + 1))))
+def _draw_rows(rng: random.Random, *, least: int, most: int) -> tuple[list[dict[str, Any]], list[Fate]]:
+    count = int(math.exp(rng.uniform(math.log(least + 1), math.log(most + 1))))
     form = rng.choice(("uuid", "vendor", "mixed"))
     bad_share = rng.choice((0.0, 0.0, 0.02, 0.1, 0.5))
     rows: list[dict[str, Any]] = []
@@ -151,98 +203,54 @@ def _draw_rows(rng: random.Random, most: int) -> tuple[list[dict[str, Any]], lis
     return rows, fates
 
 
-# Faults
-
-Maker = Callable[[random.Random], dict[str, Any]]
-
-_LOST_WRITES: list[Maker] = [
-    lambda rng: {"kind": "lost", "commit": rng.random() < 0.5},
-    lambda rng: {"kind": "stall", "commit": rng.random() < 0.5, "seconds": rng.choice((1.2, 5.0))},
-    lambda rng: {
-        "kind": "status",
-        "status": rng.choice((500, 502, 503, 504)),
-        "commit": rng.random() < 0.5,
-        "body": rng.choice(("error_response", "html", "empty")),
-    },
-    lambda rng: {"kind": "status", "status": 408, "commit": rng.random() < 0.5},
-    lambda rng: {"kind": "status", "status": rng.choice((202, 204)), "commit": rng.random() < 0.5},
-    lambda rng: {"kind": "garbage", "commit": rng.random() < 0.5},
-    lambda rng: {"kind": "short"},
-    lambda rng: {"kind": "wrong_index"},
-    lambda rng: {"kind": "one_based"},
-    lambda rng: {"kind": "cut"},
-    lambda rng: {"kind": "trickle", "seconds": 0.05},
-    # Worked on although the client has left; within the time after which a search is believed.
-    lambda rng: {"kind": "latency", "seconds": rng.uniform(0.8, 1.2)},
-]
-_REFUSED_WRITES: list[Maker] = [
-    lambda rng: {"kind": "rate_limit", "retry_after": rng.choice((0.2, 0.4)), "times": rng.randint(1, 4)},
-    lambda rng: {"kind": "rate_limit", "retry_after": 30.0, "times": 1},
-    lambda rng: {"kind": "rate_limit", "retry_after": 1.0, "retry_after_date": True, "times": 2},
-    lambda rng: {"kind": "status", "status": 405, "times": 1},
-    lambda rng: {
-        "kind": "status",
-        "status": rng.choice((400, 413, 422)),
-        "body": rng.choice(("error_response", "detail_text", "html")),
-        "times": rng.randint(1, 2),
-    },
-]
-_FAILED_QUESTIONS: list[Maker] = [
-    lambda rng: {"kind": "status", "status": rng.choice((500, 503))},
-    lambda rng: {"kind": "status", "status": 404, "body": "detail_text", "message": "Not Found"},
-    lambda rng: {"kind": "status", "status": 400},
-    lambda rng: {"kind": "rate_limit", "retry_after": 0.3},
-    lambda rng: {"kind": "lost"},
-    lambda rng: {"kind": "stall", "seconds": 1.2},
-    lambda rng: {"kind": "garbage"},
-]
+# Disturbances
 
 
-def _draw_rules(rng: random.Random, calls: int, *, fatal: bool, slow: bool) -> list[FaultRule]:
-    rules: list[dict[str, Any]] = [
-        {"kind": "poison", "text": POISON, "body": rng.choice(("located", "error_response"))}
-    ]
-    if fatal:
-        refusal = {"kind": "status", "status": rng.choice((401, 403, 404, 302)), "nth": rng.randint(1, calls)}
-        rules.append(refusal | {"times": 1})
-    refused = False
-    for _ in range(rng.choice((0, 1, 2, 3, 4))):
-        if rng.random() < 0.25 and not refused:
-            # One such rule at most: more of them together may look like a request that is wrong as such.
-            refused = True
-            rules.append(_at_random(rng, calls, rng.choice(_REFUSED_WRITES)(rng)))
-        else:
-            rules.append(_at_random(rng, calls, rng.choice(_LOST_WRITES)(rng)))
-    for _ in range(rng.choice((0, 0, 1, 2))):
-        question = rng.choice(_FAILED_QUESTIONS)(rng)
-        times = {"times": rng.randint(1, 12), "rate": rng.choice((1.0, 0.3))}
-        rules.append(question | times | {"method": "GET", "path": rng.choice((BY_IDENTIFIER, SEARCH))})
-    if slow:
-        # Something for a kill to hit.
-        rules.append({"kind": "latency", "seconds": rng.choice((0.05, 0.1, 0.3))})
-    return [FaultRule.model_validate(rule) for rule in rules]
-
-
-def _at_random(rng: random.Random, calls: int, fault: dict[str, Any]) -> dict[str, Any]:
-    """Let a fault strike at random bulk calls, often enough to hurt, and not for ever."""
-    if rng.random() < 0.5:
-        times = fault.get("times", rng.randint(1, 3))
-        first = [rng.randint(1, calls + 1) for _ in range(times)]
-        return fault | {"nth": tuple(sorted(first)), "times": times}
-    return {"times": rng.randint(1, 4)} | fault | {"rate": rng.choice((1.0, 0.5, 0.2))}
-
-
-# Kills
-
-
-def _draw_kills(rng: random.Random, calls: int) -> list[Kill]:
-    kills: list[Kill] = []
+def _draw_disturbances(rng: random.Random, calls: int) -> list[Disturbance]:
+    """Draw what happens, in this order; nothing comes after the end of a run, or of its memory."""
+    drawn: list[Disturbance] = []
     after = 0
-    for _ in range(rng.choice((1, 1, 2))):
-        victim: Victim = rng.choices(("runner", "both", "supervisor"), (6, 2, 2))[0]
-        if rng.random() < 0.25:
-            kills.append(Kill(victim, 0, rng.uniform(0.0, 2.5)))
-        else:
-            after += rng.randint(1, max(1, calls // 2))
-            kills.append(Kill(victim, after, rng.choice((0.0, rng.uniform(0.0, 0.4)))))
-    return kills
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        one = rng.choices(_DISTURBANCES, _OFTEN)[0](rng, calls)
+        if one.after_calls > 0:
+            after += one.after_calls
+            one = replace(one, after_calls=after)
+        drawn.append(one)
+        if one.after_calls == AFTER_THE_END or (isinstance(one, Clear) and one.memory != "kept"):
+            break
+    return drawn
+
+
+def _kill(rng: random.Random, calls: int) -> Kill:
+    victim: Victim = rng.choices(("runner", "both", "supervisor"), (6, 2, 2))[0]
+    if rng.random() < 0.25:
+        return Kill(victim, 0, rng.uniform(0.0, 2.5))
+    return Kill(victim, _some(rng, calls), _soon(rng))
+
+
+def _freeze(rng: random.Random, calls: int) -> Freeze:
+    return Freeze(rng.random() < 0.3, rng.random() < 0.5, _some(rng, calls), _soon(rng))
+
+
+def _clear(rng: random.Random, calls: int) -> Clear:
+    return Clear("kept", rng.choice((_some(rng, calls), _some(rng, calls), AFTER_THE_END)), _soon(rng))
+
+
+def _clear_without_memory(rng: random.Random, calls: int) -> Clear:
+    return Clear("gone", rng.choice((_some(rng, calls), AFTER_THE_END)), _soon(rng))
+
+
+def _clear_with_gap(rng: random.Random, calls: int) -> Clear:
+    return Clear("gapped", rng.choice((_some(rng, calls), AFTER_THE_END)), _soon(rng))
+
+
+_DISTURBANCES = (_kill, _freeze, _clear, _clear_without_memory, _clear_with_gap)
+_OFTEN = (6, 4, 4, 2, 2)
+
+
+def _some(rng: random.Random, calls: int) -> int:
+    return rng.randint(1, max(1, calls // 2))
+
+
+def _soon(rng: random.Random) -> float:
+    return rng.choice((0.0, rng.uniform(0.0, 0.4)))

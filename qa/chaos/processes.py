@@ -58,6 +58,13 @@ def kill(processes: Iterable[psutil.Process]) -> None:
             process.kill()
 
 
+def resume(processes: Iterable[psutil.Process]) -> None:
+    """Let stopped processes go on."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
 def free_port() -> int:
     """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:

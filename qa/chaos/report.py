@@ -16,10 +16,10 @@ def line(outcome: Outcome) -> str:
         for name in ("created", "rejected", "invalid", "unknown", "unsent")
         if outcome.counts.get(name)
     )
-    kills = ", ".join(f"{victim} killed" for victim in outcome.kills.elements())
+    disturbed = ", ".join(outcome.disturbances.elements())
     text = (
         f"run {plan.index}: {len(plan.rows)} tickets in {plan.calls} batches -> {outcome.state} after "
-        f"{outcome.tries} tries ({outcome.seconds:.0f} s): {counts}{'; ' + kills if kills else ''}"
+        f"{outcome.tries} tries ({outcome.seconds:.0f} s): {counts}{'; ' + disturbed if disturbed else ''}"
     )
     if outcome.problems:
         repeat = f"python -m qa.chaos --seed {plan.seed} --only {plan.index}{' --short' if plan.short else ''}"
@@ -32,28 +32,31 @@ def line(outcome: Outcome) -> str:
 def closing_report(outcomes: Sequence[Outcome], *, version: str, seed: int, seconds: float) -> str:
     """Say what was survived."""
     faults: Counter[str] = sum((outcome.faults for outcome in outcomes), Counter())
-    kills: Counter[str] = sum((outcome.kills for outcome in outcomes), Counter())
+    disturbances: Counter[str] = sum((outcome.disturbances for outcome in outcomes), Counter())
     counts: Counter[str] = sum((Counter(outcome.counts) for outcome in outcomes), Counter())
     failed = [outcome for outcome in outcomes if outcome.problems]
-    killed = [outcome for outcome in outcomes if outcome.kills]
+    disturbed = [outcome for outcome in outcomes if outcome.disturbances]
     complete = [outcome for outcome in outcomes if outcome.state == "success"]
     retries = sum(max(0, outcome.tries - 1) for outcome in outcomes)
     embedded = [outcome for outcome in outcomes if outcome.plan.embed]
     rows = [
         ("Airflow", version),
         ("seed", str(seed)),
-        ("runs", f"{len(outcomes)}, {len(killed)} of them with a kill, in {seconds / 60:.1f} minutes"),
+        ("runs", f"{len(outcomes)}, {len(disturbed)} of them disturbed, in {seconds / 60:.1f} minutes"),
         ("ended complete", f"{len(complete)} (with embedded keys {_of(complete, embedded)})"),
         ("ended by naming what is unknown", str(sum(outcome.counts.get("unknown", 0) > 0 for outcome in outcomes))),
         ("ended since the key was refused", str(sum(outcome.counts.get("unsent", 0) > 0 for outcome in outcomes))),
         ("retries used", str(retries)),
-        ("kills", _listed(kills)),
+        ("disturbances", _listed(disturbances)),
         ("faults", _listed(faults)),
         (
             "tickets",
             _listed(Counter({name: counts[name] for name in ("created", "rejected", "invalid", "unknown", "unsent")})),
         ),
-        ("runs with a ticket lost, doubled or silent", ", ".join(str(o.plan.index) for o in failed) or "none"),
+        (
+            "runs with a ticket lost, doubled, silent or overwritten",
+            ", ".join(str(o.plan.index) for o in failed) or "none",
+        ),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(["---", *(f"{name:<{width}}  {value}" for name, value in rows)])

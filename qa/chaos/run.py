@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,20 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from qa.chaos.check import Allowances, Evidence, problems
-from qa.chaos.plan import Kill, Plan
+from qa.chaos.disturb import FAULTS_END_AT_TRY, Disturber
+from qa.chaos.faults import GARBLING
+from qa.chaos.plan import Plan
 from qa.chaos.scheduler import Look, SchedulerAirflow
 from qa.chaos.slot import TIMEOUT, Slot
 
-FAULTS_END_AT_TRY = 5
-"""From this try of six on everything behaves, so that a retry is left when the faults are over."""
-
-GARBLING = ("garbage", "short", "wrong_index", "cut", "trickle")
-"""Faults after which a reply counts as one with status 200, but may say nothing."""
-
-PATIENCE = 240.0
+PATIENCE = 300.0
 """Seconds after which a run that has not ended counts as hung."""
 
 
@@ -36,7 +28,7 @@ class Outcome:
     plan: Plan
     state: str
     tries: int
-    kills: Counter[str]
+    disturbances: Counter[str]
     faults: Counter[str]
     counts: dict[str, int]
     problems: list[str]
@@ -55,20 +47,22 @@ class Run:
         self._slot = slot
         self._plan = plan
         self._run_id = f"{prefix}{plan.seed}-{plan.index}"
-        self._kills = list(plan.kills)
-        self._killed: Counter[str] = Counter()
-        self._victims: list[psutil.Process] = []
-        self._away = plan.away
-        self._met: tuple[Kill, float] | None = None
+        self._disturber = Disturber(airflow, slot, plan, self._run_id)
 
     def perform(self) -> Outcome:
         """Run it to its end, judge it."""
         plan, started = self._plan, time.monotonic()
         self._slot.begin(plan.rules)
         self._airflow.trigger(plan.dag_id, self._run_id, self._conf())
-        look = self._follow(started)
-        self._come_to_rest()
+        try:
+            look = self._follow(started)
+            while look.ended and self._disturber.goes_on():
+                look = self._follow(time.monotonic())
+            self._disturber.come_to_rest()
+        finally:
+            self._disturber.end()
         self._slot.end_faults()
+        before_gap = self._disturber.calls_before_gap
         evidence = Evidence(
             rows=plan.rows,
             fates=plan.fates,
@@ -77,13 +71,16 @@ class Run:
             failed=self._xcom("failed_tickets"),
             held=self._slot.tickets(plan.connection_id),
             doubtful=self._doubtful(),
+            ended_at=look.ended_at,
+            published=self._airflow.published(plan.dag_id, self._run_id),
+            calls_into_gap=None if before_gap is None else self._slot.bulk_count - before_gap,
         )
         counts = {name: count for name, count in (evidence.summary or {}).items() if name != "results"}
         return Outcome(
             plan=plan,
             state=look.run,
             tries=look.try_number,
-            kills=self._killed,
+            disturbances=self._disturber.done,
             faults=Counter(self._slot.strikes),
             counts=counts,
             problems=problems(evidence, self._allowances()) + ([] if look.ended else ["hung: it did not end"]),
@@ -109,9 +106,9 @@ class Run:
 
     def _allowances(self) -> Allowances:
         return Allowances(
-            unknown=not self._plan.embed or self._plan.fatal,
+            unknown=not self._plan.embed or self._plan.fatal or self._disturber.calls_before_gap is not None,
             unsent=self._plan.fatal,
-            unseen=bool(self._killed) or self._plan.away is not None,
+            unseen=bool(self._disturber.done) or self._plan.away is not None,
             rejected=self._plan.may_reject,
         )
 
@@ -136,55 +133,12 @@ class Run:
                 looked_at = time.monotonic()
                 if look.try_number >= FAULTS_END_AT_TRY:
                     self._slot.end_faults()
-            self._disturb(look)
+            self._disturber.step(look)
             time.sleep(0.02)
         return look
 
     def _look(self) -> Look:
         return self._airflow.look(self._plan.dag_id, self._run_id)
-
-    def _disturb(self, look: Look) -> None:
-        calls = self._slot.bulk_count
-        if self._away and calls >= self._away[0]:
-            (_, seconds), self._away = self._away, None
-            self._slot.be_away(seconds)
-        if not self._kills or look.task != "running" or look.try_number >= FAULTS_END_AT_TRY:
-            return
-        kill = self._kills[0]
-        if calls < kill.after_calls:
-            return
-        if self._met is None:
-            self._met = (kill, time.monotonic() + kill.delay)
-        if time.monotonic() >= self._met[1]:
-            self._met = None
-            del self._kills[0]
-            self._strike(kill)
-
-    def _strike(self, kill: Kill) -> None:
-        look = self._look()
-        if look.task != "running" or not look.pid:
-            return
-        try:
-            runner = psutil.Process(look.pid)
-            supervisor = runner.parent()
-        except psutil.NoSuchProcess:
-            return
-        self._victims.append(runner)
-        if kill.victim != "runner" and supervisor is not None:
-            os.kill(supervisor.pid, signal.SIGKILL)
-        if kill.victim != "supervisor":
-            os.kill(runner.pid, signal.SIGKILL)
-        self._killed[kill.victim] += 1
-
-    def _come_to_rest(self) -> None:
-        """Wait until nothing can change the vendor's tickets any more: no request in flight, no try left alive."""
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            alive = [victim for victim in self._victims if victim.is_running() and victim.status() != "zombie"]
-            if not alive and not self._slot.in_flight:
-                return
-            time.sleep(0.1)
-        raise RuntimeError(f"run {self._run_id} does not come to rest")
 
 
 def _is_clear(status: int | str | None, garbled: bool) -> bool:

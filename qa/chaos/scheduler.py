@@ -75,6 +75,7 @@ class Look:
     try_number: int
     pid: int | None
     seconds: float | None
+    ended_at: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -136,7 +137,7 @@ class SchedulerAirflow:
     def look(self, dag_id: str, run_id: str, task_id: str = CREATE) -> Look:
         """See how a run is."""
         seen = self._ask("look", dag_id, run_id, task_id)
-        return Look(seen["run"], seen["task"], seen["try"], seen["pid"], seen["seconds"])
+        return Look(seen["run"], seen["task"], seen["try"], seen["pid"], seen["seconds"], seen["ended_at"])
 
     def instances(self, dag_id: str, run_id: str, task_id: str = CREATE) -> list[dict[str, Any]]:
         """See how all instances of a mapped task are: ``map_index``, ``state``, ``try`` and ``pid`` of each."""
@@ -146,6 +147,15 @@ class SchedulerAirflow:
     def set_failed(self, dag_id: str, run_id: str) -> None:
         """Mark the creating task of a run as failed from outside."""
         self._ask("set_failed", dag_id, run_id)
+
+    def clear(self, dag_id: str, run_id: str) -> None:
+        """Clear the creating task of a run, at once marked as failed if it runs."""
+        self._ask("clear", dag_id, run_id)
+
+    def published(self, dag_id: str, run_id: str) -> dict[str, float]:
+        """See when the creating task of a run has pushed what is there, in seconds since the epoch by key."""
+        found: dict[str, float] = self._ask("published", dag_id, run_id)
+        return found
 
     def start_triggerer(self) -> psutil.Process:
         """Start a triggerer, which ends with the harness if not before."""

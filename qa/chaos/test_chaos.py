@@ -14,7 +14,7 @@ RUNS = 8
 
 
 @pytest.mark.timeout(300)
-def test_random_faults_and_kills_lose_no_ticket_and_double_none(lab: Lab) -> None:
+def test_random_faults_and_disturbances_lose_double_and_overwrite_no_ticket(lab: Lab) -> None:
     seed = random.randrange(10**6)
     plans = [draw_plan(seed, number, short=True) for number in range(RUNS)]
     told: list[str] = []

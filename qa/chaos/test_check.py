@@ -45,6 +45,8 @@ def evidence() -> dict[str, Any]:
         "failed": [ROWS[1], ROWS[2]],
         "held": [held(0), held(3), held(4)],
         "doubtful": ["key-0", "key-3"],
+        "ended_at": 100.0,
+        "published": {"return_value": 99.9, "failed_tickets": 99.8},
     }
 
 
@@ -67,6 +69,11 @@ def status(seen: dict[str, Any], index: int, status: Status) -> None:
     seen["summary"] = summarise(results)
 
 
+def green_with_a_gap(seen: dict[str, Any]) -> None:
+    status(seen, 3, "created")
+    seen.update(state="success", calls_into_gap=0)
+
+
 WRONG: dict[str, tuple[Change, str]] = {
     "no summary": (lambda seen: seen.update(summary=None), "silent"),
     "a result is missing": (lambda seen: seen["summary"]["results"].pop(), "silent"),
@@ -84,6 +91,9 @@ WRONG: dict[str, tuple[Change, str]] = {
     "unsent, though nothing was in the way": (lambda seen: status(seen, 3, "unsent"), "incomplete"),
     "green with an unknown ticket": (lambda seen: seen.update(state="success"), "silent"),
     "failed_tickets lacks a row": (lambda seen: seen["failed"].pop(), "silent"),
+    "pushed after the newest try had ended": (lambda seen: seen["published"].update(return_value=101.0), "overwritten"),
+    "calls after a gap": (lambda seen: seen.update(calls_into_gap=2), "wrong"),
+    "green with a gap": (green_with_a_gap, "silent"),
     "an unknown ticket is handed on": (lambda seen: seen["failed"].append(ROWS[3]), "silent"),
 }
 
