@@ -165,10 +165,12 @@ def by_key(records: Iterable[Record], wanted: Collection[str]) -> dict[str, Crea
     found: dict[str, Record] = {}
     for record in records:
         key = record.key
-        if key is not None and key in wanted and (record.ticket_id or record.vendor_ticket_id):
-            known = found.get(key)
-            if known is None or (record.created_at or NEVER) < (known.created_at or NEVER):
-                found[key] = record
+        if key is None or key not in wanted or record.contradictions:
+            continue
+        known = found.get(key)
+        is_older = known is None or (record.created_at or NEVER) < (known.created_at or NEVER)
+        if is_older and (record.ticket_id or record.vendor_ticket_id):
+            found[key] = record
     return {key: created(record) for key, record in found.items()}
 
 

@@ -208,6 +208,7 @@ def test_hits_are_matched_by_the_keys_they_carry_and_of_two_the_older_one_counts
         shown(key="airflow-of-another-run", vendor_ticket_id="SEC-4"),
         shown(key=None),
         shown(key="wanted", ticket_id=None, vendor_ticket_id=None),
+        shown(key="wanted", contradictions=("error: 'no such ticket'",)),
     ]
     assert by_key(records, [OTHER_KEY, "wanted"]) == {OTHER_KEY: Created("t", "SEC-2")}
 
