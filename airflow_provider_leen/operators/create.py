@@ -111,7 +111,7 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
 
     def _known_ticket(self, context: Context, hook: LeenHook, row: TicketRow) -> Ticket | None:
         """Look for the ticket before it is created, where it may be there already."""
-        from airflow_provider_leen.bulk.existing import check_existing
+        from airflow_provider_leen.bulk.ledger import NEVER
 
         is_retry = context["ti"].try_number > 1
         skips = self.if_exists == "skip" and row.identifier != row.key
@@ -120,8 +120,8 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
         known = hook.get_ticket_by_identifier(str(row.identifier))
         if known is None:
             return None
-        check_existing(known, str(row.identifier))
-        if not skips and not _is_of_this_run(context, known, row):
+        # When an earlier try sent it isn't known: at any time since the run began.
+        if not skips and not _is_this(known, row, _started(context), NEVER):
             if _is_older_than_this_run(context, known):
                 return None
             raise LeenOutcomeUnknownError(
@@ -138,7 +138,7 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
         from airflow_provider_leen.api.retry import Effect, effect_of_write
         from airflow_provider_leen.bulk.tickets import payload
 
-        started = time.monotonic()
+        started, sent_at = time.monotonic(), time.time()
         try:
             ticket = hook.create_ticket(payload(row, None))
         except LeenError as error:
@@ -149,7 +149,7 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
             self.log.info("Created the ticket %s (identifier %s).", clean(ticket.id), row.identifier)
             return ticket
         # A request may be worked on for another timeout after its reply was given up.
-        found = self._look_up(context, hook, row, until=started + 2 * hook.settings.timeout, reason=lost)
+        found = self._look_up(hook, row, sent_at, until=started + 2 * hook.settings.timeout, reason=lost)
         if found is not None:
             return found
         raise LeenOutcomeUnknownError(
@@ -161,9 +161,11 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
         ) from lost
 
     def _look_up(
-        self, context: Context, hook: LeenHook, row: TicketRow, *, until: float, reason: LeenError
+        self, hook: LeenHook, row: TicketRow, sent_at: float, *, until: float, reason: LeenError
     ) -> Ticket | None:
         """Ask Leen again and again for a ticket whose creation was not answered."""
+        from airflow_provider_leen.bulk.lookup import final_after
+
         self.log.warning(
             "%s Looking the ticket up by its identifier for %.0f s.", reason, max(0.0, until - time.monotonic())
         )
@@ -173,7 +175,8 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
             except LeenError as error:
                 self.log.warning("The look-up failed: %s", error)
             else:
-                if known is not None and _is_of_this_run(context, known, row):
+                final_from = sent_at + final_after(hook.settings)
+                if known is not None and _is_this(known, row, sent_at, final_from):
                     self.log.info("The ticket was created: Leen knows it as %s.", clean(known.id))
                     return known
             left = until - time.monotonic()
@@ -189,14 +192,14 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
         return True
 
 
-def _is_of_this_run(context: Context, ticket: Ticket, row: TicketRow) -> bool:
+def _is_this(ticket: Ticket, row: TicketRow, sent_at: float, final_from: float) -> bool:
     from airflow_provider_leen.api.jira import read_ticket
-    from airflow_provider_leen.bulk.ledger import NEVER, Sent
+    from airflow_provider_leen.bulk.ledger import Sent
     from airflow_provider_leen.bulk.lookup import Unsettled, is_that_of, project_of
     from airflow_provider_leen.bulk.tickets import payload
 
     body = payload(row, None)
-    sent = Sent(_started(context), NEVER, embedded=False)
+    sent = Sent(sent_at, final_from, embedded=False)
     return is_that_of(read_ticket(ticket), Unsettled(row, body["name"], project_of(body), (sent,)))
 
 
