@@ -37,6 +37,8 @@ from airflow_provider_leen.api.content import (
     read_page,
     ticket_bodies,
     ticket_body,
+    ticket_by_id,
+    ticket_by_identifier,
     updated_ticket,
 )
 from airflow_provider_leen.api.errors import (
@@ -212,7 +214,7 @@ class AsyncLeenClient:
 
     async def get_ticket(self, ticket_id: str) -> Ticket:
         """Fetch one ticket by its Leen UUID, ``GET /itsm/tickets/{ticket_id}``."""
-        return read(Ticket, await self._read(f"/itsm/tickets/{path_segment(ticket_id)}"))
+        return ticket_by_id(await self._read(f"/itsm/tickets/{path_segment(ticket_id)}"), ticket_id)
 
     async def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
         """Fetch one ticket by its identifier, ``GET /itsm/tickets/by-identifier/{identifier}``.
@@ -222,6 +224,7 @@ class AsyncLeenClient:
         :param identifier: the identifier, as it was given when the ticket was created.
         :return: the ticket, or None when Leen itself says that it knows none.
         :raises LeenNotFoundError: a 404 that is not Leen's own, so that nothing was found out.
+        :raises LeenResponseError: a reply that is another ticket, or contradicts itself, likewise.
         """
         try:
             answer = await self._read(f"/itsm/tickets/by-identifier/{path_segment(identifier)}")
@@ -229,7 +232,7 @@ class AsyncLeenClient:
             if retry.is_unknown_to_leen(error):
                 return None
             raise
-        return read(Ticket, answer)
+        return ticket_by_identifier(answer, identifier)
 
     def iter_tickets(self, **filters: Any) -> AsyncIterator[Ticket]:
         """Iterate over ``GET /itsm/tickets``, page by page; the filters go into the query by Leen's names."""

@@ -26,6 +26,7 @@ from airflow_provider_leen.api.models import (
     Ticket,
     TicketCreate,
 )
+from airflow_provider_leen.api.reservations import errors_in
 from airflow_provider_leen.api.results import Claim, speaks_of_an_error
 from airflow_provider_leen.api.tolerances import is_blank, is_same_identifier, is_same_name
 
@@ -145,6 +146,39 @@ def _doubt_of(ticket: Ticket, body: Mapping[str, Any]) -> str | None:
     else:
         is_another = not is_blank(ticket.name) and not is_same_name(body["name"], str(ticket.name))
     return f"It names another ticket, {ticket.id} ({named or ticket.name})." if is_another else None
+
+
+def ticket_by_id(content: Any, ticket_id: str) -> Ticket:
+    """Return the ticket in the reply to ``GET /itsm/tickets/{ticket_id}``.
+
+    :raises LeenResponseError: the reply is no ticket, or another.
+    """
+    ticket = read(Ticket, content)
+    if is_uuid(ticket_id) and ticket.id.strip().lower() != ticket_id.lower():
+        raise LeenResponseError(f"Leen was asked for the ticket {ticket_id}, and answered with another.", status=200)
+    return ticket
+
+
+def ticket_by_identifier(content: Any, identifier: str) -> Ticket:
+    """Return the ticket in the reply to ``GET /itsm/tickets/by-identifier/{identifier}``.
+
+    :raises LeenResponseError: the reply is no ticket, or another, or contradicts itself: whether there is such a ticket
+        isn't known then.
+    """
+    ticket = read(Ticket, content)
+    if not is_same_identifier(identifier, ticket.identifier):
+        problem = f"the ticket {ticket.id:.80}, whose identifier is {ticket.identifier!r:.80}"
+    elif errors := errors_in(ticket.model_extra or {}):
+        problem = f"the ticket {ticket.id:.80}, which contradicts itself ({errors[0]})"
+    elif is_blank(ticket.id):
+        problem = "a ticket without an id"
+    else:
+        return ticket
+    raise LeenResponseError(
+        f"Leen was asked for the identifier {identifier!r:.80} and answered with {problem}: whether there is a ticket "
+        "with that identifier isn't known.",
+        status=200,
+    )
 
 
 def updated_ticket(content: Any, ticket_id: str) -> Ticket | None:

@@ -46,11 +46,14 @@ _FINE = {"status", "statuscode", "code", "message", "state", "result"}
 _WELL = {"ok", "success", "succeeded", "successful", "complete", "completed", "done", "200", "0", "true"}
 
 _HARMLESS = {
-    *("maxresults", "limit", "pagesize", "perpage", "expand", "self", "base", "context", "jql", "query", "vendor"),
+    *("expand", "self", "base", "context", "jql", "query", "vendor"),
     *("connectionid", "requestid", "traceid", "correlationid", "took", "tookms", "duration", "durationms", "elapsed"),
     *("elapsedms", "timestamp", "version", "apiversion"),
 }
 """Harmless whatever text or number they are."""
+
+_SIZES = {"maxresults", "limit", "pagesize", "perpage"}
+"""Of a page: harmless unless they are 0, since nothing is found on an empty page."""
 
 _HARMLESS_OBJECTS = {"names", "schema"}
 """Of Jira's, which say what its fields are called and what they hold."""
@@ -110,6 +113,9 @@ def _walk(name: str, value: Any, lists: list[list[Any]], depth: int) -> Iterator
     elif plain in _TRUE:
         if not _is_true(value):
             yield _quoted(name, value)
+    elif plain in _SIZES:
+        if value is not None and not _is_size(value):
+            yield _quoted(name, value)
     elif not _is_empty(value) and not _is_harmless(plain, value):
         yield _quoted(name, value)
 
@@ -124,6 +130,10 @@ def _is_harmless(plain: str, value: Any) -> bool:
     if plain in _FINE:
         return isinstance(value, str | int) and str(value).strip(" .!").casefold() in _WELL
     return plain in _HARMLESS
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | str) and str(value).isdecimal() and int(value) > 0
 
 
 def _is_empty(value: Any) -> bool:

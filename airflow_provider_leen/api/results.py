@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from airflow_provider_leen.api.text import one_line
-from airflow_provider_leen.api.tolerances import is_blank, is_same_identifier
+from airflow_provider_leen.api.tolerances import is_blank, is_same_identifier, likeness
 
 Sent = Sequence[str | None]
 """The identifiers that were sent, in order; None where a ticket had none."""
@@ -21,6 +21,9 @@ _LONGEST_ID = 255
 """Characters; what is longer is no id, and would be too much for a ledger."""
 
 _SHOWN = 500
+
+_DEEPEST = 5
+"""Levels of a refusal's body that are searched for what was done."""
 
 
 class Claim(NamedTuple):
@@ -134,9 +137,10 @@ def _placed(content: Any, sent: Sent, field: str) -> list[Mapping[str, Any]] | s
     ordered = _in_order(results, sent, field)
     if ordered is None:
         return "numbers its results in another way than the tickets were sent"
-    for result, identifier in zip(ordered, sent, strict=True):
-        if not _may_be_about(result.get(field), identifier):
-            said = one_line(str(result.get(field)), 80)
+    for row, (result, identifier) in enumerate(zip(ordered, sent, strict=True)):
+        name = result.get(field)
+        if name != identifier and (not _may_be_about(name, identifier) or _is_swapped(row, ordered, sent, field)):
+            said = one_line(str(name), 80)
             return f"names {said!r} where {identifier!r:.80} was sent, so that it may be another request's"
     succeeded = [result["success"] for result in results].count(True)
     if wrong := _wrong_counts(content, succeeded, len(sent)):
@@ -181,7 +185,9 @@ def _by_elimination(content: Any, sent: Sent, field: str) -> list[Claim]:
             return []
         claims[rows[0]] = claim
         offsets.add(result["request_index"] - rows[0])
-    if offsets not in ({0}, {1}):
+    # From 1 counts surely only who names the last one so: else a failure's number may be right, and its name wrong.
+    counts_from_1 = offsets == {1} and any(result["request_index"] == len(sent) for result in results)
+    if offsets != {0} and not counts_from_1:
         return []
     return [claims.get(row, Claim("succeeded")) for row in range(len(sent))]
 
@@ -189,8 +195,9 @@ def _by_elimination(content: Any, sent: Sent, field: str) -> list[Claim]:
 def _claim(result: Mapping[str, Any], *, field: str = "identifier", needs_id: bool = False) -> Claim:
     """Read one result by itself."""
     identifier = result.get(field) if isinstance(result.get(field), str) else None
-    error = result.get("error")
-    said = "" if is_blank(error) else one_line(str(error), _SHOWN)
+    said = "; ".join(
+        one_line(str(result[name]), _SHOWN) for name in ("error", "errors") if not is_blank(result.get(name))
+    )
     # A result of an update names the ticket that was sent: that is no news.
     names = ("ticket_id", "vendor_ticket_id") if field != "ticket_id" else ()
     given = {name: result[name] for name in names if not is_blank(result.get(name))}
@@ -247,9 +254,9 @@ def _rows_named(result: Mapping[str, Any], sent: Sent, field: str) -> list[int]:
     name = result.get(field)
     if not isinstance(name, str) or is_blank(name):
         return []
-    return [
-        row for row, identifier in enumerate(sent) if identifier is not None and is_same_identifier(name, identifier)
-    ]
+    degrees = [likeness(identifier, name) for identifier in sent]
+    best = max(degrees)
+    return [row for row, degree in enumerate(degrees) if degree == best > 0]
 
 
 def _row_numbered(result: Mapping[str, Any], sent: Sent, field: str) -> list[int]:
@@ -265,13 +272,47 @@ def _may_be_about(name: Any, identifier: str | None) -> bool:
     return isinstance(name, str) and (identifier is None or is_same_identifier(name, identifier))
 
 
+def _is_swapped(row: int, results: list[Mapping[str, Any]], sent: Sent, field: str) -> bool:
+    """Tell whether a result names another ticket better than its own, whose own result does not have that name."""
+    name = results[row].get(field)
+    if is_blank(name) or sent[row] is None:
+        return False
+    owners = _rows_named(results[row], sent, field)
+    return row not in owners and any(results[owner].get(field) != name for owner in owners)
+
+
 def speaks_of_an_error(content: Mapping[str, Any]) -> bool:
     """Tell whether a reply names an error besides what else it says."""
     return content.get("success") is False or not is_blank(content.get("error")) or not is_blank(content.get("errors"))
 
 
 def _speaks_of_a_failure(result: Any) -> bool:
-    return not isinstance(result, Mapping) or result.get("success") is not True or not is_blank(result.get("error"))
+    return not isinstance(result, Mapping) or result.get("success") is not True or speaks_of_an_error(result)
+
+
+def speaks_of_something_done(content: Any) -> bool:
+    """Tell whether the reply to a refused write says that some of it was done: it names a job, say, or a success."""
+    level = [content]
+    for _ in range(_DEEPEST):
+        below: list[Any] = []
+        for part in level:
+            if isinstance(part, Mapping):
+                if any(_says_done(name, value) for name, value in part.items()):
+                    return True
+                # FastAPI repeats what was sent.
+                below += [value for name, value in part.items() if name not in ("input", "ctx")]
+            elif isinstance(part, list):
+                below += part
+        level = below
+    return False
+
+
+def _says_done(name: str, value: Any) -> bool:
+    if name in ("job_id", "vendor_ticket_id"):
+        return not is_blank(value)
+    if name == "succeeded":
+        return isinstance(value, int) and value > 0
+    return name == "success" and value is True
 
 
 def _id(value: Any) -> str | None:

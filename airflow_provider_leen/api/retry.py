@@ -23,6 +23,7 @@ from airflow_provider_leen.api.errors import (
 )
 from airflow_provider_leen.api.not_found import knows_no_such_thing
 from airflow_provider_leen.api.replies import Reply
+from airflow_provider_leen.api.results import speaks_of_something_done
 from airflow_provider_leen.api.text import one_line
 
 FIRST_WAIT = 1.0
@@ -132,6 +133,9 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
     content = reply.content if isinstance(reply.content, dict) else {}
     said = _what_it_says(reply)
     text = _sentence(f"{call} was answered with HTTP {status}{': ' + said if said else ''}")
+    claims_nothing = not call.startswith("GET ") and (status == 429 or status in _NOTHING_DONE)
+    if claims_nothing and speaks_of_something_done(reply.content):
+        return LeenOutcomeUnknownError(f"{text} It says that nothing was done, and that something was.")
     if status in REDIRECTS:
         return LeenConfigError(
             f"{text} Redirects are not followed: correct the Base URL of the Leen connection"

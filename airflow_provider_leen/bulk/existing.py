@@ -6,9 +6,6 @@ from collections.abc import Iterable
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenResponseError
-from airflow_provider_leen.api.jira import read_ticket
-from airflow_provider_leen.api.models import Ticket
-from airflow_provider_leen.api.tolerances import is_same_identifier
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.lookup import Created, without_clashes
 from airflow_provider_leen.bulk.tickets import TicketRow
@@ -28,7 +25,6 @@ async def find_existing(client: AsyncLeenClient, rows: Iterable[TicketRow]) -> d
     async def ask(row: TicketRow) -> None:
         ticket = await client.get_ticket_by_identifier(str(row.identifier))
         if ticket is not None:
-            check_existing(ticket, str(row.identifier))
             found[row.index] = Created(ticket.id, ticket.vendor_ticket_id)
 
     await ask_all(ask, (row for row in rows if row.identifier != row.key))
@@ -39,24 +35,3 @@ async def find_existing(client: AsyncLeenClient, rows: Iterable[TicketRow]) -> d
             "the ends differ may have been cut: put what tells them apart at the beginning."
         )
     return found
-
-
-def check_existing(ticket: Ticket, identifier: str) -> None:
-    """Check that a ticket is what Leen was asked for.
-
-    :raises LeenResponseError: it is another, or contradicts itself: whether there is such a ticket isn't known then.
-    """
-    record = read_ticket(ticket)
-    if not is_same_identifier(identifier, record.identifier):
-        problem = f"the ticket {ticket.id}, whose identifier is {record.identifier!r:.80}"
-    elif record.contradictions:
-        problem = f"the ticket {ticket.id}, which contradicts itself ({record.contradictions[0]})"
-    elif not record.ticket_id:
-        problem = "a ticket without an id"
-    else:
-        return
-    raise LeenResponseError(
-        f"Leen was asked for the identifier {identifier!r:.80} and answered with {problem}: whether there is a ticket "
-        "with that identifier isn't known.",
-        status=200,
-    )

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.jira import Record
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.api.tolerances import is_same_identifier, is_same_name
@@ -152,6 +153,9 @@ def _why_not_at_all(record: Record, ticket: Unsettled) -> str | None:
 def _why_not_by_name_and_time(record: Record, ticket: Unsettled) -> str | None:
     if not is_same_name(ticket.name, record.name):
         return "it has another name"
+    kind = _kind_of(ticket.project)
+    if ticket.project.casefold() not in record.projects and any(_kind_of(name) == kind for name in record.projects):
+        return "it is of another project"
     if record.created_at is None:
         return "it does not say when it was created"
     if not ticket.sendings or not (
@@ -159,6 +163,11 @@ def _why_not_by_name_and_time(record: Record, ticket: Unsettled) -> str | None:
     ):
         return "it was created at another time than this one could have been"
     return None
+
+
+def _kind_of(project: str) -> str:
+    """Tell which of its names a project is called by: only two of one kind can be compared."""
+    return "Leen's id" if is_uuid(project) else "the tracker's id" if project.isdecimal() else "the tracker's key"
 
 
 def without_clashes(found: Mapping[int, Created], taken: Iterable[Created]) -> dict[int, Created]:
@@ -182,10 +191,12 @@ def by_key(records: Iterable[Record], wanted: Collection[str]) -> dict[str, Crea
     found: dict[str, Record] = {}
     for record in records:
         key = record.key
-        if key is not None and key in wanted and (record.ticket_id or record.vendor_ticket_id):
-            known = found.get(key)
-            if known is None or (record.created_at or NEVER) < (known.created_at or NEVER):
-                found[key] = record
+        if key is None or key not in wanted or record.contradictions:
+            continue
+        known = found.get(key)
+        is_older = known is None or (record.created_at or NEVER) < (known.created_at or NEVER)
+        if is_older and (record.ticket_id or record.vendor_ticket_id):
+            found[key] = record
     return {key: created(record) for key, record in found.items()}
 
 

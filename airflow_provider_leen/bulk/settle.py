@@ -135,7 +135,8 @@ class Settler:
 
     async def _read_from_leen(self, ticket_id: str) -> Record | None:
         record = jira.read_ticket(await self._client.get_ticket(ticket_id))
-        return record if (record.ticket_id or "").casefold() == ticket_id.casefold() else None
+        # Contradictory replies name ids of any form.
+        return record if (record.ticket_id or "").strip().casefold() == ticket_id.casefold() else None
 
     async def _read_from_tracker(self, vendor_ticket_id: str) -> Record | None:
         reply = await self._search(jira.jql_for_issue(vendor_ticket_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -9,10 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_leen.api.client import AsyncLeenClient
-from airflow_provider_leen.api.errors import LeenConfigError, LeenValidationError
+from airflow_provider_leen.api.errors import LeenConfigError, LeenResponseError, LeenValidationError
 from airflow_provider_leen.api.jira import is_key, read_ticket
 from airflow_provider_leen.api.models import Ticket
-from airflow_provider_leen.api.tolerances import is_same_identifier
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.lookup import Created
 from airflow_provider_leen.bulk.state import CLOCK_SKEW
@@ -128,8 +128,14 @@ async def find_synced(client: AsyncLeenClient, awaited: Awaited, since: datetime
     found = Found()
 
     async def look_up(identifier: str) -> None:
-        ticket = await client.get_ticket_by_identifier(identifier)
-        if ticket is None or not is_same_identifier(identifier, ticket.identifier):
+        try:
+            ticket = await client.get_ticket_by_identifier(identifier)
+        except LeenResponseError as error:
+            if error.status != 200:
+                raise
+            # Another ticket, or one that contradicts itself: this one isn't found yet.
+            return
+        if ticket is None:
             return
         created_at = read_ticket(ticket).created_at
         # Yesterday's ticket may have the same identifier, where it is the user's own.
@@ -141,10 +147,23 @@ async def find_synced(client: AsyncLeenClient, awaited: Awaited, since: datetime
     if wanted:
         async with aclosing(_tickets(client, since - SLACK)) as tickets:
             async for ticket in tickets:
-                found.by_vendor_ticket_id.update(dict.fromkeys(wanted & vendor_names(ticket), ticket.id))
+                names = wanted & vendor_names(ticket)
+                record = read_ticket(ticket)
+                if len(names) == 1 and record.ticket_id and not record.contradictions:
+                    found.by_vendor_ticket_id[names.pop()] = record.ticket_id
                 if len(found.by_vendor_ticket_id) == len(wanted):
                     break
-    return found
+    return _without_clashes(found)
+
+
+def _without_clashes(found: Found) -> Found:
+    """Leave out the tickets that Leen names for several: they are found later, or not at all."""
+    ids = [*found.by_vendor_ticket_id.values(), *(known.ticket_id for known in found.by_identifier.values())]
+    seen = Counter((ticket_id or "").casefold() for ticket_id in ids)
+    return Found(
+        {name: ticket_id for name, ticket_id in found.by_vendor_ticket_id.items() if seen[ticket_id.casefold()] == 1},
+        {name: known for name, known in found.by_identifier.items() if seen[(known.ticket_id or "").casefold()] == 1},
+    )
 
 
 async def _tickets(client: AsyncLeenClient, since: datetime) -> AsyncGenerator[Ticket, None]:

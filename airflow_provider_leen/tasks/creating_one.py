@@ -13,8 +13,7 @@ from airflow_provider_leen.api.jira import read_ticket
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.retry import Effect, effect_of_write
 from airflow_provider_leen.api.text import clean, clean_json
-from airflow_provider_leen.bulk.existing import check_existing
-from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, is_that_of, project_of
+from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, is_that_of, project_of, settled_after
 from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
 from airflow_provider_leen.bulk.tickets import TicketRow, parse_text, payload, prepare
 from airflow_provider_leen.hooks.leen import LeenHook
@@ -72,8 +71,8 @@ class _CreatingOneTask:
         known = self._hook.get_ticket_by_identifier(identifier)
         if known is None:
             return None
-        check_existing(known, identifier)
-        if not self._skips and not self._is_of_this_run(known):
+        # When an earlier try sent it isn't known: at any time since the run began.
+        if not self._skips and not self._is_this(known, self._run_started, NEVER):
             created_at = read_ticket(known).created_at
             if created_at is not None and created_at < self._run_started - CLOCK_SKEW:
                 return None
@@ -89,7 +88,7 @@ class _CreatingOneTask:
 
     def create(self) -> Ticket:
         """Create the ticket. Where the reply is lost, look it up."""
-        started, row = time.monotonic(), self.row
+        started, sent_at, row = time.monotonic(), time.time(), self.row
         try:
             ticket = self._hook.create_ticket(payload(row, None))
         except LeenError as error:
@@ -100,7 +99,7 @@ class _CreatingOneTask:
             log.info("Created the ticket %s (identifier %s).", clean(ticket.id), row.identifier)
             return ticket
         # A request may be worked on for another timeout after its reply was given up.
-        found = self._look_up(until=started + 2 * self._hook.settings.timeout, reason=lost)
+        found = self._look_up(sent_at, until=started + 2 * self._hook.settings.timeout, reason=lost)
         if found is not None:
             return found
         raise LeenOutcomeUnknownError(
@@ -111,7 +110,7 @@ class _CreatingOneTask:
             can_be_settled=True,
         ) from lost
 
-    def _look_up(self, *, until: float, reason: LeenError) -> Ticket | None:
+    def _look_up(self, sent_at: float, *, until: float, reason: LeenError) -> Ticket | None:
         """Ask Leen again and again for a ticket whose creation had no reply."""
         log.warning(
             "%s Looking the ticket up by its identifier for %.0f s.", reason, max(0.0, until - time.monotonic())
@@ -122,17 +121,18 @@ class _CreatingOneTask:
             except LeenError as error:
                 log.warning("The look-up failed: %s", error)
             else:
-                if known is not None and self._is_of_this_run(known):
+                final_from = sent_at + settled_after(self._hook.settings)
+                if known is not None and self._is_this(known, sent_at, final_from):
                     log.info("The ticket was created: Leen knows it as %s.", clean(known.id))
                     return known
             left = until - time.monotonic()
             if left <= 0 or self._is_stopped_within(min(LOOK_UP_INTERVAL, left)):
                 return None
 
-    def _is_of_this_run(self, ticket: Ticket) -> bool:
+    def _is_this(self, ticket: Ticket, sent_at: float, final_from: float) -> bool:
         body = payload(self.row, None)
-        sending = Sending(self._run_started, NEVER, "", embedded=False)
-        unsettled = Unsettled(self.row, body["name"], project_of(body), (sending,), NEVER)
+        sending = Sending(sent_at, final_from, "", embedded=False)
+        unsettled = Unsettled(self.row, body["name"], project_of(body), (sending,), final_from)
         return is_that_of(read_ticket(ticket), unsettled)
 
     def _is_stopped_within(self, seconds: float) -> bool:

@@ -200,6 +200,32 @@ def test_a_404_that_is_not_leens_own_is_no_answer(
     assert sandbox.count("GET") == 1
 
 
+UUID = "cccccccc-0000-4000-8000-000000000003"
+
+
+def test_another_ticket_than_the_one_that_was_asked_for_is_a_response_error(scripted: Scripted) -> None:
+    assert scripted({"id": UUID.upper()}).get_ticket(UUID).name is None
+    with pytest.raises(LeenResponseError, match="answered with another"):
+        scripted({"id": UUID[:-1] + "4"}).get_ticket(UUID)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"id": "t-1", "identifier": "scan-2"}, "whose identifier is 'scan-2'"),
+        ({"id": "t-1"}, "whose identifier is None"),
+        ({"id": "t-1", "identifier": "scan-1", "errors": ["gone"]}, "which contradicts itself"),
+        ({"id": " ", "identifier": "scan-1"}, "a ticket without an id"),
+    ],
+)
+def test_a_look_up_that_is_answered_with_another_ticket_finds_nothing_out(
+    scripted: Scripted, answer: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(LeenResponseError, match=f"{said}.*isn't known") as caught:
+        scripted(answer).get_ticket_by_identifier("scan-1")
+    assert caught.value.status == 200
+
+
 @pytest.mark.parametrize("answer", [{}, [], None, "text", {"id": 5}, {"name": "x"}])
 def test_what_is_no_ticket_is_a_response_error_when_reading(scripted: Scripted, answer: Any) -> None:
     with pytest.raises(LeenResponseError, match="Leen's reply is no ticket") as caught:

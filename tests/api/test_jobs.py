@@ -189,6 +189,10 @@ def test_failures_alone_are_enough_where_the_counts_leave_no_doubt(results: list
         pytest.param({"failed": 2, "results": ONLY}, ALL, id="counts are missing"),
         pytest.param(COUNTS | {"results": [refused("b", 0), refused("d", 1)]}, ALL, id="other indices"),
         pytest.param(COUNTS | {"results": [refused("b", 1), refused("d", 4)]}, ALL, id="mixed indices"),
+        pytest.param(COUNTS | {"results": [refused("a", 1), refused("b", 2)]}, ALL, id="from 1, or other tickets"),
+        pytest.param(
+            {"total": 4, "succeeded": 3, "failed": 1, "results": [refused("a", 1)]}, ALL, id="one, from 1 or another"
+        ),
         pytest.param(COUNTS | {"results": [refused("b", 1, success=True), ONLY[1]]}, ALL, id="one succeeded"),
         pytest.param(
             COUNTS | {"results": [refused("b", 1, vendor_ticket_id="SEC-1"), ONLY[1]]}, ALL, id="one has an id"

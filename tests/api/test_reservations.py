@@ -86,6 +86,9 @@ def test_a_reply_that_says_plainly_that_there_is_nothing_is_empty_in_whatever_it
         {"note": "results may be late"},
         {"maxResults": {"warnings": ["cut"]}},
         {"limit": [1]},
+        {"limit": 0},
+        {"maxResults": "0"},
+        {"page": {"per_page": -1}},
     ],
     ids=str,
 )

@@ -211,6 +211,34 @@ def test_a_cut_identifier_says_of_no_ticket_that_it_stands_elsewhere() -> None:
     assert statuses(reply(*in_order[::-1]), sent) == "uu"
 
 
+STEM = "rule/" + "x" * 64
+
+
+@pytest.mark.parametrize(
+    ("sent", "named", "said"),
+    [
+        pytest.param([STEM + "-1", STEM + "-10"], [STEM + "-1", STEM + "-10"], "ss", id="as sent"),
+        pytest.param([STEM + "-1", STEM + "-10"], [STEM + "-10", STEM + "-1"], "uu", id="swapped"),
+        pytest.param([STEM + "-1", STEM + "-10"], [STEM + "-10 ", STEM.upper() + "-1"], "uu", id="and normalised"),
+        pytest.param([STEM + "-1", STEM + "-10"], [STEM, STEM], "ss", id="cut to one and the same"),
+        pytest.param([STEM, STEM + "-10"], [STEM, STEM], "ss", id="cut to the first one's"),
+        pytest.param(["cve-1", "CVE-1"], ["cve-1", "cve-1"], "ss", id="in lower case"),
+        pytest.param(["cve-1", "CVE-1"], ["CVE-1", "CVE-1"], "ss", id="in capitals"),
+        pytest.param(["cve-1", "CVE-1"], ["CVE-1", "cve-1"], "uu", id="swapped, but for the case"),
+    ],
+)
+def test_of_identifiers_that_are_much_alike_the_best_match_counts(
+    sent: list[str | None], named: list[str], said: str
+) -> None:
+    assert statuses(reply(*[made(n, identifier=name) for n, name in enumerate(named)]), sent) == said
+
+
+def test_in_another_order_identifiers_that_are_much_alike_are_told_apart() -> None:
+    sent: list[str | None] = [STEM + "-1", STEM + "-10", STEM]
+    results = [made(n, identifier=sent[n]) for n in (2, 0, 1)]
+    assert [claim.vendor_ticket_id for claim in results_of_reply(reply(*results), sent)] == ["SEC-0", "SEC-1", "SEC-2"]
+
+
 # What makes a single result doubtful
 
 
@@ -225,6 +253,7 @@ def test_a_cut_identifier_says_of_no_ticket_that_it_stands_elsewhere() -> None:
         pytest.param(
             made(1, error="timed out"), "SEC-1", "success, with the error 'timed out'", id="created, an error"
         ),
+        pytest.param(made(1, errors=["no"]), "SEC-1", "success, with the error", id="created, a list of errors"),
         pytest.param(made(1, error={"code": 5}), "SEC-1", "success, with the error", id="created, an object as error"),
         pytest.param(made(1, vendor_ticket_id=None), None, "no id of a ticket", id="created, without ids"),
         pytest.param(made(1, vendor_ticket_id=" "), None, "no id of a ticket", id="created, with blank ids"),

@@ -317,6 +317,40 @@ def test_an_error_that_a_person_must_mend_says_where(status: int, hint: str) -> 
     assert hint in text
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422, 429, 301, 308])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"total": 2, "succeeded": 1, "failed": 1, "results": [{"success": True}, {"success": False}]},
+        {"succeeded": 1, "failed": 1},
+        {"results": [{"success": False, "vendor_ticket_id": "SEC-1"}]},
+        {"detail": {"results": [{"success": True, "ticket_id": "u-1"}]}},
+        [{"success": True}],
+        {"job_id": "j-1"},
+    ],
+)
+def test_a_refusal_that_says_that_something_was_done_is_an_unknown_outcome(status: int, body: Any) -> None:
+    error = error_from_reply("POST /itsm/tickets/bulk/sync", Reply(status, {}, body), NOW)
+    assert effect_of_write(error) is Effect.UNKNOWN
+    assert not isinstance(error_from_reply("GET /itsm/tickets", Reply(status, {}, body), NOW), LeenOutcomeUnknownError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"total": 2, "succeeded": 0, "failed": 2, "results": [{"success": False, "vendor_ticket_id": None}] * 2},
+        {"success": False, "error": "no"},
+        {"detail": [{"loc": ["body", "ticket_ids", 0], "msg": "unknown", "ticket_id": "u-1"}]},
+        {"detail": [{"loc": ["body", "tickets", 0], "msg": "wrong", "input": {"success": True, "job_id": "j-1"}}]},
+        {"job_id": None, "message": "no job"},
+        "succeeded",
+    ],
+)
+def test_a_refusal_that_is_nothing_else_is_one(body: Any) -> None:
+    error = error_from_reply("POST /itsm/tickets/bulk/sync", Reply(422, {}, body), NOW)
+    assert effect_of_write(error) is Effect.REFUSED
+
+
 def test_a_redirect_says_where_to_but_not_with_which_query() -> None:
     text = str(reply(302, location="https://elsewhere.example/login?token=abc"))
     assert "https://elsewhere.example/login" in text

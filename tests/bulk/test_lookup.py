@@ -27,6 +27,7 @@ SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 FINAL = SENT_AT + 500.0
 OTHER_KEY = f"airflow-{'b' * 24}"
 LONG = "x" * 250
+PROJECT = "5ec00000-0000-4000-8000-000000000001"
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,7 @@ FITS_NOT = [
     pytest.param({"name": "Finding two"}, id="another name"),
     pytest.param({"name": "finding"}, id="a part of the name"),
     pytest.param({"name": None}, id="no name"),
+    pytest.param({"projects": frozenset({"ops"})}, id="of another project"),
     pytest.param({"key": OTHER_KEY}, id="it carries another key"),
     pytest.param({"contradictions": ("errors: ['gone']",)}, id="it contradicts itself"),
 ]
@@ -80,6 +82,28 @@ def test_under_its_identifier_a_ticket_is_proved_by_name_and_time(fields: dict[s
 @pytest.mark.parametrize("fields", [*FITS_NOT, {"identifier": None}, {"identifier": "CVE-2026-10"}], ids=str)
 def test_under_its_identifier_another_ticket_is_not_taken_for_it(fields: dict[str, Any]) -> None:
     assert why_not_by_identifier(shown(**fields), asked())
+
+
+@pytest.mark.parametrize(
+    ("project", "shown_as", "is_another"),
+    [
+        ("SEC", {"sec"}, False),
+        ("SEC", {"10000", "sec"}, False),
+        ("SEC", {"10000"}, False),
+        ("SEC", {PROJECT}, False),
+        ("SEC", {PROJECT, "ops"}, True),
+        ("10000", {"sec"}, False),
+        ("10000", {"10001", "sec"}, True),
+        (PROJECT, {"sec"}, False),
+        (PROJECT, {PROJECT, "sec"}, False),
+        (PROJECT.upper(), {PROJECT}, False),
+        (PROJECT, {PROJECT[:-1] + "0"}, True),
+    ],
+)
+def test_projects_are_compared_where_they_are_called_alike(project: str, shown_as: set[str], is_another: bool) -> None:
+    ticket = replace(asked(), project=project)
+    why_not = why_not_by_identifier(shown(projects=frozenset(shown_as)), ticket)
+    assert why_not == ("it is of another project" if is_another else None)
 
 
 def test_where_the_key_was_embedded_only_the_key_proves_a_ticket() -> None:
@@ -208,6 +232,7 @@ def test_hits_are_matched_by_the_keys_they_carry_and_of_two_the_older_one_counts
         shown(key="airflow-of-another-run", vendor_ticket_id="SEC-4"),
         shown(key=None),
         shown(key="wanted", ticket_id=None, vendor_ticket_id=None),
+        shown(key="wanted", contradictions=("error: 'no such ticket'",)),
     ]
     assert by_key(records, [OTHER_KEY, "wanted"]) == {OTHER_KEY: Created("t", "SEC-2")}
 

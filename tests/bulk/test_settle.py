@@ -116,7 +116,7 @@ def test_an_identifier_goes_into_the_path_fully_quoted(identifier: str) -> None:
         (lambda _: httpx.Response(200, json=[]), "could not be asked"),
         (
             lambda _: httpx.Response(200, json={"id": "t", "identifier": "another"}),
-            "it has another identifier",
+            "Leen was asked for the identifier",
         ),
     ],
 )

@@ -157,6 +157,29 @@ def test_no_page_is_read_after_the_last_ticket_was_found() -> None:
     assert asked == [None, "page-2", "page-3"]
 
 
+@pytest.mark.parametrize(
+    ("tickets", "found"),
+    [
+        pytest.param([{"id": "leen-1", "url": "x/SEC-1", "vendor_attributes": {"id": "SEC-2"}}], {}, id="two keys"),
+        pytest.param([{"id": "leen-1", "url": "x/SEC-1"}, {"id": "LEEN-1", "url": "x/SEC-2"}], {}, id="one id twice"),
+        pytest.param([{"id": "leen-1", "url": "x/SEC-1", "error": "gone"}], {}, id="it contradicts itself"),
+        pytest.param(
+            [{"id": " ", "url": "x/SEC-1"}, {"id": "leen-2", "url": "x/SEC-2"}], {"SEC-2": "leen-2"}, id="blank"
+        ),
+    ],
+)
+def test_a_ticket_that_may_be_two_is_not_found(tickets: list[dict[str, Any]], found: dict[str, str]) -> None:
+    assert find(lambda _: httpx.Response(200, json={"items": tickets}), Awaited(["SEC-1", "SEC-2"], [])) == Found(found)
+
+
+def test_one_ticket_under_two_identifiers_is_not_found() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        identifier = request.url.path.rpartition("/")[2]
+        return httpx.Response(200, json={"id": "leen-1", "identifier": identifier})
+
+    assert find(answer, Awaited([], [KEY, KEY[:-1] + "8"])) == Found()
+
+
 KEY = "airflow-0123456789abcdef01234567"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -197,6 +197,22 @@ def test_yesterdays_ticket_does_not_settle_todays(run_dag: Any, sandbox: Sandbox
     assert run.states == {"create": "success"}
     assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
     assert run.xcom("create")["id"] == sandbox.tickets()[0]["ticket_id"]
+
+
+def test_another_runs_ticket_of_the_same_name_does_not_settle_a_lost_reply(
+    run_dag: Any, sandbox: SandboxServer, connect: Connect
+) -> None:
+    connect(extra={"timeout": 0.1})
+    sandbox.inject("lost", path=TICKETS, times=1)
+    created = datetime.now(UTC) - timedelta(minutes=5)
+    other: dict[str, Any] = {"id": "1", "identifier": "own", "ticket_created_at": created.isoformat()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LeenHook, "get_ticket_by_identifier", lambda hook, identifier: Ticket(**TICKET | other))
+        # The run began long before the other one did.
+        patch.setattr("airflow_provider_leen.operators.create._started", lambda context: 0.0)
+        run = run_dag(create_dag(TICKET | {"identifier": "own"}))
+    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
+    assert sandbox.tickets() == []
 
 
 # What can't be used
