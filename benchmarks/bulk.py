@@ -22,13 +22,15 @@ from typing import Any
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.settings import LeenSettings
-from airflow_provider_leen.bulk.ledger import Journal, MemoryLedger
+from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.journal import Journal, Owner
+from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.results_file import write_lines
-from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, payload, prepare
-from airflow_provider_leen.tasks.files import object_path, rows_at
 from airflow_provider_leen.sandbox.server import API_KEY, CONNECTION_ID
+from airflow_provider_leen.tasks.files import object_path, rows_at
 from benchmarks.peak import begin_peak, peak
 
 TICKET_BYTES = 400
@@ -69,17 +71,17 @@ def run_apart(count: int, how: str, url: str, folder: Path, *, ticket_bytes: int
     return Taken(**json.loads(said.splitlines()[-1]))
 
 
-def create(rows: Sequence[Any], url: str, *, in_flight: int = 4, batch_size: int = 50) -> BulkRun:
-    """Let the bulk storey create the tickets."""
+def create(rows: Sequence[Any], url: str, *, in_flight: int = 4, batch_size: int = 50) -> Creation:
+    """Let the engine create the tickets."""
     prepared = prepare(rows, DEFAULTS, SCOPE)
     settings = LeenSettings(base_url=f"{url}/v1", api_key=API_KEY, connection_id=CONNECTION_ID)
 
-    async def go() -> BulkRun:
+    async def go() -> Creation:
         with ThreadPoolExecutor(max_workers=1) as threads:
             async with AsyncLeenClient(settings) as client:
-                run = BulkRun(
+                run = Creation(
                     client,
-                    Journal(MemoryLedger(), threads),
+                    Ledger(Journal(MemoryStore(), Owner({}, 1)), threads, embedded=False),
                     prepared,
                     lambda row: payload(row, DEFAULTS),
                     batch_size=batch_size,

@@ -226,7 +226,8 @@ class Creation:
         else:
             await self.ledger.resume(self._resume)
         self.is_open = True
-        taken_over = sum(self._ticket(row).proved is not None for row in self._by_key.values())
+        table = self.ledger.table
+        taken_over = sum(key in self._by_key and table[key].proved is not None for key in table)
         if taken_over and self._resume is None:
             log.info("Taken over from an earlier try: %d of %s.", taken_over, counted(len(self._rows), "ticket"))
         if self._refusal is not None:
@@ -247,8 +248,8 @@ class Creation:
 
     async def _leave_out_existing(self) -> None:
         """Ask which tickets exist already, so that they are not created again."""
-        to_send = self._to_send()
-        if not self._skip_existing or not to_send:
+        to_send = self._to_send() if self._skip_existing else []
+        if not to_send:
             return
         found = await self._ask(find_existing(self._client, to_send))
         self.ledger.table.existing({str(self._rows[index].key): list(ids) for index, ids in found.items()})
@@ -400,9 +401,10 @@ class Creation:
         return _result(index, name, identifier, ticket.status, ticket, error)
 
     def _error_of(self, key: str, ticket: Ticket) -> str | None:
-        if ticket.status == "unsent":
+        status = ticket.status
+        if status == "unsent":
             return f"Not sent: {self.error}" if self.error else "Not sent."
-        findings = self._findings.get(key) if ticket.status == "unknown" else None
+        findings = self._findings.get(key) if status == "unknown" else None
         return f"{ticket.error} Looked up: {findings}" if findings else ticket.error
 
 

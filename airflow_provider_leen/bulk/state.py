@@ -111,10 +111,11 @@ class Ticket:
     @property
     def error(self) -> str | None:
         """Why it is neither created nor existing, for a person; None where nothing is on record."""
-        if self.status == "invalid":
+        status = self.status
+        if status == "invalid":
             return self.problem
-        if self.status != "unknown":
-            return self.refusal if self.status == "rejected" else None
+        if status != "unknown":
+            return self.refusal if status == "rejected" else None
         said = [sending.reason or _without_reason(sending) for sending in self.sendings[:1]]
         if self.refusal is not None:
             said.append(f"Sent again, and refused: {self.refusal}")
@@ -201,9 +202,7 @@ class TicketTable:
 
         A job id that was given for two requests is none of them: what it says can't be told apart.
         """
-        unknown = (ticket for ticket in self._tickets.values() if ticket.status == "unknown")
-        jobs = {sending.job for ticket in unknown for sending in ticket.sendings}
-        return {job: list(keys) for job, keys in self._jobs.items() if keys and job in jobs}
+        return {job: list(keys) for job, keys in self._jobs.items() if any(self._may_be_in(job, key) for key in keys)}
 
     def keys_in_job(self, job: str) -> list[str] | None:
         """Return the keys of a job in their order; none where its id was given twice; None where it is not known."""
@@ -338,6 +337,10 @@ class TicketTable:
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             raise unreadable(value) from None
 
+    def _may_be_in(self, job: str, key: str) -> bool:
+        ticket = self[key]
+        return ticket.status == "unknown" and any(sending.job == job for sending in ticket.sendings)
+
     def _change_last(self, keys: Sequence[str], change: Callable[[Sending], Sending]) -> None:
         # The tickets of one request go on sharing its sending.
         changed: dict[tuple[Sending, ...], tuple[Sending, ...]] = {}
@@ -359,8 +362,9 @@ class TicketTable:
             if ticket.proved is None:
                 ticket.proved = proved
                 ticket.named = tuple(one for one in ticket.named if one not in mine)
-            # A second ticket for the same key is told by its ids, and does not replace the first one.
-            self._add_named(ticket, _beyond(ticket, ticket_id, vendor_ticket_id))
+            else:
+                # A second ticket for the same key is told by its ids, and does not replace the first one.
+                self._add_named(ticket, _beyond(ticket, ticket_id, vendor_ticket_id))
             ticket.ticket_id = ticket.ticket_id or ticket_id
             ticket.vendor_ticket_id = ticket.vendor_ticket_id or vendor_ticket_id
 

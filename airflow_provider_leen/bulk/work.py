@@ -66,7 +66,8 @@ class LedgerWork(Generic[Item]):
 
     def said(self, items: Sequence[Item]) -> str:
         """Say how many items ended how, such as ``49 created, 1 rejected``."""
-        counts = Counter(_shown_status(self.table[key]) for key in self.keys(items))
+        table = self.table
+        counts = Counter(_shown_status(table[key]) for key in self.keys(items))
         return ", ".join(f"{number} {status}" for status, number in counts.items())
 
     def submitted(self, items: Sequence[Item], job_id: str) -> None:

@@ -229,7 +229,8 @@ class _CreatingTask:
             publisher.push("ticket_url", settings.ticket_url)
         self._close_ledger()
         operator.counts = counts_in(summary)
-        log.info(
+        # The task's own logger: Airflow 3 drops the fields of lines that other loggers write.
+        operator.log.info(
             "Results of %s:\n%s",
             counted(summary["total"], "ticket"),
             closing_table(summary),

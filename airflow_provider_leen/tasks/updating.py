@@ -170,7 +170,8 @@ class _UpdatingTask:
         error = interruption or final_error(summary, self._run.error, operator.max_failures, operator.max_failure_rate)
         publisher = Publisher(self._context, self._supervisor)
         publisher.push("return_value", summary)
-        log.info(
+        # The task's own logger: Airflow 3 drops the fields of lines that other loggers write.
+        operator.log.info(
             "Results of %s:\n%s",
             counted(summary["total"], "ticket"),
             closing_table(summary),

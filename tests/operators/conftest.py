@@ -47,7 +47,7 @@ def at_call(sandbox: SandboxServer) -> Iterator[AtCall]:
 
 @pytest.fixture
 def task_log(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """What tasks have logged, wherever this Airflow lets it go."""
+    """What tasks have logged with their own loggers, wherever this Airflow lets it go."""
     caplog.set_level(logging.INFO)
     return lambda: capfd.readouterr().out if AIRFLOW >= (3, 0) else caplog.text
 

@@ -60,7 +60,7 @@ def test_a_task_that_ended_before_it_knew_anything_tells_nothing() -> None:
 
 def test_an_update_tells_its_own_counts() -> None:
     update = LeenUpdateTicketsOperator(task_id="update", ticket_ids=[], updates={"status": "DONE"})
-    update._counts = {"total": 1, "updated": 1}
+    update.counts = {"total": 1, "updated": 1}
     lineage = update.get_openlineage_facets_on_complete(None)
     assert lineage is not None
     facet = lineage.run_facets["leen_tickets"]

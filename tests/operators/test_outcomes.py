@@ -132,8 +132,6 @@ def test_a_result_that_contradicts_itself_is_unknown_and_the_others_are_not(
 
 UNANSWERED = {
     "unreadable": {"kind": "garbage"},
-    "wrong request_index": {"kind": "wrong_index"},
-    "a result is missing": {"kind": "short"},
     "409 after": {"kind": "status", "status": 409, "commit": True},
     "202": {"kind": "status", "status": 202},
     "204": {"kind": "status", "status": 204},
@@ -166,6 +164,17 @@ def test_a_batch_without_an_answer_is_unknown_and_is_not_sent_again(
     assert type(error) is LeenOutcomeUnknownError
     assert error.identifiers == [result["identifier"] for result in run.summary()["results"][2:4]]
     assert run.xcom("create", "failed_tickets") == []
+
+
+@pytest.mark.parametrize(("fault", "created"), [("wrong_index", 6), ("short", 5)])
+def test_a_reply_that_proves_nothing_is_settled_as_far_as_it_names_tickets(
+    sandbox: SandboxServer, run_dag: Any, fault: str, created: int
+) -> None:
+    sandbox.inject(fault, nth=2)
+    run = run_dag(bulk_dag(tickets(6), batch_size=2))
+    assert sandbox.count("POST") == 3, "each batch left once"
+    assert run.summary()["created"] == created
+    assert run.summary()["unknown"] == 6 - created == len(run.exceptions)
 
 
 def test_leen_that_answers_three_batches_in_a_row_with_nothing_gets_no_more(

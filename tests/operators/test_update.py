@@ -99,7 +99,7 @@ def test_each_ticket_has_its_result_and_a_passed_threshold_fails_the_task(
 
 @MODES
 def test_without_a_threshold_failures_are_left_to_the_gate_and_a_warning_says_so(
-    run_dag: Any, sandbox: SandboxServer, task_log: Callable[[], str], deferrable: bool
+    run_dag: Any, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, deferrable: bool
 ) -> None:
     with update_dag([*made(1), NOBODY], deferrable=deferrable) as dag:
         LeenTicketFailureSensor(task_id="gate", results=dag.get_task("update").output)
@@ -107,7 +107,7 @@ def test_without_a_threshold_failures_are_left_to_the_gate_and_a_warning_says_so
     assert run.states == {"update": "success", "gate": "failed"}
     assert "1 of 2 tickets failed (50 %)" in str(run.exceptions[0])
     assert f"(1 updated, 1 rejected).\n  #1 {NOBODY}: Leen knows no such ticket." in str(run.exceptions[0])
-    assert "1 ticket failed and this task has no threshold of its own" in task_log()
+    assert "1 ticket failed and this task has no threshold of its own" in caplog.text
 
 
 def test_a_gate_that_watches_judges_changes_and_creations_together(run_dag: Any, sandbox: SandboxServer) -> None:
