@@ -126,7 +126,7 @@ class AsyncLeenClient:
             await self._http.aclose()
             self._http = None
 
-    async def _renew_connections(self) -> None:
+    async def renew_connections(self) -> None:
         """Use new connections from now on.
 
         A reply that can't be the one to its request may be the one to the request before, on a connection on which
@@ -154,7 +154,7 @@ class AsyncLeenClient:
         reply = await self._write("POST", path, {"tickets": tickets}, done=(200,))
         claims = results_of_reply(reply, [ticket.get("identifier") for ticket in tickets])
         if any(claim.status == "unknown" for claim in claims):
-            await self._renew_connections()
+            await self.renew_connections()
         return claims
 
     async def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
@@ -336,7 +336,7 @@ class AsyncLeenClient:
         try:
             return read_job(_with_reason_parsed(content, self._safe), job_id)
         except LeenConnectError:
-            await self._renew_connections()
+            await self.renew_connections()
             raise
 
     # Findings

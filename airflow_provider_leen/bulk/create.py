@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
@@ -35,7 +35,7 @@ from airflow_provider_leen.bulk.settle import Settler
 from airflow_provider_leen.bulk.state import Ticket
 from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted, shown_error
 from airflow_provider_leen.bulk.tickets import TicketRow
-from airflow_provider_leen.bulk.work import LedgerWork, note_claims
+from airflow_provider_leen.bulk.work import LedgerWork
 
 log = logging.getLogger(__name__)
 
@@ -61,26 +61,30 @@ class CreateWork(LedgerWork[TicketRow]):
         self, client: AsyncLeenClient, ledger: Ledger, payload: Callable[[TicketRow], Body], *, as_jobs: bool
     ) -> None:
         settled = settled_after(client.settings)
-        super().__init__(ledger, lambda row: str(row.key), as_job=as_jobs, settled_after=settled)
-        self._client = client
+        super().__init__(client, ledger, lambda row: str(row.key), as_job=as_jobs, settled_after=settled)
         self._payload = payload
 
     async def intend(self, items: Sequence[TicketRow]) -> Intent:
         """Put on record that tickets are about to leave, and what they are called."""
         if self._as_job:
-            # The list may be another one when the job has ended.
-            self.table.labelled({str(row.key): [row.name, row.identifier] for row in items})
+            self.label(items)
         return await super().intend(items)
+
+    def label(self, rows: Iterable[TicketRow]) -> None:
+        """Note what the list calls tickets: it may be another one when the jobs have ended."""
+        labels = {str(row.key): [row.name, row.identifier] for row in rows}
+        self.table.labelled(labels, self._ledger.place.lease)
 
     async def call(self, items: Sequence[TicketRow]) -> Any:
         """Make one call."""
-        send = self._client.send_bulk_job if self._as_job else self._client.send_bulk_create
+        client = await self.trusted_client()
+        send = client.send_bulk_job if self._as_job else client.send_bulk_create
         return await send([self._payload(row) for row in items])
 
     def replied(self, items: Sequence[TicketRow], reply: Any) -> str | None:
         """Note what the reply proves of each ticket, or in which job they are."""
         if not self._as_job:
-            return note_claims(self._ledger, self.keys(items), reply)
+            return self.claimed(items, reply)
         self.submitted(items, reply)
         return None
 
@@ -104,7 +108,8 @@ class Creation:
     :param refusal: why nothing is sent at all; what earlier tries know is reported all the same.
     :param may_have_forgotten: where an earlier try may have sent tickets even if there is no record at all: since when,
         in seconds since the epoch.
-    :param on_progress: is called after batches, at most once a second; it must not block.
+    :param on_progress: is called once it is known what earlier tries did, then after batches, at most once a second;
+        it must not block.
     :param stop_grace: seconds that batches in flight get to end after a stop.
     """
 
@@ -144,8 +149,10 @@ class Creation:
         self._may_have_forgotten = may_have_forgotten
         self._on_progress = on_progress
         self._report_again_at = 0.0
+        self._as_jobs = as_jobs
+        self._work = CreateWork(client, ledger, payload, as_jobs=as_jobs)
         self._sender = Sender(
-            CreateWork(client, ledger, payload, as_jobs=as_jobs),
+            self._work,
             client.settings,
             batch_size=batch_size,
             max_concurrent_batches=max_concurrent_batches,
@@ -202,9 +209,8 @@ class Creation:
         """
         results = [self._result(row) for row in self._rows]
         if self._resume is not None and self.is_open:
-            table = self.ledger.table
-            gone = [key for key in table if key not in self._by_key and table[key].label]
-            sent = [key for key in gone if table[key].status != "unsent"]
+            gone = [key for key in self.ledger.table if key not in self._by_key and self._was_in_list(key)]
+            sent = [key for key in gone if self.ledger.table[key].status != "unsent"]
             results += [self._result_of_gone(len(self._rows) + number, key) for number, key in enumerate(sent)]
         return results
 
@@ -225,11 +231,14 @@ class Creation:
             await self.ledger.open(self._may_have_forgotten)
         else:
             await self.ledger.resume(self._resume)
+        if self._as_jobs and self._resume is None:
+            self._work.label(row for row in self._by_key.values() if self._ticket(row).status != "unsent")
         self.is_open = True
         table = self.ledger.table
         taken_over = sum(key in self._by_key and table[key].proved is not None for key in table)
         if taken_over and self._resume is None:
             log.info("Taken over from an earlier try: %d of %s.", taken_over, counted(len(self._rows), "ticket"))
+        self._report_progress()
         if self._refusal is not None:
             raise self._refusal
 
@@ -239,7 +248,7 @@ class Creation:
             job: keys
             for job, keys in self.ledger.table.open_jobs().items()
             # A job of which no ticket is in the list any more may belong to another Leen connection.
-            if self._resume is not None or not self._by_key.keys().isdisjoint(keys)
+            if any(key in self._by_key or self._was_in_list(key) for key in keys)
         }
         if submitted:
             await self._ask(self._collector.collect(submitted))
@@ -303,6 +312,11 @@ class Creation:
     def _ticket(self, row: TicketRow) -> Ticket:
         return self.ledger.table[str(row.key)]
 
+    def _was_in_list(self, key: str) -> bool:
+        """Say whether a ticket was in the list of this try, before it waited for its jobs."""
+        label = self.ledger.table[key].label
+        return label is not None and label.lease == self.ledger.place.lease
+
     def _to_send(self) -> list[TicketRow]:
         if self._resume is not None:
             return []
@@ -324,24 +338,25 @@ class Creation:
 
     def _control(self, project: str) -> Control | None:
         """Name the newest ticket in a project that carries its key and that the tracker's search must know by now."""
-        known_before = self.ledger.now() - self._client.settings.settle_time
+        settings = self._client.settings
+        sent_before = self.ledger.now() - settings.settle_time - settings.timeout
         newest: tuple[float, Control] | None = None
         for row in self._by_key.values():
             ticket = self._ticket(row)
             if ticket.status != "created" or not ticket.sendings or not all(it.embedded for it in ticket.sendings):
                 continue
-            sent_by = max(sending.left_by(self.ledger.host) for sending in ticket.sendings)
-            is_newer = sent_by < known_before and (newest is None or newest[0] < sent_by)
+            sent_at = max(sending.at for sending in ticket.sendings)
+            is_newer = sent_at < sent_before and (newest is None or newest[0] < sent_at)
             if is_newer and project_of(self._payload(row)) == project:
-                newest = sent_by, Control(str(row.key), ticket.vendor_ticket_id)
+                newest = sent_at, Control(str(row.key), ticket.vendor_ticket_id)
         return newest[1] if newest else None
 
     def _identifier_of(self, key: str) -> str | None:
         row = self._by_key.get(key)
         if row is not None:
             return row.identifier
-        _name, identifier = self.ledger.table[key].label or (None, None)
-        return identifier
+        label = self.ledger.table[key].label
+        return label.identifier if label else None
 
     def _note_found(self, found: dict[int, Created], asked: list[Unsettled]) -> list[Unsettled]:
         """State which tickets exist after all; return the others."""
@@ -397,8 +412,9 @@ class Creation:
     def _result_of_gone(self, index: int, key: str) -> TicketResult:
         ticket = self.ledger.table[key]
         error = f"{self._error_of(key, ticket) or ''} Its row has gone from the list.".strip()
-        name, identifier = ticket.label or (None, None)
-        return _result(index, name, identifier, ticket.status, ticket, error)
+        label = ticket.label
+        assert label is not None
+        return _result(index, label.name, label.identifier, ticket.status, ticket, error)
 
     def _error_of(self, key: str, ticket: Ticket) -> str | None:
         status = ticket.status

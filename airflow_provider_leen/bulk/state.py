@@ -65,6 +65,17 @@ class Sending(NamedTuple):
         return self.leaves_by + (0.0 if host == self.host else CLOCK_SKEW)
 
 
+class Label(NamedTuple):
+    """What a list calls a ticket.
+
+    :param lease: the number of the lease of the try whose list that is.
+    """
+
+    name: str | None
+    identifier: str | None
+    lease: int
+
+
 class Ticket:
     """The facts about one ticket. Only the methods of :class:`TicketTable` change them.
 
@@ -74,7 +85,7 @@ class Ticket:
     :param refusal: why it was refused last.
     :param named: ids in replies that contradict themselves or one another.
     :param problem: why it can't be sent.
-    :param label: its name and its identifier, where those were recorded.
+    :param label: what a list called it, where that was recorded.
     """
 
     __slots__ = ("label", "named", "problem", "proved", "refusal", "sendings", "ticket_id", "vendor_ticket_id")
@@ -87,7 +98,7 @@ class Ticket:
         self.refusal: str | None = None
         self.named: tuple[str, ...] = ()
         self.problem: str | None = None
-        self.label: tuple[str | None, str | None] | None = None
+        self.label: Label | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ticket) and self._facts() == other._facts()
@@ -313,10 +324,10 @@ class TicketTable:
     # Facts for people
 
     @fact
-    def labelled(self, labels: Mapping[str, Sequence[str | None]], /) -> None:
-        """Their names and identifiers, should they be missing from a later list."""
+    def labelled(self, labels: Mapping[str, Sequence[str | None]], lease: int, /) -> None:
+        """They are in a try's list, with this name and identifier, should they be missing from it later."""
         for key, (name, identifier) in labels.items():
-            self[key].label = name, identifier
+            self[key].label = Label(name, identifier, lease)
 
     # Record and replay
 

@@ -34,13 +34,13 @@ class UpdateWork(LedgerWork[str]):
     field = "ticket_ids"
 
     def __init__(self, client: AsyncLeenClient, ledger: Ledger, updates: Mapping[str, str]) -> None:
-        super().__init__(ledger, str, as_job=True)
-        self._client = client
+        super().__init__(client, ledger, str, as_job=True)
         self._updates = updates
 
     async def call(self, items: Sequence[str]) -> str:
         """Submit one job."""
-        return await self._client.send_bulk_update(items, self._updates)
+        client = await self.trusted_client()
+        return await client.send_bulk_update(items, self._updates)
 
     def replied(self, items: Sequence[str], reply: str) -> None:
         """Note in which job the tickets are."""

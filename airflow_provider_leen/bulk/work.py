@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.bulk.ledger import Intent, Ledger
 from airflow_provider_leen.bulk.state import Ticket, TicketTable
@@ -16,6 +17,7 @@ Item = TypeVar("Item")
 class LedgerWork(Generic[Item]):
     """The part of a :class:`~.sending.Work` that keeps the record.
 
+    :param client: the API.
     :param ledger: the facts of this try.
     :param key_of: returns the key of an item.
     :param as_job: whether a request submits a job.
@@ -23,12 +25,20 @@ class LedgerWork(Generic[Item]):
     """
 
     def __init__(
-        self, ledger: Ledger, key_of: Callable[[Item], str], *, as_job: bool, settled_after: float = 0.0
+        self,
+        client: AsyncLeenClient,
+        ledger: Ledger,
+        key_of: Callable[[Item], str],
+        *,
+        as_job: bool,
+        settled_after: float = 0.0,
     ) -> None:
+        self._client = client
         self._ledger = ledger
         self._key_of = key_of
         self._as_job = as_job
         self._settled_after = settled_after
+        self._misled = False
 
     @property
     def table(self) -> TicketTable:
@@ -38,6 +48,13 @@ class LedgerWork(Generic[Item]):
     def keys(self, items: Sequence[Item]) -> list[str]:
         """Return the keys of items."""
         return [self._key_of(item) for item in items]
+
+    async def trusted_client(self) -> AsyncLeenClient:
+        """Return the client; it uses new connections after a reply that may have been the one to another request."""
+        if self._misled:
+            self._misled = False
+            await self._client.renew_connections()
+        return self._client
 
     async def intend(self, items: Sequence[Item]) -> Intent:
         """Put on record that items are about to leave in one request."""
@@ -70,6 +87,14 @@ class LedgerWork(Generic[Item]):
         counts = Counter(_shown_status(table[key]) for key in self.keys(items))
         return ", ".join(f"{number} {status}" for status, number in counts.items())
 
+    def claimed(self, items: Sequence[Item], claims: Sequence[Claim]) -> str | None:
+        """Note what a reply proves of each item; return why, where it proves nothing of any of them."""
+        keys = self.keys(items)
+        problem = note_claims(self._ledger, keys, claims)
+        # Ids that another request got already show it, too.
+        self._misled |= any(self.table[key].status == "unknown" for key in keys)
+        return problem
+
     def submitted(self, items: Sequence[Item], job_id: str) -> None:
         """Note the job that items were submitted in."""
         keys, others = self.keys(items), self.table.keys_in_job(job_id)
@@ -77,6 +102,7 @@ class LedgerWork(Generic[Item]):
         if others is not None:
             reason = f"Leen named one and the same job, {job_id}, for several requests, so it proves nothing."
             self.table.unknown([*others, *keys], reason)
+            self._misled = True
 
 
 def note_claims(ledger: Ledger, keys: Sequence[str], claims: Sequence[Claim]) -> str | None:

@@ -95,10 +95,11 @@ class Store(Shelf):
         super().set(key, json.loads(json.dumps(value)))
         self.written_at[key] = time.time()
 
-    def on_record_by(self, moment: float) -> set[str]:
+    def on_record_by(self, moment: float) -> frozenset[str]:
         """The keys whose sending was on record at a moment."""
         values = [value for key, value in self.values.items() if self.written_at.get(key, moment) <= moment]
-        return {key for value in values for name, keys, *_ in value.get("facts", ()) if name == "sent" for key in keys}
+        facts = [fact for value in values for fact in value.get("facts", ())]
+        return frozenset(key for name, keys, *_ in facts if name == "sent" for key in keys)
 
 
 class Server(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenNotFoundError, LeenServerError, LeenStoppedError
-from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.summary import Progress
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.bulk.runs import UUID, VENDOR, Store, Try, run_try
@@ -91,7 +91,7 @@ def test_a_look_up_that_fails_is_not_a_no(sandbox: SandboxServer, fault: dict[st
 def test_after_a_stop_nothing_more_is_asked_and_nothing_created(sandbox: SandboxServer) -> None:
     sandbox.inject("latency", seconds=0.2, method="GET", path=LOOK_UP)
 
-    def stop_soon(run: BulkRun) -> None:
+    def stop_soon(run: Creation) -> None:
         until(lambda: look_ups(sandbox) >= 8)
         run.stop("enough")
 

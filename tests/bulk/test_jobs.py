@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenAuthError, LeenNotFoundError, LeenServerError
-from airflow_provider_leen.bulk.runner import BulkRun
+from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.bulk.runs import FINAL_AFTER, UUID, VENDOR, Store, Try, run_try, tickets
@@ -18,16 +18,15 @@ SUBMISSION, JOBS, LOOK_UP = "/v1/itsm/tickets/bulk", "/v1/jobs/", "/v1/itsm/tick
 TOO_LONG = {"name": "x" * 300}
 
 
-def submit(sandbox: SandboxServer, store: Store, given: Sequence[Any], **options: Any) -> tuple[Try, BulkRun]:
+def submit(sandbox: SandboxServer, store: Store, given: Sequence[Any], **options: Any) -> tuple[Try, Creation]:
     """Run a try that submits jobs, or goes on after it."""
-    runs: list[BulkRun] = []
-    ended = run_try(sandbox, store, given, as_jobs=True, before=runs.append, **options)
-    return ended, runs[0]
+    ended = run_try(sandbox, store, given, as_jobs=True, **options)
+    return ended, ended.run
 
 
 def go_on(sandbox: SandboxServer, store: Store, given: Sequence[Any], before: Try, **options: Any) -> Try:
     """Go on with the same try, after its jobs have been waited for."""
-    return submit(sandbox, store, given, resumed_from=before.results, **options)[0]
+    return submit(sandbox, store, given, resume=before.place, **options)[0]
 
 
 def submit_and_go_on(sandbox: SandboxServer, given: Sequence[Any], **options: Any) -> Try:
@@ -40,10 +39,6 @@ def submissions(sandbox: SandboxServer) -> list[RecordedRequest]:
     return [request for request in sandbox.requests if (request.method, request.path) == ("POST", SUBMISSION)]
 
 
-def statuses(ended: Try) -> list[str]:
-    return [result["status"] for result in ended.results]
-
-
 # Submitting
 
 
@@ -52,7 +47,7 @@ def test_each_batch_is_a_job_whose_id_is_on_record_when_the_run_ends(sandbox: Sa
     ended, run = submit(sandbox, store, tickets(25), max_concurrent_batches=2)
     assert [len(request.ticket_names) for request in submissions(sandbox)] == [10, 10, 5]
     assert len(run.jobs_under_way) == 3
-    on_record = {job: keys for value in store.values for job, keys in value["jobs"].items()}
+    on_record = {job: keys for name, keys, *more in store.facts() if name == "submitted" for job in more}
     assert on_record.keys() == set(run.jobs_under_way)
     assert sorted(key for keys in on_record.values() for key in keys) == sorted(
         str(result["identifier"]) for result in ended.results
@@ -66,7 +61,7 @@ def test_a_bad_ticket_is_isolated_and_the_others_are_submitted(sandbox: SandboxS
     given = [*tickets(4), {"name": "poison"}]
     sandbox.inject("poison", text="poison", message="this one is bad", path=SUBMISSION)
     ended = submit_and_go_on(sandbox, given)
-    assert statuses(ended) == ["created"] * 4 + ["rejected"]
+    assert ended.statuses == ["created"] * 4 + ["rejected"]
     assert "this one is bad" in str(ended.results[4]["error"])
     assert len(sandbox.tickets()) == 4
 
@@ -117,7 +112,7 @@ def test_a_job_that_failed_in_part_tells_of_each_ticket(sandbox: SandboxServer, 
     sandbox.plan_jobs(reason=reason)
     given = [{"name": "one"}, TOO_LONG, {"name": "three"}, {"name": "four", "priority": "URGENT"}]
     ended = submit_and_go_on(sandbox, given)
-    assert statuses(ended) == ["created", "rejected", "created", "rejected"]
+    assert ended.statuses == ["created", "rejected", "created", "rejected"]
     assert "255" in str(ended.results[1]["error"])
     assert "URGENT" in str(ended.results[3]["error"])
     assert all(ended.results[index]["vendor_ticket_id"] for index in (0, 2))
@@ -127,7 +122,7 @@ def test_a_job_that_failed_in_part_tells_of_each_ticket(sandbox: SandboxServer, 
 def test_where_a_job_tells_of_no_ticket_leen_is_asked_for_each(sandbox: SandboxServer) -> None:
     sandbox.plan_jobs(reason="plain_text")
     ended = submit_and_go_on(sandbox, [{"name": "one"}, TOO_LONG, {"name": "three"}])
-    assert statuses(ended) == ["created", "unknown", "created"]
+    assert ended.statuses == ["created", "unknown", "created"]
     assert "1 of 3 tickets failed" in str(ended.results[1]["error"])
     assert "Looked up: Leen does not know its identifier" in str(ended.results[1]["error"])
 
@@ -137,7 +132,7 @@ def test_a_ticket_that_a_failed_job_refused_is_tried_again_by_a_retry(sandbox: S
     before, _ = submit(sandbox, store, given)
     go_on(sandbox, store, given, before)
     retry, run = submit(sandbox, store, given)
-    assert statuses(retry) == ["created", "unknown"]
+    assert retry.statuses == ["created", "unknown"]
     assert [request.ticket_names for request in submissions(sandbox)[1:]] == [[TOO_LONG["name"]]]
     assert len(run.jobs_under_way) == 1
 
@@ -168,7 +163,7 @@ def test_tickets_of_a_job_that_goes_on_are_neither_looked_up_nor_sent_again(
     store = Store()
     options: dict[str, Any] = {"on_unknown": on_unknown, "embedded": embedded, "settings": {"timeout": 30.0}}
     before, _ = submit(sandbox, store, tickets(3), **options)
-    going_on, run = submit(sandbox, store, tickets(3), resumed_from=before.results, **options)
+    going_on, run = submit(sandbox, store, tickets(3), resume=before.place, **options)
     retry, _ = submit(sandbox, store, tickets(3), **options)
     for ended in (going_on, retry):
         assert ended.counts == {"unknown": 3}
@@ -184,7 +179,7 @@ def test_while_one_job_goes_on_what_was_lost_is_settled_and_submitted_again(sand
     sandbox.inject("lost", nth=2, path=SUBMISSION)
     before, _ = submit(sandbox, store, tickets(20), on_unknown="resend")
     sandbox.plan_jobs()
-    going_on, run = submit(sandbox, store, tickets(20), on_unknown="resend", resumed_from=before.results)
+    going_on, run = submit(sandbox, store, tickets(20), on_unknown="resend", resume=before.place)
     assert [request.ticket_names[0] for request in submissions(sandbox)] == ["finding 0", "finding 10", "finding 10"]
     assert len(run.jobs_under_way) == 2
     assert going_on.counts == {"unknown": 20}
@@ -202,7 +197,7 @@ def test_when_jobs_cannot_be_asked_for_nothing_is_submitted_and_their_tickets_st
     sandbox.inject("status", status=status, body="html", method="GET", path=JOBS)
     retry, _ = submit(sandbox, store, [*tickets(3), {"name": "new"}], on_unknown="resend")
     assert type(retry.error) is kind
-    assert statuses(retry) == ["unknown"] * 3 + ["unsent"]
+    assert retry.statuses == ["unknown"] * 3 + ["unsent"]
     assert len(submissions(sandbox)) == 1
     sandbox.end_faults()
     again, _ = submit(sandbox, store, tickets(3))
@@ -246,8 +241,10 @@ def test_of_a_job_whose_list_has_shrunk_what_is_left_is_told(sandbox: SandboxSer
     store, given = Store(), [{"name": "one"}, TOO_LONG, {"name": "three"}]
     submit(sandbox, store, given)
     retry, run = submit(sandbox, store, given[1:])
-    assert statuses(retry) == ["rejected", "created"]
-    assert run.jobs_under_way == []
+    # What a job of an earlier try refused is tried again, as what a reply refused is.
+    assert retry.statuses == ["unknown", "created"]
+    assert len(run.jobs_under_way) == 1
+    assert go_on(sandbox, store, given[1:], retry).statuses == ["rejected", "created"]
 
 
 # Lost replies
@@ -301,11 +298,11 @@ def test_a_crashed_jobs_absence_is_believed_only_some_time_after_its_end_was_see
     while time.time() < sent_at + FINAL_AFTER:
         time.sleep(0.05)
     sandbox.plan_jobs()
-    going_on, run = submit(sandbox, store, tickets(5), embedded=True, resumed_from=before.results)
+    going_on, run = submit(sandbox, store, tickets(5), embedded=True, resume=before.place)
     assert [request.ticket_names for request in submissions(sandbox)[1:]] == [["finding 2", "finding 3", "finding 4"]]
     (end_seen,) = [request.started for request in sandbox.requests if request.path.startswith(JOBS)]
     assert submissions(sandbox)[1].started - end_seen >= FINAL_AFTER
-    assert statuses(going_on) == ["created"] * 2 + ["unknown"] * 3
+    assert going_on.statuses == ["created"] * 2 + ["unknown"] * 3
     assert run.sent_again
     assert go_on(sandbox, store, tickets(5), going_on, embedded=True).counts == {"created": 5}
     assert len(sandbox.tickets()) == 5
@@ -316,7 +313,7 @@ def test_what_was_submitted_again_is_not_looked_up_before_its_job_has_ended(sand
     store = Store()
     before, _ = submit(sandbox, store, tickets(3), on_unknown="resend")
     sandbox.plan_jobs(stall="before")
-    submit(sandbox, store, tickets(3), on_unknown="resend", resumed_from=before.results)
+    submit(sandbox, store, tickets(3), on_unknown="resend", resume=before.place)
     assert len(submissions(sandbox)) == 2
     assert sandbox.count("GET", LOOK_UP) == 3
 
@@ -326,8 +323,8 @@ def test_a_run_that_may_not_send_again_only_looks(sandbox: SandboxServer) -> Non
     store = Store()
     before, _ = submit(sandbox, store, tickets(3), on_unknown="resend")
     options: dict[str, Any] = {"on_unknown": "resend", "may_send_again": False}
-    going_on, run = submit(sandbox, store, tickets(3), resumed_from=before.results, **options)
-    assert statuses(going_on) == ["created", "unknown", "unknown"]
+    going_on, run = submit(sandbox, store, tickets(3), resume=before.place, **options)
+    assert going_on.statuses == ["created", "unknown", "unknown"]
     assert not run.sent_again
     assert len(submissions(sandbox)) == 1
 
@@ -339,7 +336,7 @@ def test_what_was_refused_at_once_is_still_known_after_the_wait(sandbox: Sandbox
     given = [{"name": "one"}, {"nam": "typo"}, {"name": "bad"}, {"name": "four"}]
     sandbox.inject("poison", text="bad", message="not this one", body="located", path=SUBMISSION)
     ended = submit_and_go_on(sandbox, given)
-    assert statuses(ended) == ["created", "invalid", "rejected", "created"]
+    assert ended.statuses == ["created", "invalid", "rejected", "created"]
     assert ended.results[2]["error"] == "name: not this one"
     assert len(submissions(sandbox)) == 2
 
@@ -350,7 +347,7 @@ def test_what_was_known_follows_its_row_when_the_list_has_changed(sandbox: Sandb
     store = Store()
     before, _ = submit(sandbox, store, given)
     ended = go_on(sandbox, store, [{"name": "new"}, *given], before)
-    assert statuses(ended) == ["unsent", "rejected", "created"]
+    assert ended.statuses == ["unsent", "rejected", "created"]
     assert ended.results[1]["error"] == "name: not this one"
 
 
@@ -358,6 +355,6 @@ def test_tickets_that_existed_before_are_still_known_after_the_wait(sandbox: San
     old = {"name": "old", "identifier": "CVE-2026-1"}
     submit(sandbox, Store(), [old])
     ended = submit_and_go_on(sandbox, [old, {"name": "new", "identifier": "CVE-2026-2"}], skip_existing=True)
-    assert statuses(ended) == ["existing", "created"]
+    assert ended.statuses == ["existing", "created"]
     assert ended.results[0]["vendor_ticket_id"] == "SEC-101"
     assert len(sandbox.tickets()) == 2

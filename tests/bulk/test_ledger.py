@@ -77,7 +77,7 @@ async def test_results_and_the_next_intents_share_a_write() -> None:
     ledger = await opened(shelf)
     await sending(ledger, A)
     ledger.table.created({A: IDS})
-    ledger.table.labelled({B: ["finding", "CVE-1"]})
+    ledger.table.labelled({B: ["finding", "CVE-1"]}, 1)
     await sending(ledger, B)
     assert [[name for name, *_ in value["facts"]] for value in shelf.written()] == [
         ["sent"],

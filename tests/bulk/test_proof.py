@@ -2,112 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import copy
 import json
 import socket
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
 
 from airflow_provider_leen.api.client import AsyncLeenClient
-from airflow_provider_leen.bulk.ledger import Journal
-from airflow_provider_leen.bulk.runner import BulkRun
-from airflow_provider_leen.bulk.tickets import payload
 from tests.api.wire import RawServer, reply
-from tests.bulk.runs import UUID, VENDOR, Store, Try, answering, rows_of, settings_for
-
-Content = dict[str, Any]
-Lie = Callable[[int, Content], Any]
-"""What the n-th call (from 0) is answered with instead of the truth; None for the truth."""
+from tests.bulk.runs import UUID, VENDOR, Store, Try, answering, settings_for, try_with
+from tests.bulk.truth import Content, Lie, Truth
 
 FORMS = pytest.mark.parametrize("defaults", [VENDOR, UUID], ids=["vendor ids", "uuids"])
-
-
-@dataclass
-class Truth:
-    """A Leen that counts. Tickets whose names begin with "bad" are refused.
-
-    :param lie: about the results of a bulk call or of a job.
-    :param submission: about the id of a job.
-    :param makes: whether the n-th call makes its tickets.
-    """
-
-    lie: Lie = lambda number, content: None
-    submission: Lie = lambda number, content: None
-    makes: Callable[[int], bool] = lambda number: True
-    made: Counter[str] = field(default_factory=Counter)
-    keys: dict[str, str] = field(default_factory=dict)
-    jobs: dict[str, Content] = field(default_factory=dict)
-    calls: int = 0
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        if path.startswith("/v1/jobs/"):
-            job = self.jobs[path.rpartition("/")[2]]
-            lie = self.lie(int(path.rpartition("-")[2]), copy.deepcopy(job))
-            return as_response(job if lie is None else lie)
-        if "by-identifier" in path:
-            known = {"type": "not_found", "code": "NOT_FOUND", "message": "No such ticket.", "detail": []}
-            return httpx.Response(404, json=known)
-        assert request.method == "POST"
-        number, self.calls = self.calls, self.calls + 1
-        content = self._make(number, json.loads(request.content)["tickets"])
-        if path.endswith("/sync"):
-            lie = self.lie(number, copy.deepcopy(content))
-            return as_response(content if lie is None else lie)
-        results = [{k: v for k, v in result.items() if "ticket_id" not in k} for result in content["results"]]
-        said: Content = {"status": "SUCCESS", "failure_reason": None}
-        if content["failed"]:
-            said = {"status": "FAILED", "failure_reason": content | {"results": results}}
-        self.jobs[f"job-{number}"] = said
-        accepted = {"job_id": f"job-{number}"}
-        lie = self.submission(number, dict(accepted))
-        return httpx.Response(202, json=accepted) if lie is None else as_response(lie)
-
-    def _make(self, number: int, tickets: list[Content]) -> Content:
-        results = []
-        for index, ticket in enumerate(tickets):
-            good = not ticket["name"].startswith("bad") and self.makes(number)
-            ids: Content = {"ticket_id": None, "vendor_ticket_id": None}
-            if good:
-                self.made[ticket["name"]] += 1
-                key = self.keys.setdefault(ticket["name"], f"SEC-{len(self.keys) + 1}")
-                ids = {"ticket_id": f"u-{key}" if "project_id" in ticket else None, "vendor_ticket_id": key}
-            results.append(
-                {
-                    "success": good,
-                    "request_index": index,
-                    "identifier": ticket.get("identifier"),
-                    **ids,
-                    "error": None if good else "no such project",
-                }
-            )
-        succeeded = sum(result["success"] for result in results)
-        counts = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
-        return counts | {"results": results}
-
-    def contradicts(self, ended: Try) -> list[str]:
-        """What a run claims that isn't so."""
-        wrong = []
-        for result in ended.results:
-            name, status = str(result["name"]), result["status"]
-            if status == "created" and (
-                not self.made[name] or result["vendor_ticket_id"] not in (None, self.keys[name])
-            ):
-                wrong.append(f"{name} is {result}")
-            if status in ("rejected", "unsent") and self.made[name]:
-                wrong.append(f"{name} is {status}")
-        return wrong + [f"{name} is there twice" for name, count in self.made.items() if count > 1]
-
-
-def as_response(content: Any) -> httpx.Response:
-    return content if isinstance(content, httpx.Response) else httpx.Response(200, json=content)
 
 
 def run(
@@ -121,26 +30,9 @@ def run(
     size: int = 5,
     **options: Any,
 ) -> Try:
-    rows = rows_of([{"name": name} for name in names], defaults)
-    options = {"on_unknown": "fail"} | options
-
-    async def go() -> Try:
-        with ThreadPoolExecutor(max_workers=1) as threads:
-            async with answering(truth) as client:
-                bulk = BulkRun(
-                    client,
-                    Journal(store or Store(), threads),
-                    rows,
-                    lambda row: payload(row, defaults),
-                    batch_size=size,
-                    max_concurrent_batches=at_once,
-                    as_jobs=as_jobs,
-                    **options,
-                )
-                await bulk.run()
-                return Try(bulk.results(), bulk.error)
-
-    return asyncio.run(go())
+    options = {"on_unknown": "fail", "batch_size": size, "max_concurrent_batches": at_once} | options
+    given = [{"name": name} for name in names]
+    return try_with(answering(truth), store or Store(), given, defaults=defaults, as_jobs=as_jobs, **options)
 
 
 def tries(truth: Truth, names: list[str], *, as_jobs: bool = False, **options: Any) -> Try:
@@ -148,7 +40,7 @@ def tries(truth: Truth, names: list[str], *, as_jobs: bool = False, **options: A
     store = Store()
     ended = run(truth, names, store, as_jobs=as_jobs, **options)
     if as_jobs:
-        ended = run(truth, names, store, as_jobs=True, resumed_from=ended.results, **options)
+        ended = run(truth, names, store, as_jobs=True, resume=ended.place, **options)
     assert truth.contradicts(ended) == []
     honest = truth.lie
     truth.lie = lambda number, content: None
@@ -257,7 +149,7 @@ def test_a_reply_to_another_request_is_believed_of_neither(defaults: Content) ->
     ended = run(truth, [*NAMES, "t10"], store, defaults=defaults)
     assert Counter(result["status"] for result in ended.results) == {"unknown": 10, "created": 1}
     assert truth.contradicts(ended) == []
-    assert all("one and the same ticket" in str(result["error"]) for result in ended.results[:10])
+    assert all("contradict one another name" in str(result["error"]) for result in ended.results[:10])
     # What was on record as created is taken back there, too.
     again = run(truth, [*NAMES, "t10"], store, defaults=defaults)
     assert Counter(result["status"] for result in again.results) == {"unknown": 10, "created": 1}
@@ -306,25 +198,10 @@ def test_a_connection_on_which_something_is_answered_twice_is_not_used_again() -
             # From the second request on, each gets the reply to the one before.
             connection.sendall(reply(bodies[max(0, len(bodies) - 2)]))
 
-    rows = rows_of([{"name": name} for name in NAMES[:6]])
-
-    async def go(server: RawServer) -> Try:
-        with ThreadPoolExecutor(max_workers=1) as threads:
-            async with AsyncLeenClient(settings_for(f"http://127.0.0.1:{server.port}/v1", timeout=30.0)) as client:
-                bulk = BulkRun(
-                    client,
-                    Journal(Store(), threads),
-                    rows,
-                    lambda row: payload(row, VENDOR),
-                    batch_size=1,
-                    max_concurrent_batches=1,
-                    on_unknown="fail",
-                )
-                await bulk.run()
-                return Try(bulk.results(), bulk.error)
-
+    given = [{"name": name} for name in NAMES[:6]]
     with RawServer(serve) as server:
-        ended = asyncio.run(go(server))
+        client = AsyncLeenClient(settings_for(f"http://127.0.0.1:{server.port}/v1", timeout=30.0))
+        ended = try_with(client, Store(), given, batch_size=1, on_unknown="fail")
     # The second reply on each connection shows what it is.
     assert [result["status"] for result in ended.results] == ["unknown"] * 6
     assert server.connections == 3
@@ -429,7 +306,7 @@ def test_a_job_id_that_came_in_an_earlier_try_proves_nothing_of_either() -> None
     truth.submission = lambda number, accepted: {"job_id": "job-0"}
     # The job is collected before the new batch is submitted: what it proved is proved.
     ended = run(truth, NAMES, store, as_jobs=True)
-    ended = run(truth, NAMES, store, as_jobs=True, resumed_from=ended.results)
+    ended = run(truth, NAMES, store, as_jobs=True, resume=ended.place)
     assert [result["status"] for result in ended.results] == ["created"] * 5 + ["unknown"] * 5
 
 
@@ -438,7 +315,7 @@ def test_the_reply_for_another_job_is_not_believed() -> None:
     truth = Truth(lie=lambda number, content: content | {"id": "job-7"})
     store = Store()
     ended = run(truth, NAMES[:5], store, as_jobs=True)
-    ended = run(truth, NAMES[:5], store, as_jobs=True, resumed_from=ended.results)
+    ended = run(truth, NAMES[:5], store, as_jobs=True, resume=ended.place)
     assert Counter(result["status"] for result in ended.results) == {"unknown": 5}
     assert "asked for the job job-0" in str(ended.error)
 

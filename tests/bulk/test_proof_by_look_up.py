@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenNotFoundError, LeenResponseError
-from airflow_provider_leen.bulk.ledger import NEVER, Created, Sent
+from tests.bulk.ledgers import opened, sending
 from tests.bulk.runs import UUID, VENDOR, Store, Try, rows_of, run_try, tickets
 from tests.bulk.tracker import Tracker
 
@@ -187,7 +188,7 @@ def test_one_ticket_is_not_claimed_for_two_rows() -> None:
         known.unknown = (200, known.change(known._record(known.made[0])))
         ended = run(known, given, settings={"timeout": 30.0, "settle_time": 0.1})
     assert ended.counts == {"unknown": 2}
-    assert "which another row of this run has, too" in str(ended.results[0]["error"])
+    assert "name leen-1, SEC-1" in str(ended.results[0]["error"])
 
 
 # A12: both replies are lost, and the first sending had worked
@@ -233,8 +234,14 @@ def test_settling_starts_with_the_ids_on_record() -> None:
         (row,) = rows_of(tickets(1))
         ticket = known.make({"name": "finding 0"})
         store = Store()
-        value = {"v": 1, **Sent(time.time() - 1, NEVER, False)._asdict(), "created": {}, "absent": [], "gone": []}
-        store.values.append(value | {"sent": [row.key], "named": {row.key: Created(None, ticket["key"])}, "jobs": {}})
+
+        async def earlier_try() -> None:
+            ledger = await opened(store, now=time.time, embedded=False)
+            await sending(ledger, str(row.key))
+            ledger.table.named({str(row.key): [ticket["key"]]})
+            await ledger.flush()
+
+        asyncio.run(earlier_try())
         ended = run(known, tickets(1), store)
     assert ended.counts == {"created": 1}
     assert known.searches == ['key = "SEC-1"']

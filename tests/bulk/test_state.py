@@ -243,7 +243,7 @@ def test_a_replay_records_nothing_anew() -> None:
 
 def test_facts_are_recorded_in_their_order_in_one_value() -> None:
     values = story(
-        leaves, withdrawn, leaves_again, created, lambda table: table.labelled({A: ["finding", "CVE-1"]})
+        leaves, withdrawn, leaves_again, created, lambda table: table.labelled({A: ["finding", "CVE-1"]}, 1)
     ).take()
     assert [name for value in values for name, *_ in value["facts"]] == [
         "sent",

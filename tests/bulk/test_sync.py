@@ -15,7 +15,7 @@ from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk import updates
-from airflow_provider_leen.bulk.ledger import Created
+from airflow_provider_leen.bulk.lookup import Created
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, summarise
 from airflow_provider_leen.bulk.sync import (
     Awaited,
