@@ -46,6 +46,12 @@ TOGETHER = (
 )
 
 
+NEED_AIRFLOW = {"airflow_db", "airflow_home"}
+"""Fixtures that only slow tests use."""
+
+MOST_SMOKE_TESTS = 12
+
+
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[SandboxServer]:
     with SandboxServer(seed=1) as server:
@@ -83,6 +89,20 @@ def airflow_db(migrated_database: Path) -> None:
 def run_dag(airflow_db: None) -> Callable[..., AirflowRun]:
     """Runs a Dag on real Airflow, with its real XCom and task state store: ``run_dag(dag)``."""
     return run
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What runs a Dag, or needs a database of Airflow's, takes seconds: it is slow, unless it is marked ``smoke``."""
+    needs_airflow = not NEED_AIRFLOW.isdisjoint(getattr(item, "fixturenames", ()))
+    if needs_airflow and item.get_closest_marker("smoke") is None:
+        item.add_marker("slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep ``make test`` quick: a smoke test for each way into the package, and no more."""
+    smoke = [item.nodeid for item in items if item.get_closest_marker("smoke") is not None]
+    if len(smoke) > MOST_SMOKE_TESTS:
+        raise pytest.UsageError(f"At most {MOST_SMOKE_TESTS} tests may be smoke tests, not {len(smoke)}: {smoke}")
 
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)

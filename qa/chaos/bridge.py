@@ -81,7 +81,6 @@ def clear(dag_id: str, run_id: str) -> None:
         instance = _instance(session, dag_id, run_id, CREATE)
         if instance.state == "running":
             instance.set_state("failed", session=session)
-            session.commit()
         clear_task_instances([_instance(session, dag_id, run_id, CREATE)], session)
         session.commit()
 

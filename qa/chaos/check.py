@@ -75,13 +75,16 @@ class Allowances:
 def problems(seen: Evidence, allowed: Allowances) -> list[str]:
     """Return what is wrong, a sentence each; nothing when each ticket exists once and all are told."""
     if seen.summary is None:
-        return [f"silent: the run ended as {seen.state} without a summary", *_published_last(seen)]
+        # With a gap in its ledger a try knows nothing, and says so by failing.
+        silent = [] if seen.calls_into_gap is not None else [f"silent: the run ended as {seen.state} without a summary"]
+        return [*silent, *_doubled(seen), *_gap(seen)]
     results = seen.summary["results"]
     if [result["request_index"] for result in results] != list(range(len(seen.rows))):
         return [f"silent: {len(results)} results for {len(seen.rows)} rows, or out of order"]
     return [
         *_tally(seen.summary),
         *_fates(seen, results, allowed),
+        *_doubled(seen),
         *_in_vendor(seen, results),
         *_contents(seen, results),
         *_verdict(seen, allowed),
@@ -113,13 +116,14 @@ def _fates(seen: Evidence, results: Sequence[dict[str, Any]], allowed: Allowance
             yield f"wrong: unknown, but every call that it was in was answered: {_told(result)}"
 
 
-def _in_vendor(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[str]:
-    held: dict[str, list[dict[str, Any]]] = {}
-    for ticket in seen.held:
-        held.setdefault(ticket["identifier"], []).append(ticket)
-    for identifier, tickets in held.items():
+def _doubled(seen: Evidence) -> Iterator[str]:
+    for identifier, tickets in _by_identifier(seen.held).items():
         if len(tickets) > 1:
             yield f"doubled: {[ticket['vendor_ticket_id'] for ticket in tickets]} with identifier {identifier}"
+
+
+def _in_vendor(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    held = _by_identifier(seen.held)
     told = {result["identifier"]: result for result in results if result["identifier"]}
     for result in told.values():
         there = held.get(result["identifier"], [])
@@ -175,6 +179,13 @@ def _gap(seen: Evidence) -> Iterator[str]:
         yield "silent: the run is green although a value of its ledger is missing"
     if seen.calls_into_gap:
         yield f"wrong: {seen.calls_into_gap} calls were made although a value of the ledger is missing"
+
+
+def _by_identifier(held: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    tickets: dict[str, list[dict[str, Any]]] = {}
+    for ticket in held:
+        tickets.setdefault(ticket["identifier"], []).append(ticket)
+    return tickets
 
 
 def _told(result: dict[str, Any]) -> str:

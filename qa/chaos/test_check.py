@@ -105,6 +105,13 @@ def test_what_is_wrong_is_seen(change: Change, word: str) -> None:
     assert any(problem.startswith(word) for problem in problems(Evidence(**seen), OPEN))
 
 
+def test_with_a_gap_a_run_may_end_without_a_summary_and_only_red() -> None:
+    seen = evidence() | {"summary": None, "failed": None, "published": {}, "calls_into_gap": 0}
+    assert problems(Evidence(**seen), OPEN) == []
+    green = problems(Evidence(**seen | {"state": "success"}), OPEN)
+    assert [problem.partition(":")[0] for problem in green] == ["silent"]
+
+
 def test_an_unknown_ticket_is_a_problem_where_every_ticket_can_be_found_out() -> None:
     assert any(problem.startswith("incomplete") for problem in problems(Evidence(**evidence()), Allowances()))
 

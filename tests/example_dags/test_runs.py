@@ -27,6 +27,7 @@ def load(dag_id: str) -> Any:
     return getattr(module, dag_id)()
 
 
+@pytest.mark.smoke
 def test_the_smallest_dag_creates_its_two_tickets(run_dag: RunDag, sandbox: SandboxServer) -> None:
     run = run_dag(load("leen_smallest"))
     assert run.states == {"create_tickets": "success", "gate": "success"}

@@ -52,6 +52,7 @@ def close_ticket(identifier: str, status: str) -> None:
         hook.update_ticket(ticket.id, status=status)
 
 
+@pytest.mark.smoke
 def test_a_failed_task_makes_a_ticket_that_says_where_to_look(run_dag: RunDag, sandbox: SandboxServer) -> None:
     run = run_dag(failing_dag(LeenNotifier(**TO_SEC, priority="HIGH")))
     assert run.states == {"scan": "failed"}

@@ -40,6 +40,7 @@ def posts(sandbox: SandboxServer) -> int:
     return sandbox.count("POST", TICKETS)
 
 
+@pytest.mark.smoke
 def test_a_ticket_is_created_and_its_record_and_url_returned(run_dag: Any, sandbox: SandboxServer) -> None:
     run = run_dag(create_dag(TICKET | {"priority": "HIGH"}))
     assert run.states == {"create": "success"}

@@ -74,6 +74,7 @@ def test_an_empty_list_is_a_success_without_a_request(sandbox: SandboxServer, ru
     assert run.summary()["total"] == sandbox.count() == 0
 
 
+@pytest.mark.smoke
 def test_jobs_that_take_their_time_are_waited_for(sandbox: SandboxServer, run_dag: Any) -> None:
     sandbox.plan_jobs(polls=2)
     run = run_dag(job_dag(tickets(6), batch_size=2, max_concurrent_batches=3))

@@ -171,6 +171,7 @@ def test_a_mapped_upstream_may_give_tickets_and_lists_of_tickets(sandbox: Sandbo
     assert names(sandbox) == ["a", "b"]
 
 
+@pytest.mark.smoke
 def test_the_operator_maps_over_lists_and_each_instance_has_its_own_summary(
     sandbox: SandboxServer, run_dag: Any
 ) -> None:

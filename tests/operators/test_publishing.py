@@ -64,6 +64,7 @@ def test_a_result_says_everything_that_is_known_of_its_ticket(sandbox: SandboxSe
     assert by_uuid["ticket_id"] is not None
 
 
+@pytest.mark.smoke
 def test_what_is_known_is_published_when_a_later_batch_breaks(sandbox: SandboxServer, run_dag: Any) -> None:
     sandbox.inject("status", status=401, nth=2)
     given = with_bad_ones(10, 1)

@@ -33,6 +33,7 @@ def with_bad_ones(count: int, *positions: int) -> list[dict[str, Any]]:
     return given
 
 
+@pytest.mark.smoke
 def test_results_and_failed_tickets_are_in_files_and_xcom_says_where(
     sandbox: SandboxServer, run_dag: Any, tmp_path: Path
 ) -> None:

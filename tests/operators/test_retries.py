@@ -146,6 +146,7 @@ def test_rejected_and_invalid_tickets_are_tried_again_and_the_others_are_not(
     assert [result["status"] for result in run.summary()["results"]] == ["created", "rejected", "invalid", "created"]
 
 
+@pytest.mark.smoke
 def test_two_equal_tickets_are_two_tickets_also_over_a_retry(sandbox: SandboxServer, run_dag: Any) -> None:
     sandbox.inject("status", status=405, nth=2)
     run = run_dag(bulk_dag([{"name": "same"}] * 4, batch_size=2, retries=1))

@@ -16,6 +16,7 @@ from tests.operators.dags import DEFAULTS, AtCall, bulk_dag, counts, tickets, ti
 TIMED: dict[str, Any] = {"batch_size": 2, "execution_timeout": timedelta(seconds=100)}
 
 
+@pytest.mark.smoke
 def test_a_timeout_publishes_what_is_known_and_is_raised_as_itself(
     sandbox: SandboxServer, run_dag: Any, at_call: AtCall
 ) -> None:

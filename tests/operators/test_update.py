@@ -139,6 +139,7 @@ def test_a_threshold_says_how_many_failures_are_too_many(
     assert statuses(run) == {"updated": 1, "rejected": 1}
 
 
+@pytest.mark.smoke
 def test_ids_and_updates_may_come_from_tasks_and_templates(run_dag: Any, sandbox: SandboxServer) -> None:
     with DAG("leen_update", schedule=None) as dag:
 

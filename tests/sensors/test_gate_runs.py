@@ -35,6 +35,7 @@ def test_the_gate_lets_a_run_pass_and_hands_on_the_counts(sandbox: SandboxServer
     assert "results" not in counts
 
 
+@pytest.mark.smoke
 def test_the_gate_fails_a_run_at_once_and_names_the_first_errors(sandbox: SandboxServer, run_dag: Any) -> None:
     run = run_dag(gated_dag(with_bad_ones(4, 1, 2), max_failure_rate=0.25, retries=2))
     assert run.states == {"create": "success", "gate": "failed"}

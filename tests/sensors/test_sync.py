@@ -86,6 +86,7 @@ def test_results_in_a_file_that_is_gone_can_not_be_waited_for(sandbox: SandboxSe
         LeenTicketSyncSensor(task_id="synced", results=summary).poke({})
 
 
+@pytest.mark.smoke
 def test_between_two_looks_it_is_rescheduled_by_default(run_dag: Any, syncing: SandboxServer) -> None:
     sensor = LeenTicketSyncSensor(task_id="synced", results=[])
     assert (sensor.mode, sensor.poke_interval, sensor.timeout) == ("reschedule", 1800, 86400)
