@@ -10,39 +10,39 @@ import pytest
 
 from airflow_provider_leen.api.jira import Record
 from airflow_provider_leen.api.tolerances import is_same_identifier, is_same_name
-from airflow_provider_leen.bulk import lookup
-from airflow_provider_leen.bulk.ledger import NEVER, Created, Sent
 from airflow_provider_leen.bulk.lookup import (
+    NEVER,
+    Created,
     Unsettled,
     by_key,
-    final_after,
+    final_from,
     is_that_of,
+    settled_after,
     why_not_by_id,
     why_not_by_identifier,
     without_clashes,
 )
+from airflow_provider_leen.bulk.state import Sending
 from tests.bulk.runs import rows_of, settings_for
 
 SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 FINAL = SENT_AT + 500.0
 OTHER_KEY = f"airflow-{'b' * 24}"
 LONG = "x" * 250
+PATIENT = settings_for("https://leen.example.com/v1", timeout=120.0, settle_time=50.0)
 PROJECT = "5ec00000-0000-4000-8000-000000000001"
 
 
-@pytest.fixture(autouse=True)
-def clock_skew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "CLOCK_SKEW", 60.0)
+def sent(at: float = SENT_AT, *, embedded: bool = False, **more: Any) -> Sending:
+    return Sending(at, at + 10.0, "h", embedded, **more)
 
 
-def sent(at: float = SENT_AT, *, embedded: bool = False, final_from: float = FINAL) -> Sent:
-    return Sent(at, final_from, embedded)
-
-
-def asked(*sendings: Sent, name: str = "Finding one", identifier: str | None = "CVE-2026-1") -> Unsettled:
+def asked(
+    *sendings: Sending, final: float = FINAL, name: str = "Finding one", identifier: str | None = "CVE-2026-1"
+) -> Unsettled:
     given = {"name": name} | ({"identifier": identifier} if identifier else {})
     (row,) = rows_of([given])
-    return Unsettled(row, name, "SEC", sendings or (sent(),))
+    return Unsettled(row, name, "SEC", sendings or (sent(),), final)
 
 
 def shown(**fields: Any) -> Record:
@@ -54,12 +54,12 @@ def shown(**fields: Any) -> Record:
 FITS = [
     pytest.param({}, id="all of it"),
     pytest.param({"created_at": SENT_AT - 60}, id="created earlier by the clocks' skew"),
-    pytest.param({"created_at": FINAL}, id="created as late as may be"),
+    pytest.param({"created_at": FINAL + 60}, id="created as late as may be"),
     pytest.param({"name": " Finding \n one"}, id="with other white space"),
 ]
 FITS_NOT = [
     pytest.param({"created_at": SENT_AT - 61}, id="created earlier"),
-    pytest.param({"created_at": FINAL + 1}, id="created later"),
+    pytest.param({"created_at": FINAL + 61}, id="created later"),
     pytest.param({"created_at": None}, id="created nobody knows when"),
     pytest.param({"name": "Finding two"}, id="another name"),
     pytest.param({"name": "finding"}, id="a part of the name"),
@@ -124,15 +124,15 @@ def test_where_it_was_embedded_in_one_sending_only_the_key_and_name_with_time_ar
 
 
 def test_the_earliest_open_sending_counts_and_the_last_one() -> None:
-    ticket = asked(sent(), sent(SENT_AT + 1000, final_from=FINAL + 1000))
+    ticket = asked(sent(), sent(SENT_AT + 1000), final=FINAL + 1000)
     assert why_not_by_identifier(shown(created_at=SENT_AT + 1), ticket) is None
-    assert why_not_by_identifier(shown(created_at=FINAL + 1000), ticket) is None
+    assert why_not_by_identifier(shown(created_at=FINAL + 1060), ticket) is None
     assert why_not_by_identifier(shown(created_at=SENT_AT - 61), ticket)
-    assert why_not_by_identifier(shown(created_at=FINAL + 1001), ticket)
+    assert why_not_by_identifier(shown(created_at=FINAL + 1061), ticket)
 
 
 def test_a_job_may_have_created_its_ticket_at_any_time_after_it_was_submitted() -> None:
-    ticket = asked(sent(final_from=NEVER))
+    ticket = asked(sent(as_job=True), final=NEVER)
     assert why_not_by_identifier(shown(created_at=SENT_AT + 1e6), ticket) is None
     assert why_not_by_identifier(shown(created_at=SENT_AT - 61), ticket)
 
@@ -240,22 +240,41 @@ def test_hits_are_matched_by_the_keys_they_carry_and_of_two_the_older_one_counts
 @pytest.mark.parametrize(
     ("sendings", "may_be_absent"),
     [
+        pytest.param([], False, id="none, only an id that two tickets have"),
         pytest.param([sent(embedded=True)], True, id="embedded"),
         pytest.param([sent()], False, id="not embedded"),
         pytest.param([sent(), sent(embedded=True)], False, id="one of two"),
         pytest.param([sent(embedded=True), sent(embedded=True)], True, id="both"),
-        pytest.param([sent(embedded=True, final_from=NEVER)], False, id="in a job that may go on"),
+        pytest.param([sent(embedded=True, as_job=True)], False, id="in a job that may go on"),
     ],
 )
 def test_a_search_can_prove_absence_only_where_each_sending_carried_the_key_and_is_over(
-    sendings: list[Sent], may_be_absent: bool
+    sendings: list[Sending], may_be_absent: bool
 ) -> None:
-    assert asked(*sendings).may_be_absent is may_be_absent
+    ticket = asked(final=final_from(sendings, PATIENT, "h"))
+    ticket.sendings = tuple(sendings)
+    assert ticket.may_be_absent is may_be_absent
 
 
-def test_absence_is_believed_after_two_calls_with_their_connecting_the_settle_time_and_the_skew_of_clocks() -> None:
-    settings = settings_for("https://leen.example.com/v1", timeout=120.0, settle_time=50.0)
-    assert final_after(settings) == 2 * (120.0 + 10.0) + 50.0 + 60.0
-    assert final_after(settings_for("https://leen.example.com/v1", timeout=2.0, settle_time=0.0)) == 2 * 4.0 + 60.0
-    assert final_after(settings, as_job=True) == NEVER
-    assert asked(sent(final_from=3.0), sent(final_from=2.0)).final_from == 3.0
+def test_a_request_is_settled_after_two_calls_with_their_connecting_and_the_settle_time() -> None:
+    assert settled_after(PATIENT) == 2 * (120.0 + 10.0) + 50.0
+    assert settled_after(settings_for("https://leen.example.com/v1", timeout=2.0, settle_time=0.0)) == 2 * 4.0
+
+
+LEFT = SENT_AT + 10.0
+
+
+@pytest.mark.parametrize(
+    ("sendings", "host", "expected"),
+    [
+        pytest.param([sent()], "h", LEFT + 310.0, id="counts from when it left at the latest"),
+        pytest.param([sent()], "other", LEFT + 60.0 + 310.0, id="another host's clock may be a minute behind"),
+        pytest.param([sent(1.0), sent(), sent(2.0)], "h", LEFT + 310.0, id="the last one counts"),
+        pytest.param([sent(settled_after=400.0)], "h", LEFT + 400.0, id="the try that sent was more patient"),
+        pytest.param([sent(settled_after=100.0)], "h", LEFT + 310.0, id="it was less patient"),
+        pytest.param([sent(), sent(as_job=True)], "h", NEVER, id="a job may go on"),
+        pytest.param([], "h", NEVER, id="it was never sent"),
+    ],
+)
+def test_until_when_something_may_come_of_a_sending(sendings: list[Sending], host: str, expected: float) -> None:
+    assert final_from(sendings, PATIENT, host) == expected

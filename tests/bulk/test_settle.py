@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from airflow_provider_leen.bulk.asking import LOOK_UPS_AT_ONCE
-from airflow_provider_leen.bulk.ledger import Created, Sent
-from airflow_provider_leen.bulk.lookup import Control, Unsettled
+from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled
 from airflow_provider_leen.bulk.settle import FAILED_SEARCHES_BEFORE_GIVING_UP, FAILURES_BEFORE_GIVING_UP, Settler
+from airflow_provider_leen.bulk.state import Sending
 from tests.bulk.runs import FINAL_AFTER, answering, rows_of, tickets
 
 KEY = f"airflow-{'a1' * 12}"
@@ -26,14 +26,11 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def unsettled(count: int, *, embedded: bool = False, **fields: str) -> list[Unsettled]:
+    at = SENT_AT.timestamp()
     return [
-        Unsettled(row, str(row.name), "SEC", (sent(SENT_AT.timestamp(), embedded),))
+        Unsettled(row, str(row.name), "SEC", (Sending(at, at, "h", embedded),), at + FINAL_AFTER)
         for row in rows_of([ticket | fields for ticket in tickets(count)])
     ]
-
-
-def sent(at: float, embedded: bool = True) -> Sent:
-    return Sent(at, at + FINAL_AFTER, embedded)
 
 
 def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
@@ -249,7 +246,7 @@ def test_the_vendor_is_searched_only_for_embedded_keys_and_only_for_what_leen_do
 
 def test_of_a_ticket_that_left_without_its_key_no_search_proves_the_absence() -> None:
     with_key, without = unsettled(2, embedded=True)
-    without.sent = (sent(SENT_AT.timestamp(), embedded=False),)
+    without.sendings = (with_key.sendings[0]._replace(embedded=False),)
     found, absent = confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), [with_key, without])
     assert (found, absent) == ({}, [with_key])
 
@@ -274,7 +271,7 @@ def test_a_given_identifier_is_looked_up_but_it_is_the_key_that_the_vendor_is_se
 def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     asked = unsettled(2, embedded=True)
-    asked[0].sent = (sent(time.time()),)
+    asked[0].final_from = time.time() + 0.5
     searched_at: list[float] = []
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -393,9 +390,9 @@ def test_each_project_is_searched_with_a_control_of_its_own() -> None:
 # By an id that a contradictory reply named
 
 
-def named(**ids: str | None) -> Unsettled:
+def named(*ids: str) -> Unsettled:
     (ticket,) = unsettled(1)
-    ticket.named = Created(**{"ticket_id": None, "vendor_ticket_id": None} | ids)
+    ticket.named = ids
     return ticket
 
 
@@ -416,16 +413,16 @@ ISSUE = {"key": "SEC-7", "fields": {"summary": "finding 0", "created": SENT_AT.i
 
 
 def test_a_ticket_that_a_reply_named_is_read_from_leen() -> None:
-    ticket = named(ticket_id="t", vendor_ticket_id="SEC-7")
+    ticket = named("t", "SEC-7")
     assert look_up(leen_and_tracker(leens(ticket, "t"), []), [ticket]) == {0: Created("t", "SEC-7")}
 
 
 def test_a_ticket_that_a_reply_named_by_the_vendors_id_is_read_from_the_tracker() -> None:
-    assert look_up(leen_and_tracker(None, [ISSUE]), [named(vendor_ticket_id="SEC-7")]) == {0: Created(None, "SEC-7")}
+    assert look_up(leen_and_tracker(None, [ISSUE]), [named("SEC-7")]) == {0: Created(None, "SEC-7")}
 
 
 def test_what_leen_does_not_know_may_be_in_the_tracker() -> None:
-    ticket = named(ticket_id="t", vendor_ticket_id="SEC-7")
+    ticket = named("t", "SEC-7")
     assert look_up(leen_and_tracker(None, [ISSUE]), [ticket]) == {0: Created(None, "SEC-7")}
 
 
@@ -440,6 +437,6 @@ def test_what_leen_does_not_know_may_be_in_the_tracker() -> None:
     ],
 )
 def test_what_a_reply_named_and_is_another_ticket_or_none_stays_unknown(hits: list[Any], finding: str) -> None:
-    ticket = named(vendor_ticket_id="SEC-7")
+    ticket = named("SEC-7")
     assert look_up(leen_and_tracker(None, hits), [ticket]) == {}
     assert finding in ticket.findings
