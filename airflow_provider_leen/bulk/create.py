@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
@@ -111,6 +111,7 @@ class Creation:
     :param on_progress: is called once it is known what earlier tries did, then after batches, at most once a second;
         it must not block.
     :param stop_grace: seconds that batches in flight get to end after a stop.
+    :param sleep: waits for some seconds until absence can be believed.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class Creation:
         may_have_forgotten: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         stop_grace: float = STOP_GRACE,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.ledger = ledger
         self.stop_grace = stop_grace
@@ -160,7 +162,7 @@ class Creation:
             stop_grace=stop_grace,
         )
         self._collector = JobCollector(client, ledger, jobs.results_of_create, self._identifier_of, self._created)
-        self._settler = Settler(client, ledger.now)
+        self._settler = Settler(client, ledger.now, sleep)
         self._findings: dict[str, str] = {}
         """By key, what look-ups of tickets that stayed unknown found out."""
         self._by_key = {row.key: row for row in rows if row.key is not None}

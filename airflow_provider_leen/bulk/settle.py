@@ -39,11 +39,18 @@ class Settler:
 
     :param client: the API.
     :param now: the time in seconds since the epoch.
+    :param sleep: waits for some seconds.
     """
 
-    def __init__(self, client: AsyncLeenClient, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: AsyncLeenClient,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._client = client
         self._now = now
+        self._sleep = sleep
         self._failures = 0
 
     async def look_up(self, tickets: Sequence[Unsettled]) -> dict[int, Created]:
@@ -85,7 +92,7 @@ class Settler:
                 clock,
                 wait,
             )
-            await asyncio.sleep(wait)
+            await self._sleep(wait)
         for ticket in tickets:
             ticket.findings = ""
         return await self._by_search(tickets, control_of)

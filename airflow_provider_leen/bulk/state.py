@@ -178,6 +178,8 @@ class TicketTable:
     def __init__(self, forgotten: Sending | None = None) -> None:
         self.pending: list[Fact] = []
         """Facts that are not yet recorded; the ledger takes them."""
+        self.disputes = 0
+        """How often an id was named for two tickets."""
         self._tickets: dict[str, Ticket] = {}
         self._from_the_start = () if forgotten is None else (forgotten,)
         self._owner: dict[
@@ -381,6 +383,7 @@ class TicketTable:
 
     def _dispute(self, key: str, ids: Sequence[str], owners: set[str]) -> None:
         """Two tickets have one id: neither is proved by it any longer."""
+        self.disputes += 1
         for owner in owners:
             ticket = self[owner]
             self._add_named(ticket, [one for one in (ticket.ticket_id, ticket.vendor_ticket_id) if one])

@@ -89,10 +89,10 @@ class LedgerWork(Generic[Item]):
 
     def claimed(self, items: Sequence[Item], claims: Sequence[Claim]) -> str | None:
         """Note what a reply proves of each item; return why, where it proves nothing of any of them."""
-        keys = self.keys(items)
-        problem = note_claims(self._ledger, keys, claims)
-        # Ids that another request got already show it, too.
-        self._misled |= any(self.table[key].status == "unknown" for key in keys)
+        disputes = self.table.disputes
+        problem = note_claims(self._ledger, self.keys(items), claims)
+        # Ids that another request got already: the reply may have been the one to that.
+        self._misled |= self.table.disputes > disputes
         return problem
 
     def submitted(self, items: Sequence[Item], job_id: str) -> None:

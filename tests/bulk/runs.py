@@ -28,8 +28,10 @@ from tests.bulk.ledgers import Shelf, ledger_of
 
 VENDOR = {"project_vendor_id": "SEC", "type": "Task"}
 UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
-TIMEOUT, SETTLE_TIME = 0.4, 0.2
-FINAL_AFTER = 4 * TIMEOUT + SETTLE_TIME
+PATIENCE = {"timeout": 30.0, "settle_time": 20.0}
+FINAL_AFTER = 2 * (30.0 + 10.0) + 20.0
+SHORT = {"timeout": 0.4, "settle_time": 0.2}
+"""Settings for the few tests in which time really passes."""
 SCOPE = KeyScope("dag", "run", "task", -1, "https://leen.example.com/v1", "connection")
 
 
@@ -42,14 +44,9 @@ def rows_of(given: Sequence[Any], defaults: dict[str, str] = VENDOR) -> list[Tic
 
 
 def settings_for(base_url: str, **changes: Any) -> LeenSettings:
-    quick: dict[str, Any] = {
-        "timeout": TIMEOUT,
-        "settle_time": SETTLE_TIME,
-        "max_retries": 0,
-        "max_retry_wait": 0.01,
-    }
+    usual: dict[str, Any] = PATIENCE | {"max_retries": 0, "max_retry_wait": 0.01}
     return LeenSettings(
-        base_url=base_url, api_key="sandbox-key", connection_id=SandboxServer.connection_id, **quick | changes
+        base_url=base_url, api_key="sandbox-key", connection_id=SandboxServer.connection_id, **usual | changes
     )
 
 
@@ -60,10 +57,22 @@ def answering(answer: Callable[[httpx.Request], httpx.Response], **changes: Any)
     )
 
 
-def leaping(seconds: float) -> Callable[[], float]:
-    """A clock that leaps once it was read, as if the try had opened so long ago."""
-    leaps = iter([0.0])
-    return lambda: time.time() + next(leaps, seconds)
+class Clock:
+    """The time of day, and what was slept, which does not really pass.
+
+    :param ahead: seconds by which it is ahead.
+    """
+
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.ahead = ahead
+        self.slept = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead + self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        await asyncio.sleep(0)
 
 
 class Store(Shelf):
@@ -139,17 +148,15 @@ def run_try(
     given: Sequence[Any],
     *,
     settings: dict[str, Any] | None = None,
-    embedded: bool = False,
     **options: Any,
 ) -> Try:
     """Run one try to its end.
 
-    :param embedded: whether the tickets carry their keys. Only then can their absence be waited for, and only then is
-        the timeout short.
+    :param settings: those that differ from the usual ones.
     :param options: those of :func:`try_with`.
     """
-    used = settings_for(server.base_url, **({} if embedded else {"timeout": 30.0}) | (settings or {}))
-    return try_with(AsyncLeenClient(used), store, given, embedded=embedded, **options)
+    client = AsyncLeenClient(settings_for(server.base_url, **settings or {}))
+    return try_with(client, store, given, **options)
 
 
 def try_with(
@@ -162,25 +169,27 @@ def try_with(
     before: Meanwhile | None = None,
     meanwhile: Meanwhile | None = None,
     host: str = "h",
-    now: Callable[[], float] = time.time,
+    clock: Clock | None = None,
     **options: Any,
 ) -> Try:
     """Run one try to its end, as the task does; it ends its record unless jobs are under way.
 
     :param before: called before the run begins.
     :param meanwhile: called in a thread of its own when the run begins; what it raises is raised here.
+    :param embedded: whether the tickets carry their keys, so that their absence can be waited for.
     :param host: the name of the machine.
-    :param now: its clock.
+    :param clock: its clock; one of its own unless told otherwise.
     :param options: those of :class:`Creation`; 10 tickets a batch and one batch at a time unless told otherwise.
     :raises LeenLedgerError: it may publish nothing.
     """
-    options = {"batch_size": 10, "max_concurrent_batches": 1} | options
+    clock = clock or Clock()
+    options = {"batch_size": 10, "max_concurrent_batches": 1, "sleep": clock.sleep} | options
     try_number = 1 + (store.tries if isinstance(store, Store) else 0)
 
     async def go() -> Try:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as threads:
             async with client:
-                ledger = ledger_of(store, try_number, threads=threads, now=now, host=host, embedded=embedded)
+                ledger = ledger_of(store, try_number, threads=threads, now=clock, host=host, embedded=embedded)
                 rows = rows_of(given, defaults)
                 run = Creation(client, ledger, rows, lambda row: payload(row, defaults, embed_key=embedded), **options)
                 if before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from airflow_provider_leen.bulk.values import Value
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import FINAL_AFTER, TIMEOUT, UUID, VENDOR, Store, leaping, run_try, tickets
+from tests.bulk.runs import FINAL_AFTER, SHORT, UUID, VENDOR, Clock, Store, run_try, tickets
 from tests.support.waiting import until
 
 
@@ -149,11 +150,11 @@ def test_with_embedded_keys_what_was_made_is_found_and_what_was_not_is_made(
 
 def test_absence_is_believed_only_when_the_original_request_can_have_no_effect_any_more(sandbox: SandboxServer) -> None:
     sandbox.inject("lost", nth=1)
-    store = Store()
-    ended = run_try(sandbox, store, tickets(3), embedded=True)
+    clock = Clock()
+    ended = run_try(sandbox, Store(), tickets(3), embedded=True, clock=clock)
     assert ended.counts == {"created": 3}
     lost, again = bulk_calls(sandbox)
-    assert again.started >= (lost.finished or 0) + FINAL_AFTER
+    assert again.started + clock.slept >= (lost.finished or 0) + FINAL_AFTER
     assert sent(lost) == sent(again)
     # One at once, and the last one.
     assert searches(sandbox) == 2
@@ -162,7 +163,7 @@ def test_absence_is_believed_only_when_the_original_request_can_have_no_effect_a
 def test_a_ticket_that_the_search_finds_late_is_not_made_twice() -> None:
     with SandboxServer(search_lag=0.6) as sandbox:
         sandbox.inject("lost", nth=1, commit=True)
-        ended = run_try(sandbox, Store(), tickets(3), embedded=True)
+        ended = run_try(sandbox, Store(), tickets(3), embedded=True, settings=SHORT, sleep=asyncio.sleep)
         assert ended.counts == {"created": 3}
         assert len(bulk_calls(sandbox)) == 1
         assert searches(sandbox) == 2
@@ -171,7 +172,7 @@ def test_a_ticket_that_the_search_finds_late_is_not_made_twice() -> None:
 
 def test_a_request_that_outlasts_the_timeout_is_not_made_twice(sandbox: SandboxServer) -> None:
     sandbox.inject("latency", nth=1, seconds=0.7)
-    ended = run_try(sandbox, Store(), tickets(3), embedded=True)
+    ended = run_try(sandbox, Store(), tickets(3), embedded=True, settings=SHORT, sleep=asyncio.sleep)
     assert ended.counts == {"created": 3}
     assert len(bulk_calls(sandbox)) == 1
     assert len(sandbox.tickets()) == 3
@@ -197,15 +198,16 @@ def test_a_search_that_is_refused_leaves_tickets_unknown_and_sends_none_again(sa
     assert all("The tracker could not be searched" in str(result["error"]) for result in ended.results)
 
 
-def test_a_shorter_settle_time_in_a_later_try_does_not_shorten_the_wait_for_what_is_on_record() -> None:
-    with SandboxServer(search_lag=2.2) as sandbox:
-        store = Store()
-        sandbox.inject("lost", nth=1, commit=True)
-        patient = {"settle_time": 1.0}
-        run_try(sandbox, store, tickets(2), embedded=True, settings=patient, on_unknown="fail")
-        second = run_try(sandbox, store, tickets(2), embedded=True, settings={"settle_time": 0.0, "timeout": 0.1})
-        assert second.counts == {"created": 2}
-        assert len(sandbox.tickets()) == 2
+def test_shorter_times_in_a_later_try_do_not_shorten_the_wait_for_what_is_on_record(sandbox: SandboxServer) -> None:
+    store, clock = Store(), Clock()
+    sandbox.inject("lost", nth=1)
+    run_try(sandbox, store, tickets(2), embedded=True, on_unknown="fail")
+    second = run_try(
+        sandbox, store, tickets(2), embedded=True, settings={"settle_time": 0.0, "timeout": 5.0}, clock=clock
+    )
+    assert second.counts == {"created": 2}
+    lost, again = bulk_calls(sandbox)
+    assert again.started + clock.slept >= (lost.finished or 0) + FINAL_AFTER
 
 
 def test_what_left_without_its_key_is_not_believed_absent_when_keys_are_embedded_later(sandbox: SandboxServer) -> None:
@@ -222,7 +224,7 @@ def test_what_left_with_its_key_is_settled_although_keys_are_embedded_no_more(sa
     sandbox.inject("lost", nth=1, commit=True)
     sandbox.inject("lost", nth=2)
     assert run_try(sandbox, store, tickets(20), embedded=True, on_unknown="fail").counts == {"unknown": 20}
-    assert run_try(sandbox, store, tickets(20), settings={"timeout": TIMEOUT}).counts == {"created": 20}
+    assert run_try(sandbox, store, tickets(20)).counts == {"created": 20}
     assert len(sandbox.tickets()) == 20
 
 
@@ -234,9 +236,9 @@ def test_without_embedded_keys_leen_is_asked_and_what_it_does_not_know_stays_unk
 ) -> None:
     sandbox.inject("lost", nth=1, commit=True)
     given = [{"name": "in leen", **UUID}, {"name": "in the vendor only", **VENDOR}]
-    started = time.monotonic()
-    ended = run_try(sandbox, Store(), given, defaults={}, settings={"settle_time": 60.0})
-    assert time.monotonic() - started < 10
+    clock = Clock()
+    ended = run_try(sandbox, Store(), given, defaults={}, clock=clock)
+    assert clock.slept == 0
     known, unknown = ended.results
     assert known["status"] == "created"
     assert known["vendor_ticket_id"] == ids_by_name(sandbox)["in leen"]
@@ -261,7 +263,7 @@ def test_yesterdays_ticket_with_the_same_identifier_is_not_taken_for_todays(sand
     given = [{"name": "finding", "identifier": "CVE-2026-1"}]
     run_try(sandbox, Store(), given, defaults=UUID)
     sandbox.inject("lost")
-    ended = run_try(sandbox, Store(), given, defaults=UUID, now=lambda: time.time() + 2 * CLOCK_SKEW)
+    ended = run_try(sandbox, Store(), given, defaults=UUID, clock=Clock(ahead=2 * CLOCK_SKEW))
     assert ended.counts == {"unknown": 1}
     assert "it was created at another time than this one could have been" in str(ended.results[0]["error"])
 
@@ -340,14 +342,12 @@ def test_a_second_try_without_a_memory_takes_every_ticket_for_sent_and_names_the
 
 def test_a_second_try_without_a_memory_and_with_embedded_keys_makes_what_is_missing(sandbox: SandboxServer) -> None:
     run_try(sandbox, MemoryStore(), tickets(3), embedded=True)
-    started = time.time()
-    leap = LEAVES_WITHIN + CLOCK_SKEW
-    forgotten = started - CLOCK_SKEW
-    second = run_try(sandbox, MemoryStore(), tickets(4), embedded=True, may_have_forgotten=forgotten, now=leaping(leap))
+    started, clock = time.time(), Clock()
+    second = run_try(sandbox, MemoryStore(), tickets(4), embedded=True, may_have_forgotten=started - 60, clock=clock)
     assert second.counts == {"created": 4}
     assert [call.ticket_names for call in bulk_calls(sandbox)][1:] == [["finding 3"]]
-    # Nobody knows when the earlier try sent it: it may have been just now.
-    assert bulk_calls(sandbox)[1].started >= started + FINAL_AFTER
+    # Nobody knows when the earlier try sent it, by whose clock: it may have been just now.
+    assert bulk_calls(sandbox)[1].started + clock.slept >= started + LEAVES_WITHIN + CLOCK_SKEW + FINAL_AFTER
 
 
 def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the_run_started(
@@ -478,16 +478,14 @@ def test_what_does_not_end_within_the_grace_is_left_as_sent_without_an_answer(
         return len(bulk_calls(sandbox)) == 2
 
     store = Store()
-    patient = {"timeout": 30.0}
     meanwhile = stop_when(second_call_has_left)
-    first = run_try(sandbox, store, tickets(40), settings=patient, meanwhile=meanwhile, embedded=True, stop_grace=0.2)
+    first = run_try(sandbox, store, tickets(40), meanwhile=meanwhile, embedded=True, stop_grace=0.2)
     # Leen does not answer before 30 s are over.
     assert time.monotonic() - stopped_at[0] < 10
     assert first.counts == {"created": 10, "unknown": 10, "unsent": 20}
     assert first.results[10]["error"] == "The task was stopped before Leen answered."
     assert searches(sandbox) == look_ups(sandbox) == 0
-    # Absence could be believed two timeouts later; someone has looked into the tracker instead.
-    second = run_try(sandbox, store, tickets(40), embedded=True, on_unknown="lookup" if commit else "resend")
+    second = run_try(sandbox, store, tickets(40), embedded=True)
     assert second.counts == {"created": 40}
     assert {result["name"]: result["vendor_ticket_id"] for result in second.results} == ids_by_name(sandbox)
     assert none_is_double(sandbox)
@@ -512,7 +510,7 @@ def test_a_stop_ends_the_wait_for_the_last_search(sandbox: SandboxServer) -> Non
         Store(),
         tickets(3),
         embedded=True,
-        settings={"settle_time": 600.0},
+        sleep=asyncio.sleep,
         meanwhile=stop_when(lambda: searches(sandbox) == 1),
     )
     assert time.monotonic() - started < 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from airflow_provider_leen.api.errors import LeenAuthError, LeenNotFoundError, L
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import FINAL_AFTER, UUID, VENDOR, Store, Try, run_try, tickets
+from tests.bulk.runs import FINAL_AFTER, UUID, VENDOR, Clock, Store, Try, run_try, tickets
 
 SUBMISSION, JOBS, LOOK_UP = "/v1/itsm/tickets/bulk", "/v1/jobs/", "/v1/itsm/tickets/by-identifier/"
 TOO_LONG = {"name": "x" * 300}
@@ -161,7 +160,7 @@ def test_tickets_of_a_job_that_goes_on_are_neither_looked_up_nor_sent_again(
 ) -> None:
     sandbox.plan_jobs(stall=stall)
     store = Store()
-    options: dict[str, Any] = {"on_unknown": on_unknown, "embedded": embedded, "settings": {"timeout": 30.0}}
+    options: dict[str, Any] = {"on_unknown": on_unknown, "embedded": embedded}
     before, _ = submit(sandbox, store, tickets(3), **options)
     going_on, run = submit(sandbox, store, tickets(3), resume=before.place, **options)
     retry, _ = submit(sandbox, store, tickets(3), **options)
@@ -294,14 +293,12 @@ def test_a_crashed_jobs_absence_is_believed_only_some_time_after_its_end_was_see
     sandbox.plan_jobs(crash_after=2)
     store = Store()
     before, _ = submit(sandbox, store, tickets(5), embedded=True)
-    sent_at = submissions(sandbox)[0].started
-    while time.time() < sent_at + FINAL_AFTER:
-        time.sleep(0.05)
     sandbox.plan_jobs()
-    going_on, run = submit(sandbox, store, tickets(5), embedded=True, resume=before.place)
+    clock = Clock(ahead=2 * FINAL_AFTER)
+    going_on, run = submit(sandbox, store, tickets(5), embedded=True, resume=before.place, clock=clock)
     assert [request.ticket_names for request in submissions(sandbox)[1:]] == [["finding 2", "finding 3", "finding 4"]]
     (end_seen,) = [request.started for request in sandbox.requests if request.path.startswith(JOBS)]
-    assert submissions(sandbox)[1].started - end_seen >= FINAL_AFTER
+    assert submissions(sandbox)[1].started + clock.slept - end_seen >= FINAL_AFTER
     assert going_on.statuses == ["created"] * 2 + ["unknown"] * 3
     assert run.sent_again
     assert go_on(sandbox, store, tickets(5), going_on, embedded=True).counts == {"created": 5}

@@ -16,7 +16,6 @@ from tests.bulk.runs import UUID, VENDOR, Store, Try, rows_of, run_try, tickets
 from tests.bulk.tracker import Tracker
 
 FORMS = pytest.mark.parametrize("form", [VENDOR, UUID], ids=["vendor ids", "UUIDs"])
-QUICK = {"timeout": 0.3, "settle_time": 0.1}
 
 
 def own(count: int) -> list[dict[str, Any]]:
@@ -31,8 +30,7 @@ def tracker(**behaviour: Any) -> Iterator[Tracker]:
 
 
 def run(known: Tracker, given: list[dict[str, Any]], store: Store | None = None, **options: Any) -> Try:
-    usual: dict[str, Any] = {"settings": QUICK}
-    return run_try(known, store or Store(), given, **usual | options)  # type: ignore[arg-type]  # it has a base_url
+    return run_try(known, store or Store(), given, **options)
 
 
 def once(given: list[dict[str, Any]]) -> dict[str, int]:
@@ -186,7 +184,7 @@ def test_one_ticket_is_not_claimed_for_two_rows() -> None:
     with tracker(drop=(1,), stores=True, change=lambda record: record | {"identifier": "x" * 64}) as known:
         known.make(given[0], ago=-0.2)
         known.unknown = (200, known.change(known._record(known.made[0])))
-        ended = run(known, given, settings={"timeout": 30.0, "settle_time": 0.1})
+        ended = run(known, given)
     assert ended.counts == {"unknown": 2}
     assert "name leen-1, SEC-1" in str(ended.results[0]["error"])
 
@@ -197,15 +195,15 @@ def test_one_ticket_is_not_claimed_for_two_rows() -> None:
 @pytest.mark.parametrize("tries", [1, 2])
 def test_the_earliest_open_sending_counts(tries: int) -> None:
     with tracker(lose=(1,), drop=(2, 3), stores=True) as known:
-        store, settings = Store(), {"timeout": 30.0, "settle_time": 0.1}
+        store = Store()
         # Leen does not show them yet.
         known.stores = False
-        ended = run(known, own(2), store, on_unknown="resend", settings=settings)
+        ended = run(known, own(2), store, on_unknown="resend")
         assert ended.counts == {"unknown": 2}
         for _ in range(tries - 1):
-            run(known, own(2), store, on_unknown="resend", settings=settings)
+            run(known, own(2), store, on_unknown="resend")
         known.stores = True
-        ended = run(known, own(2), store, settings=settings)
+        ended = run(known, own(2), store)
     assert ended.counts == {"created": 2}
     assert [result["vendor_ticket_id"] for result in ended.results] == ["SEC-1", "SEC-2"]
 
@@ -220,7 +218,7 @@ def test_within_one_try_the_earliest_open_sending_counts() -> None:
             return record | ({"name": "not synced"} if hidden["left"] >= 0 else {})
 
         known.change = hide
-        ended = run(known, own(2), on_unknown="resend", settings={"timeout": 30.0, "settle_time": 0.1})
+        ended = run(known, own(2), on_unknown="resend")
     assert known.posts == 2
     assert ended.counts == {"created": 2}
     assert known.counts() == once(own(2))
