@@ -83,6 +83,7 @@ class JobCollector:
             by_status[claim.status][key] = claim
         self._succeeded(by_status["succeeded"])
         table.refused({key: str(claim.error) for key, claim in by_status["rejected"].items()}, job_id)
-        note_unknown(self._ledger, by_status["unknown"], before=f"Job {job_id} ended with {jobs.describe(job)}. ")
+        now = self._ledger.now()
+        note_unknown(table, by_status["unknown"], now, before=f"Job {job_id} ended with {jobs.describe(job)}. ")
         # It may have created a ticket just before it ended, whenever that was: time counts from now.
-        table.job_ended(list(by_status["unknown"]), job_id, self._ledger.now(), self._ledger.host)
+        table.job_ended(list(by_status["unknown"]), job_id, now, self._ledger.host)

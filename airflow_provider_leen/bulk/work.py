@@ -90,7 +90,7 @@ class LedgerWork(Generic[Item]):
     def claimed(self, items: Sequence[Item], claims: Sequence[Claim]) -> str | None:
         """Note what a reply proves of each item; return why, where it proves nothing of any of them."""
         disputes = self.table.disputes
-        problem = note_claims(self._ledger, self.keys(items), claims)
+        problem = note_claims(self.table, self.keys(items), claims, self._ledger.now())
         # Ids that another request got already: the reply may have been the one to that.
         self._misled |= self.table.disputes > disputes
         return problem
@@ -105,18 +105,21 @@ class LedgerWork(Generic[Item]):
             self._misled = True
 
 
-def note_claims(ledger: Ledger, keys: Sequence[str], claims: Sequence[Claim]) -> str | None:
-    """State what a reply proves of each ticket; return why, where it proves nothing of any of them."""
+def note_claims(table: TicketTable, keys: Sequence[str], claims: Sequence[Claim], at: float) -> str | None:
+    """State what a reply proves of each ticket; return why, where it proves nothing of any of them.
+
+    :param at: when the reply came, in seconds since the epoch.
+    """
     by_status: defaultdict[str, dict[str, Claim]] = defaultdict(dict)
     for key, claim in zip(keys, claims, strict=True):
         by_status[claim.status][key] = claim
-    ledger.table.created({key: [it.ticket_id, it.vendor_ticket_id] for key, it in by_status["succeeded"].items()})
-    ledger.table.refused({key: str(claim.error) for key, claim in by_status["rejected"].items()})
-    note_unknown(ledger, by_status["unknown"])
+    table.created({key: [it.ticket_id, it.vendor_ticket_id] for key, it in by_status["succeeded"].items()})
+    table.refused({key: str(claim.error) for key, claim in by_status["rejected"].items()})
+    note_unknown(table, by_status["unknown"], at)
     return str(claims[0].error) if len(by_status["unknown"]) == len(keys) else None
 
 
-def note_unknown(ledger: Ledger, claims: dict[str, Claim], before: str = "") -> None:
+def note_unknown(table: TicketTable, claims: dict[str, Claim], at: float, before: str = "") -> None:
     """State that a reply proves nothing of tickets, why, and which ids it names.
 
     :param before: is put before the reasons.
@@ -125,9 +128,9 @@ def note_unknown(ledger: Ledger, claims: dict[str, Claim], before: str = "") -> 
     for key, claim in claims.items():
         by_reason[f"{before}{claim.error}"].append(key)
     for reason, keys in by_reason.items():
-        ledger.table.unknown(keys, reason, ledger.now())
+        table.unknown(keys, reason, at)
     ids = {key: [one for one in (it.ticket_id, it.vendor_ticket_id) if one] for key, it in claims.items()}
-    ledger.table.named({key: named for key, named in ids.items() if named})
+    table.named({key: named for key, named in ids.items() if named})
 
 
 def _shown_status(ticket: Ticket) -> str:

@@ -183,7 +183,8 @@ def try_with(
     :raises LeenLedgerError: it may publish nothing.
     """
     clock = clock or Clock()
-    options = {"batch_size": 10, "max_concurrent_batches": 1, "sleep": clock.sleep} | options
+    usual: dict[str, Any] = {"batch_size": 10, "max_concurrent_batches": 1, "sleep": clock.sleep}
+    options = usual | options
     try_number = 1 + (store.tries if isinstance(store, Store) else 0)
 
     async def go() -> Try:

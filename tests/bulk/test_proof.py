@@ -30,7 +30,8 @@ def run(
     size: int = 5,
     **options: Any,
 ) -> Try:
-    options = {"on_unknown": "fail", "batch_size": size, "max_concurrent_batches": at_once} | options
+    usual: dict[str, Any] = {"on_unknown": "fail", "batch_size": size, "max_concurrent_batches": at_once}
+    options = usual | options
     given = [{"name": name} for name in names]
     return try_with(answering(truth), store or Store(), given, defaults=defaults, as_jobs=as_jobs, **options)
 

@@ -16,6 +16,7 @@ from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk import updates
 from airflow_provider_leen.bulk.lookup import Created
+from airflow_provider_leen.bulk.state import TicketTable
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, summarise
 from airflow_provider_leen.bulk.sync import (
     Awaited,
@@ -79,7 +80,7 @@ def test_ids_are_filled_in_where_there_are_none_and_nothing_else_changes() -> No
     [
         (None, "`results` is None"),
         ([SUMMARY, SUMMARY], "holds 2 summaries: map the sensor over them"),
-        (updates.summarise([], {}), "summary of changed tickets"),
+        (updates.summarise([], TicketTable()), "summary of changed tickets"),
     ],
 )
 def test_what_is_not_one_summary_is_refused(value: Any, said: str) -> None:
