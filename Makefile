@@ -31,7 +31,7 @@ demo: env  ## scan a real package, file its findings in a local Leen, judge them
 
 test: env  ## run the tests but the slow ones, two minutes (ARGS="..." goes to pytest)
 	@echo "--- running the tests but the slow ones (make test-all runs all)"
-	@$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n auto -m "not slow or smoke" $(ARGS)
 
 test-all: env  ## run all tests (ARGS="..." goes to pytest)
 	@echo "--- running all tests"

@@ -46,10 +46,8 @@ TOGETHER = (
 )
 
 
-NEED_AIRFLOW = {"airflow_db", "airflow_home"}
-"""Fixtures that only slow tests use."""
-
-MOST_SMOKE_TESTS = 12
+MOST_DAGS_IN_SMOKE = 12
+"""Of the tests that run a Dag so many may be marked ``smoke``."""
 
 
 @pytest.fixture(scope="session")
@@ -92,17 +90,20 @@ def run_dag(airflow_db: None) -> Callable[..., AirflowRun]:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """What runs a Dag, or needs a database of Airflow's, takes seconds: it is slow, unless it is marked ``smoke``."""
-    needs_airflow = not NEED_AIRFLOW.isdisjoint(getattr(item, "fixturenames", ()))
-    if needs_airflow and item.get_closest_marker("smoke") is None:
+    """What runs a Dag, or needs Airflow's database for something else, takes seconds."""
+    if _needs_airflow(item):
         item.add_marker("slow")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep ``make test`` quick: a smoke test for each way into the package, and no more."""
-    smoke = [item.nodeid for item in items if item.get_closest_marker("smoke") is not None]
-    if len(smoke) > MOST_SMOKE_TESTS:
-        raise pytest.UsageError(f"At most {MOST_SMOKE_TESTS} tests may be smoke tests, not {len(smoke)}: {smoke}")
+    """Keep ``make test`` quick: a dozen Dags for each way into the package, and no more."""
+    smoke = [item.nodeid for item in items if item.get_closest_marker("smoke") and _needs_airflow(item)]
+    if len(smoke) > MOST_DAGS_IN_SMOKE:
+        raise pytest.UsageError(f"At most {MOST_DAGS_IN_SMOKE} smoke tests may run a Dag, not {len(smoke)}: {smoke}")
+
+
+def _needs_airflow(item: pytest.Item) -> bool:
+    return "migrated_database" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)

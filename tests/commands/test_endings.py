@@ -17,6 +17,8 @@ from airflow_provider_leen.commands.terminal import print_rows
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.commands.processes import AIRFLOW, MODULE, environment, needs_airflow_commands, start, wait_until
 
+pytestmark = pytest.mark.slow
+
 SANDBOX = [sys.executable, "-m", "airflow_provider_leen.sandbox", "--port", "0"]
 CREATE = ["create", "t.json", "--default", "project_vendor_id=SEC", "--default", "type=Task"]
 COMMANDS = {
@@ -62,6 +64,7 @@ def test_ctrl_c_ends_a_question_quietly(command: list[str], sandbox: SandboxServ
     assert process.returncode == 130
 
 
+@pytest.mark.smoke
 def test_ctrl_c_stops_create_well_and_says_what_was_created(sandbox: SandboxServer, folder: Path) -> None:
     sandbox.inject("latency", seconds=1)
     write_tickets(folder, 2000)

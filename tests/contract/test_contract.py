@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.contract.validate import CONTRACT, PATH, reply_problems, request_problems
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Path(__file__).parents[3] / "shared" / "leen" / "bulk-sync-endpoint.md"
 
 PROSE = {"title", "description", "summary", "tags", "info"}
