@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -67,6 +68,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(head.encode() + b"\r\n" + body)
 
 
+_NUMBERS = itertools.count(1)
+
+
 def leen(_path: str, body: bytes) -> Reply:
     """Say of every ticket that it was created, as Leen's bulk endpoint does for vendor ids."""
     tickets = json.loads(body)["tickets"]
@@ -76,7 +80,7 @@ def leen(_path: str, body: bytes) -> Reply:
             "request_index": position,
             "identifier": ticket["identifier"],
             "ticket_id": None,
-            "vendor_ticket_id": f"SEC-{position}",
+            "vendor_ticket_id": f"SEC-{next(_NUMBERS)}",
             "error": None,
         }
         for position, ticket in enumerate(tickets)

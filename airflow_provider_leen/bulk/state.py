@@ -127,7 +127,10 @@ class Ticket:
             return self.problem
         if status != "unknown":
             return self.refusal if status == "rejected" else None
-        said = [sending.reason or _without_reason(sending) for sending in self.sendings[:1]]
+        first = self.sendings[0] if self.sendings else None
+        said = [first.reason] if first and first.reason else []
+        if first and not said and not self.named:
+            said.append(_without_reason(first))
         if self.refusal is not None:
             said.append(f"Sent again, and refused: {self.refusal}")
         if self.named:

@@ -105,6 +105,10 @@ def test_a_person_can_read_why_a_ticket_failed(steps: list[Story], error: str) -
     assert error in str(story(*steps)[A].error)
 
 
+def test_where_a_reply_named_ids_nobody_reads_that_there_was_none() -> None:
+    assert story(leaves, named)[A].error == "Replies that contradict one another name SEC-9."
+
+
 def test_a_ticket_that_exists_has_no_error() -> None:
     assert story(leaves, named, created)[A].error is None
 
