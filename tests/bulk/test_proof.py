@@ -185,24 +185,26 @@ def test_ids_are_compared_over_batches_in_flight(at_once: int) -> None:
     assert {result["status"] for result in ended.results} == {"unknown"}
 
 
-def test_a_connection_on_which_something_is_answered_twice_is_not_used_again() -> None:
+@pytest.mark.parametrize("as_jobs", [False, True], ids=["sync", "jobs"])
+def test_a_connection_on_which_something_is_answered_twice_is_not_used_again(as_jobs: bool) -> None:
     """A3, on the wire: without identifiers, only the ids show that the second batch got the reply to the first."""
     truth = Truth(lie=lambda number, content: edit(without_names(lambda said: None))(content))
 
     def serve(server: RawServer, connection: socket.socket) -> None:
-        bodies: list[bytes] = []
+        replies: list[bytes] = []
         while received := server.read(connection):
             line, _, content = received.partition(b"\r\n")
             method, path, _ = line.decode().split()
             request = httpx.Request(method, f"http://leen{path}", content=content.partition(b"\r\n\r\n")[2])
-            bodies.append(truth(request).content)
+            said = truth(request)
+            replies.append(reply(said.content, status=b"%d -" % said.status_code))
             # From the second request on, each gets the reply to the one before.
-            connection.sendall(reply(bodies[max(0, len(bodies) - 2)]))
+            connection.sendall(replies[max(0, len(replies) - 2)])
 
     given = [{"name": name} for name in NAMES[:6]]
     with RawServer(serve) as server:
         client = AsyncLeenClient(settings_for(f"http://127.0.0.1:{server.port}/v1", timeout=30.0))
-        ended = try_with(client, Store(), given, batch_size=1, on_unknown="fail")
+        ended = try_with(client, Store(), given, batch_size=1, on_unknown="fail", as_jobs=as_jobs)
     # The second reply on each connection shows what it is.
     assert [result["status"] for result in ended.results] == ["unknown"] * 6
     assert server.connections == 3

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from airflow_provider_leen.api.errors import LeenNotFoundError, LeenResponseError
 from tests.bulk.ledgers import opened, sending
 from tests.bulk.runs import UUID, VENDOR, Store, Try, rows_of, run_try, tickets
-from tests.bulk.tracker import Tracker
+from tests.bulk.tracker import Tracker, once, tracker
 
 FORMS = pytest.mark.parametrize("form", [VENDOR, UUID], ids=["vendor ids", "UUIDs"])
 
@@ -22,19 +20,8 @@ def own(count: int) -> list[dict[str, Any]]:
     return [{"name": f"finding {number}", "identifier": f"CVE-2026-{number}"} for number in range(count)]
 
 
-@contextmanager
-def tracker(**behaviour: Any) -> Iterator[Tracker]:
-    known = Tracker(**behaviour)
-    with known.server():
-        yield known
-
-
 def run(known: Tracker, given: list[dict[str, Any]], store: Store | None = None, **options: Any) -> Try:
     return run_try(known, store or Store(), given, **options)
-
-
-def once(given: list[dict[str, Any]]) -> dict[str, int]:
-    return {ticket["name"]: 1 for ticket in given}
 
 
 # A8: a search that is empty, but

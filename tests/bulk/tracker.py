@@ -7,7 +7,8 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,9 @@ class Tracker:
 
     :param lose: the posts, counted from 1, whose replies are lost; the tickets are made.
     :param drop: the posts that are lost before anything is made.
+    :param late: the posts whose replies are lost, and after how many seconds their tickets are made.
+    :param clock: its time.
+    :param before_reply: is called with the number of a post, once its tickets are made.
     :param shape: makes the reply of the search of its hits.
     :param unknown: status and body of a look-up that finds nothing.
     :param stores: whether Leen stores what it makes, as it does without vendor ids.
@@ -34,6 +38,9 @@ class Tracker:
 
     lose: tuple[int, ...] = ()
     drop: tuple[int, ...] = ()
+    late: Mapping[int, float] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    before_reply: Callable[[int], None] = lambda number: None
     shape: Callable[[list[dict[str, Any]]], Any] = lambda hits: {"issues": hits}
     unknown: tuple[int, Any] = (404, UNKNOWN)
     stores: bool = False
@@ -41,13 +48,16 @@ class Tracker:
     claim: Callable[[dict[str, Any]], dict[str, Any]] = lambda result: result
     made: list[dict[str, Any]] = field(default_factory=list)
     posts: int = 0
+    posted_at: list[float] = field(default_factory=list)
     searches: list[str] = field(default_factory=list)
+    under_way: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    """Tickets that are made later, and when."""
     base_url: str = ""
 
     def make(self, body: dict[str, Any], *, ago: float = 0.0) -> dict[str, Any]:
         """Make a ticket."""
         number = len(self.made) + 1
-        ticket = {"body": body, "id": f"leen-{number}", "key": f"SEC-{number}", "at": time.time() - ago}
+        ticket = {"body": body, "id": f"leen-{number}", "key": f"SEC-{number}", "at": self.clock() - ago}
         self.made.append(ticket)
         return ticket
 
@@ -72,6 +82,7 @@ class Tracker:
             connection.sendall(reply(json.dumps(content).encode(), status=f"{status} -".encode()))
 
     def _answer(self, method: str, target: str, body: bytes) -> tuple[int, Any] | None:
+        self._make_what_is_due()
         url = urlsplit(target)
         if method == "POST":
             assert url.path == BULK
@@ -87,10 +98,15 @@ class Tracker:
 
     def _post(self, bodies: Sequence[dict[str, Any]]) -> tuple[int, Any] | None:
         self.posts += 1
-        if self.posts in self.drop:
+        number = self.posts
+        self.posted_at.append(self.clock())
+        if number in self.late:
+            self.under_way += [(self.clock() + self.late[number], body) for body in bodies]
+        if number in self.drop or number in self.late:
             return None
         made = [self.make(body) for body in bodies]
-        if self.posts in self.lose:
+        self.before_reply(number)
+        if number in self.lose:
             return None
         results = [
             {
@@ -106,6 +122,12 @@ class Tracker:
         results = [self.claim(result) for result in results]
         failed = sum(not result["success"] for result in results)
         return 200, {"total": len(made), "succeeded": len(made) - failed, "failed": failed, "results": results}
+
+    def _make_what_is_due(self) -> None:
+        due = [body for at, body in self.under_way if at <= self.clock()]
+        self.under_way = [(at, body) for at, body in self.under_way if body not in due]
+        for body in due:
+            self.make(body)
 
     def _search(self, jql: str) -> Any:
         self.searches.append(jql)
@@ -143,3 +165,16 @@ class Tracker:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+@contextmanager
+def tracker(**behaviour: Any) -> Iterator[Tracker]:
+    """A tracker that is served."""
+    known = Tracker(**behaviour)
+    with known.server():
+        yield known
+
+
+def once(given: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """What the tracker counts where each ticket was made once."""
+    return {ticket["name"]: 1 for ticket in given}
