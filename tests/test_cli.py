@@ -154,6 +154,18 @@ def test_what_failed_is_shown_with_its_row_and_the_exit_code_says_so(
     assert [result["status"] for result in summary["results"]] == ["created", "invalid", "rejected"]
 
 
+def test_a_link_in_place_of_the_output_is_replaced_and_not_followed(
+    leen: Callable[..., Said], sandbox: SandboxServer, mixed: str, tmp_path: Path
+) -> None:
+    victim, output = tmp_path / "victim", tmp_path / "results.json"
+    victim.write_text("precious")
+    output.symlink_to(victim)
+    leen("create", mixed, *TO_SEC, "--dry-run", "--output", str(output))
+    assert victim.read_text() == "precious"
+    assert not output.is_symlink()
+    assert output.stat().st_mode & 0o777 == 0o600
+
+
 def test_failures_are_shown_before_tickets_that_exist(
     leen: Callable[..., Said], sandbox: SandboxServer, tmp_path: Path
 ) -> None:

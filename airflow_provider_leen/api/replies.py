@@ -19,13 +19,16 @@ MAX_BYTES = 32 * 1024 * 1024
 
 _HEADERS_READ = ("retry-after", "x-request-id", "location")
 _MAX_QUOTED = 400
-_MAX_VALUES = 2_000_000
-"""Of 32 MB of empty objects, the making of which keeps an event loop busy for many seconds."""
+_MAX_VALUES = 300_000
+"""Values of a reply. Making more of them keeps an event loop busy for seconds; a page of 500 tickets has some 20,000."""
 
 _SURE_TO_BE_SECRET = 8
 """A key shorter than this is struck out only where it stands alone: it would be found in every other word."""
 
 _STRUCK_OUT = "***"
+
+_BACKSLASHES = r"\\++"
+"""Never given back, so that the search takes no longer where what follows is no part of the secret."""
 
 Safe = Callable[[str], str]
 
@@ -165,7 +168,9 @@ def safe_from(secret: str) -> Safe:
     The secret is found however a server may have written it down: as it is, or with some of its characters escaped as
     in JSON, Python, a URL or HTML.
     """
-    pattern = "".join(f"(?:{'|'.join(_forms(character))})" for character in secret)
+    first, *others = (f"(?:{'|'.join(_forms(character))})" for character in secret)
+    # A match begins at the first of several backslashes and takes all of them: a run of them is looked at once.
+    pattern = "".join([first.replace(_BACKSLASHES, rf"(?<!\\){_BACKSLASHES}"), *others])
     if len(secret) < _SURE_TO_BE_SECRET:
         pattern = rf"(?<!\w){pattern}(?!\w)"
     found = re.compile(pattern)
@@ -178,8 +183,7 @@ def _forms(character: str) -> list[str]:
     url = "".join(f"%(?:25)*{byte:02x}" for byte in character.encode())
     return [
         re.escape(character),
-        # Each form begins with a character and not with a repetition, so that the search is quick.
-        rf"\\\\*(?:{re.escape(character)}|(?i:u{code:04x}|x{code:02x}))",
+        rf"{_BACKSLASHES}(?:{re.escape(character)}|(?i:u{code:04x}|x{code:02x})|{code:03o})",
         f"(?i:{url})",
         rf"&#(?:0*{code}|(?i:x0*{code:x}));",
         *([re.escape(html.escape(character))] if html.escape(character) != character else []),

@@ -23,6 +23,7 @@ from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import STATUSES, Summary, TicketResult, counted, summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare, read_defaults
 from airflow_provider_leen.bulk.verdict import final_error
+from airflow_provider_leen.bulk.whole_file import whole_file
 from airflow_provider_leen.commands.files import TicketFile, read_file
 from airflow_provider_leen.commands.terminal import STOPPED, OutputError, complain, open_hook, print_rows, say
 
@@ -159,7 +160,10 @@ def _stopped(summary: Summary) -> str:
 def _write(output: Path, summary: Summary) -> bool:
     """Write the results to the file of ``--output``, and return whether that went well."""
     try:
-        output.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        # A file is replaced as a whole, for its owner alone; what is none, /dev/stdout say, is written to.
+        opened = output.open("w", encoding="utf-8") if output.exists() and not output.is_file() else whole_file(output)
+        with opened as file:
+            file.write(json.dumps(summary, indent=2) + "\n")
     except OSError as error:
         complain(f"The results can't be written to {output}: {error.strerror}. What is printed is all there is.")
         return False
@@ -223,7 +227,8 @@ def _output_path(text: str | None, given: str) -> Path | None:
     if path.resolve() == Path(given).resolve():
         raise LeenConfigError(f"The results would overwrite the tickets in {path}: name another file for --output.")
     try:
-        path.touch()
+        if not path.is_symlink():
+            path.touch(mode=0o600)
     except OSError as error:
         raise LeenConfigError(f"The results can't be written to {path}: {error.strerror}.") from None
     return path

@@ -117,7 +117,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: str = "table") -> None:
     # JSON and YAML escape what a terminal would obey. A ticket's name is no markup.
     if form in ("table", "plain"):
         shown = escape if form == "table" else str
-        rows = [{name: shown(for_terminal(str(value))) for name, value in row.items()} for row in rows]
+        rows = [{name: shown(_cell(value)) for name, value in row.items()} for row in rows]
     elif form == "yaml":
         rows = [{name: _without_halves(value) for name, value in row.items()} for row in rows]
     # It looks at the terminal when it is made, so before the redirection.
@@ -145,6 +145,11 @@ def _printing() -> Iterator[None]:
     else:
         return
     raise OutputError(f"The output can't be written: {reason}.")
+
+
+def _cell(value: Any) -> str:
+    """Return what stands in a cell: on one line, since a line break in a name would look like a further row."""
+    return "\\n".join(for_terminal(str(value)).splitlines())
 
 
 def _without_halves(value: Any) -> Any:

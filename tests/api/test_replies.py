@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import asyncio
 import gzip
 import html
@@ -237,6 +238,14 @@ def test_the_key_is_struck_out_of_headers_and_of_what_is_no_json(form: Callable[
 def test_no_half_of_the_key_is_left_at_the_end_of_a_quote() -> None:
     for length in range(380, 401):
         assert "lk_" not in of("x" * length + KEY + "y" * 100).quote
+
+
+@pytest.mark.parametrize("text", ["\\" * 300_000, "s\\" * 300_000, "\\u0073" * 50_000, "%25" * 100_000, "&#0" * 100_000])
+def test_a_long_text_without_the_key_is_searched_at_once(text: str) -> None:
+    began = time.process_time()
+    assert safe_from("s3cret-key-of-leen")(text) == text
+    # Where the search goes back over what it has seen, it takes minutes.
+    assert time.process_time() - began < 5
 
 
 def test_a_key_of_a_few_letters_is_struck_out_where_it_stands_alone() -> None:

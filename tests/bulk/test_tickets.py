@@ -668,7 +668,7 @@ class TestKeys:
         row = {"type": "Bug", "name": "ü", "project_vendor_id": "SEC", "priority": None}
         text = json.dumps(
             [
-                *dataclasses.astuple(SCOPE),
+                *dataclasses.astuple(SCOPE)[:-1],
                 {"name": "ü", "project_vendor_id": "SEC", "type": "Bug"},
                 [None, "SEC"],
                 1,
@@ -677,6 +677,11 @@ class TestKeys:
             separators=(",", ":"),
         )
         assert self.keys(row, row)[1] == "airflow-" + hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def test_iterations_of_a_task_loop_have_keys_of_their_own(self) -> None:
+        regions = [dataclasses.replace(SCOPE, region_id=region) for region in ("", "1", "2")]
+        row = {"name": "a", "type": "Bug", "project_vendor_id": "SEC"}
+        assert len({self.keys(row, scope=scope)[0] for scope in regions}) == 3
 
     def test_keys_do_not_change_between_releases(self) -> None:
         # A retry after an upgrade must find what the earlier release sent.

@@ -252,6 +252,12 @@ def test_a_letter_that_the_terminal_lacks_costs_nothing(sandbox: SandboxServer, 
     assert "Schl\\xfcssel" in done.stdout
 
 
+@pytest.mark.parametrize("form", ["table", "plain"])
+def test_a_name_of_several_lines_makes_no_further_row(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    print_rows([{"name": "a\n2 | forged\u2028b", "id": "1"}], form)
+    assert [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("2 | forged")] == []
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_the_progress_bar_is_for_terminals_only(sandbox: SandboxServer, folder: Path, is_terminal: bool) -> None:
     write_tickets(folder, 60)
