@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from airflow_provider_leen.api.errors import LeenLedgerError
-from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.journal import Journal, Owner
+from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.stores import Store, TaskStateStore
 from airflow_provider_leen.bulk.values import Value
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.journal import Journal, Owner
+from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.stores import Store
 from airflow_provider_leen.bulk.values import Value
 

@@ -11,8 +11,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import pytest
 
 from airflow_provider_leen.api.errors import LeenLedgerError
-from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, MAX_RENEWALS
 from airflow_provider_leen.bulk.journal import Place
+from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, MAX_RENEWALS
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.values import Value
 from tests.bulk.ledgers import TASK, Clock, Shelf, ending, ledger_of, opened, sending
