@@ -325,6 +325,7 @@ def test_the_module_s_exit_code_is_the_command_s(sandbox: SandboxServer) -> None
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @needs_airflow_commands
 def test_airflow_offers_the_same_commands(sandbox: SandboxServer, mixed: str) -> None:
     def airflow(*arguments: str) -> Any:
@@ -347,6 +348,7 @@ def test_an_older_airflow_knows_no_leen_command_and_works(sandbox: SandboxServer
     assert "invalid choice: 'leen'" in done.stderr
 
 
+@pytest.mark.slow
 @needs_airflow_commands
 def test_airflow_runs_a_sandbox_until_it_is_stopped(sandbox: SandboxServer) -> None:
     process = subprocess.Popen(

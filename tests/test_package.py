@@ -94,6 +94,7 @@ def test_the_metadata_passes_the_index_s_own_check(dist: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_airflow_lists_the_provider_of_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     install = ["-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--target", str(target), str(wheel)]

@@ -86,6 +86,7 @@ def test_discovery_imports_nothing_but_the_two_modules() -> None:
     assert json.loads(done.stdout) == ["airflow_provider_leen", "airflow_provider_leen.get_provider_info"]
 
 
+@pytest.mark.slow
 def test_airflow_get_knows_the_provider(tmp_path: Path) -> None:
     [row] = rows_of(run_python("-m", "airflow", "providers", "get", PACKAGE, "--output", "json", home=tmp_path))
     assert row == {"Provider": PACKAGE, "Version": __version__}
@@ -118,6 +119,7 @@ def label(field):
 """
 
 
+@pytest.mark.slow
 def test_airflow_builds_the_form_from_the_info(tmp_path: Path) -> None:
     script = f"""
 import json, warnings

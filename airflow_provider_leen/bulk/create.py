@@ -212,8 +212,7 @@ class Creation:
         results = [self._result(row) for row in self._rows]
         if self._resume is not None and self.is_open:
             gone = [key for key in self.ledger.table if key not in self._by_key and self._was_in_list(key)]
-            sent = [key for key in gone if self.ledger.table[key].status != "unsent"]
-            results += [self._result_of_gone(len(self._rows) + number, key) for number, key in enumerate(sent)]
+            results += [self._result_of_gone(len(self._rows) + number, key) for number, key in enumerate(gone)]
         return results
 
     async def may_publish(self) -> None:

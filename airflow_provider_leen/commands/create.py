@@ -17,7 +17,7 @@ from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.journal import Journal, Owner
-from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Ledger
+from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.lookup import settled_after
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import STATUSES, Summary, TicketResult, counted, summarise
@@ -88,7 +88,7 @@ def _create(
     output: Path | None,
     options: Namespace,
 ) -> int:
-    wait = LEAVES_WITHIN + settled_after(client.settings) if options.embed_identifier else None
+    wait = settled_after(client.settings) if options.embed_identifier else None
     _warn(skip_existing=options.if_exists == "skip", wait=wait)
     with ThreadPoolExecutor(max_workers=1) as threads, _progress(len(rows)) as advance:
         run = Creation(

@@ -36,7 +36,7 @@ class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
     :param batch_size: tickets a job, 1 to 50, default 50 (templated).
-    :param max_concurrent_batches: calls in flight at most, default 4 (templated).
+    :param max_concurrent_batches: jobs submitted at a time, 1 or more, default 4 (templated).
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
         (templated).
     :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides (templated).

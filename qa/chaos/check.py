@@ -82,6 +82,7 @@ def problems(seen: Evidence, allowed: Allowances) -> list[str]:
     if [result["request_index"] for result in results] != list(range(len(seen.rows))):
         return [f"silent: {len(results)} results for {len(seen.rows)} rows, or out of order"]
     return [
+        *_published_last(seen),
         *_tally(seen.summary),
         *_fates(seen, results, allowed),
         *_doubled(seen),
@@ -89,7 +90,6 @@ def problems(seen: Evidence, allowed: Allowances) -> list[str]:
         *_contents(seen, results),
         *_verdict(seen, allowed),
         *_handed_on(seen, results),
-        *_published_last(seen),
         *_gap(seen),
     ]
 

@@ -127,7 +127,7 @@ class Tries(RuleBasedStateMachine):
 
     @rule(keys=some_keys, label=texts)
     def labels(self, keys: list[str], label: str) -> None:
-        self.ledger.table.labelled(dict.fromkeys(keys, [label, None]), 1)
+        self.ledger.table.labelled({key: [label, None] for key in keys}, 1)
 
     # How a try ends
 

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk import updates
+from airflow_provider_leen.bulk.state import TicketTable
 from airflow_provider_leen.bulk.summary import (
     SUCCEEDED,
     Status,
@@ -89,10 +90,10 @@ def test_summaries_of_mapped_instances_add_up() -> None:
     }
 
 
-CHANGED = updates.summarise(
-    ["5ec00000-0000-4000-8000-000000000001", "SEC-1"],
-    {"5ec00000-0000-4000-8000-000000000001": updates.Outcome("updated")},
-)
+ID = "5ec00000-0000-4000-8000-000000000001"
+TABLE = TicketTable()
+TABLE.changed([ID])
+CHANGED = updates.summarise([ID, "SEC-1"], TABLE)
 
 
 def test_a_summary_of_changed_tickets_is_one_too() -> None:

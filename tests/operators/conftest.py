@@ -29,10 +29,10 @@ def at_call(sandbox: SandboxServer) -> Iterator[AtCall]:
     over = threading.Event()
     watchers: list[threading.Thread] = []
 
-    def at_call(number: int, action: Callable[[], Any]) -> None:
+    def at_call(number: int, action: Callable[[], Any], method: str = "POST") -> None:
         def watch() -> None:
             while not over.wait(0.002):
-                if sandbox.count("POST") >= number:
+                if sandbox.count(method) >= number:
                     action()
                     return
 

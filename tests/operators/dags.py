@@ -24,7 +24,7 @@ REMEMBERING = {"ledger_path": None if AIRFLOW >= (3, 3) else f"{os.environ['AIRF
 """Where Airflow itself remembers nothing, the tests' operators do all the same."""
 
 Connect = Callable[..., None]
-AtCall = Callable[[int, Callable[[], Any]], None]
+AtCall = Callable[..., None]
 
 
 def tickets(count: int) -> list[dict[str, Any]]:
@@ -49,7 +49,13 @@ def create(given: Any = None, **arguments: Any) -> LeenBulkCreateTicketsOperator
 
 
 def update_dag(ticket_ids: Any, **arguments: Any) -> DAG:
-    usual: dict[str, Any] = {"updates": {"status": "CLOSED"}, "poll_interval": 0.01, "retry_delay": timedelta(0)}
+    """A Dag whose only task is the operator, named ``update``; it submits one batch at a time unless told otherwise."""
+    usual: dict[str, Any] = {
+        "updates": {"status": "CLOSED"},
+        "poll_interval": 0.01,
+        "retry_delay": timedelta(0),
+        "max_concurrent_batches": 1,
+    }
     with DAG("leen_update", schedule=None) as dag:
         LeenUpdateTicketsOperator(task_id="update", ticket_ids=ticket_ids, **usual | arguments)
     return dag

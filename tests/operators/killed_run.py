@@ -23,6 +23,7 @@ def main(file: str, *ids: str) -> None:
                 ticket_ids=list(ids),
                 updates={"status": "CLOSED"},
                 batch_size=1,
+                max_concurrent_batches=1,
                 trigger_rule="all_done",
             )
             for task_id in ("first", "second")

@@ -98,7 +98,7 @@ def test_a_connection_id_in_capitals_is_the_same_connection(sandbox: SandboxServ
 
 
 def test_what_a_template_left_around_on_unknown_does_not_matter(sandbox: SandboxServer, run_dag: Any) -> None:
-    assert run_dag(bulk_dag(tickets(1), on_unknown=" resend\n")).states == {"create": "success"}
+    assert run_dag(bulk_dag(tickets(1), on_unknown="{{ ' resend ' }}")).states == {"create": "success"}
 
 
 def test_a_list_without_one_good_row_is_refused_whole_too(sandbox: SandboxServer, run_dag: Any) -> None:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout, task
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
@@ -33,6 +35,7 @@ from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
+from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 from tests.operators.dags import AtCall, Connect, create, timeout_now, update_dag
 from tests.support.airflow_run import AIRFLOW
 from tests.support.waiting import until
@@ -268,6 +271,15 @@ def test_a_leen_that_is_broken_is_left_alone(run_dag: Any, sandbox: SandboxServe
     assert statuses(run) == {"unknown": 3, "unsent": 2}
 
 
+def test_so_many_jobs_are_submitted_at_a_time_as_the_task_is_told(run_dag: Any, sandbox: SandboxServer) -> None:
+    ids = made(12)
+    sandbox.inject("latency", path=UPDATE, seconds=0.3)
+    run = run_dag(update_dag(ids, batch_size=1, max_concurrent_batches="{{ 3 }}"))
+    assert statuses(run) == {"updated": 12}
+    calls = [request for request in sandbox.requests if request.path == UPDATE]
+    assert max(sum(c.started <= call.started < (c.finished or 0) for c in calls) for call in calls) == 3
+
+
 def test_an_outage_while_waiting_is_waited_out(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
     connect(extra={"max_retries": 0})
     ids = made(1)
@@ -277,19 +289,39 @@ def test_an_outage_while_waiting_is_waited_out(run_dag: Any, sandbox: SandboxSer
     assert sandbox.count("GET", "/v1/jobs") == 3
 
 
-@MODES
-def test_a_job_that_never_ends_meets_the_tasks_timeout(run_dag: Any, sandbox: SandboxServer, deferrable: bool) -> None:
-    ids = made(1)
-    sandbox.plan_jobs(stall="before")
-    run = run_dag(update_dag(ids, deferrable=deferrable, execution_timeout=timedelta(seconds=0.5)))
+def named_as_going_on(run: Any, sandbox: SandboxServer) -> bool:
+    """Whether the task failed with its timeout, naming the job that goes on, and told that its ticket is unknown."""
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
     [result] = run.xcom("update")["results"]
-    assert (result["status"], result["error"]) == ("unknown", "its job has not ended (status RUNNING)")
     [job_id] = {request.path.rpartition("/")[2] for request in sandbox.requests if request.method == "GET"}
-    assert str(run.exceptions[0]) == (
-        "1 of Leen's jobs had not ended when the task's execution_timeout of 0:00:00.500000 was about over: "
+    assert result["status"] == "unknown"
+    assert result["error"] == f"It was submitted in job {job_id}, which has not ended (status RUNNING)."
+    return str(run.exceptions[0]) == (
+        "1 of Leen's jobs had not ended when the task's execution_timeout of 0:01:40 was about over: "
         f"{job_id}. A retry sets the same values again, which does no harm."
     )
+
+
+def test_a_job_that_never_ends_meets_the_tasks_timeout(run_dag: Any, sandbox: SandboxServer, at_call: AtCall) -> None:
+    ids = made(1)
+    sandbox.plan_jobs(stall="before")
+    # By the third question the answer to the first is known.
+    at_call(3, timeout_now, "GET")
+    run = run_dag(update_dag(ids, execution_timeout=timedelta(seconds=100)))
+    assert named_as_going_on(run, sandbox)
+
+
+def test_a_job_that_never_ends_meets_the_triggers_deadline(
+    run_dag: Any, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def too_late(trigger: LeenJobsTrigger) -> AsyncIterator[TriggerEvent]:
+        yield TriggerEvent({"status": "timeout", "carried": trigger.carried})
+
+    monkeypatch.setattr(LeenJobsTrigger, "run", too_late)
+    ids = made(1)
+    sandbox.plan_jobs(stall="before")
+    run = run_dag(update_dag(ids, deferrable=True, execution_timeout=timedelta(seconds=100)))
+    assert named_as_going_on(run, sandbox)
 
 
 @MODES
@@ -305,7 +337,7 @@ def test_a_job_that_leen_no_longer_knows_leaves_its_tickets_unknown_and_a_retry_
     (error,) = run.exceptions
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.can_be_settled
-    assert "Leen no longer knows its job" in str(error)
+    assert "Leen no longer knows job" in str(error)
 
 
 @MODES
@@ -374,6 +406,7 @@ def test_what_cant_be_used_is_refused_before_anything_is_sent(
     [
         ({"batch_size": 51}, "from 1 to 50"),
         ({"batch_size": True}, "from 1 to 50"),
+        ({"max_concurrent_batches": 0}, "of 1 or more"),
         ({"max_failures": -1}, "max_failures"),
         ({"max_failure_rate": 2}, "max_failure_rate"),
     ],
@@ -383,32 +416,7 @@ def test_an_argument_that_makes_no_sense_is_refused_in_the_dag_file(arguments: d
         update_dag([], **arguments)
 
 
-# The trigger's event
-
-
-@pytest.mark.parametrize("event", [None, "done", {}, {"status": "perhaps"}, [{"status": "done"}]])
-def test_an_event_that_cant_be_read_is_never_a_success(event: Any) -> None:
-    operator = LeenUpdateTicketsOperator(task_id="update", ticket_ids=[NOBODY], updates={"status": "CLOSED"})
-    with pytest.raises(LeenOutcomeUnknownError, match="no usable event"):
-        operator.execute_complete({}, event)
-
-
-def test_a_resumed_task_that_does_not_find_its_jobs_fails(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:
-    ids = made(1)
-    defer = LeenUpdateTicketsOperator.defer
-
-    def forget(self: Any, **kwargs: Any) -> Any:
-        self.forgotten["ti"].xcom_push(key="jobs", value=None)
-        return defer(self, **kwargs)
-
-    def remember(self: Any, context: Any) -> None:
-        self.forgotten = context
-
-    mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", remember)
-    mocker.patch.object(LeenUpdateTicketsOperator, "defer", forget)
-    run = run_dag(update_dag(ids, deferrable=True))
-    (error,) = run.exceptions
-    assert "The XCom 'jobs' of this task is gone" in str(error)
+# Being stopped
 
 
 def test_a_kill_ends_the_sending_and_the_wait(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:
@@ -428,24 +436,6 @@ def test_a_kill_ends_the_sending_and_the_wait(run_dag: Any, sandbox: SandboxServ
     run = run_dag(dag)
     assert [type(error) for error in run.exceptions] == [LeenStoppedError]
     assert statuses(run) == {"unknown": 2}
-
-
-def test_a_kill_between_two_submissions_leaves_the_rest_unsent(
-    run_dag: Any, sandbox: SandboxServer, mocker: Any
-) -> None:
-    ids = made(2)
-    submit = AsyncLeenClient.submit_bulk_update
-
-    async def killed(client: AsyncLeenClient, ticket_ids: list[str], updates: dict[str, str]) -> str:
-        running[-1].on_kill()
-        return await submit(client, ticket_ids, updates)
-
-    running: list[Any] = []
-    mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", lambda self, context: running.append(self))
-    mocker.patch.object(AsyncLeenClient, "submit_bulk_update", killed)
-    run = run_dag(update_dag(ids, batch_size=1))
-    assert [type(error) for error in run.exceptions] == [LeenStoppedError]
-    assert statuses(run) == {"updated": 1, "unsent": 1}
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 0), reason="dag.test() of Airflow 2 ends with the task that is killed")
@@ -487,9 +477,9 @@ def test_a_process_that_gets_sigterm_gives_a_hanging_call_up_before_airflow_kill
     while_submitting, while_asking = (
         [f"{result['status']}: {result['error']}" for result in results] for results in told["results"]
     )
-    assert while_submitting[0].startswith("unknown: the task ended while it was being sent")
+    assert while_submitting[0].startswith("unknown: The task was stopped before Leen answered.")
     assert while_submitting[1].startswith("unsent: the task ended before it")
-    assert all(said.startswith("unknown: the task ended before its job") for said in while_asking)
+    assert all(said.startswith("unknown: It was submitted in job") for said in while_asking)
     # Not when it was published: on a busy machine, that is a question of the other processes.
     until(lambda: all(request.finished is not None for request in sandbox.requests))
     for call, at in zip((submitting, asking), killed_at, strict=True):
@@ -502,7 +492,7 @@ def test_a_timeout_while_leen_hangs_publishes_what_is_known(
     ids = made(2)
     sandbox.inject("stall", path=UPDATE)
     at_call(sandbox.count("POST") + 1, timeout_now)
-    run = run_dag(update_dag(ids, batch_size=1, max_concurrent_batches=1, execution_timeout=timedelta(seconds=100)))
+    run = run_dag(update_dag(ids, batch_size=1, execution_timeout=timedelta(seconds=100)))
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
     assert statuses(run) == {"unknown": 1, "unsent": 1}
 
@@ -510,7 +500,7 @@ def test_a_timeout_while_leen_hangs_publishes_what_is_known(
 def test_a_timeout_at_the_very_end_loses_nothing(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:
     ids = made(2)
     # What the timer behind execution_timeout does, when there is only the log left to write.
-    table = mocker.patch("airflow_provider_leen.bulk.summary.closing_table")
+    table = mocker.patch("airflow_provider_leen.tasks.updating.closing_table")
     table.side_effect = lambda summary: os.kill(os.getpid(), signal.SIGALRM)
     run = run_dag(update_dag(ids, execution_timeout=timedelta(seconds=100)))
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
