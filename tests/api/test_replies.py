@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import asyncio
 import gzip
 import html
 import json
 import socket
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -240,7 +240,9 @@ def test_no_half_of_the_key_is_left_at_the_end_of_a_quote() -> None:
         assert "lk_" not in of("x" * length + KEY + "y" * 100).quote
 
 
-@pytest.mark.parametrize("text", ["\\" * 300_000, "s\\" * 300_000, "\\u0073" * 50_000, "%25" * 100_000, "&#0" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["\\" * 300_000, "s\\" * 300_000, "\\u0073" * 50_000, "%25" * 100_000, "&#0" * 100_000]
+)
 def test_a_long_text_without_the_key_is_searched_at_once(text: str) -> None:
     began = time.process_time()
     assert safe_from("s3cret-key-of-leen")(text) == text
