@@ -20,7 +20,7 @@ MAX_BYTES = 32 * 1024 * 1024
 _HEADERS_READ = ("retry-after", "x-request-id", "location")
 _MAX_QUOTED = 400
 _MAX_VALUES = 300_000
-"""Values of a reply. Making more of them keeps an event loop busy for seconds; a page of 500 tickets has some 20,000."""
+"""More values keep an event loop busy for seconds; a page of 500 tickets has some 20,000."""
 
 _SURE_TO_BE_SECRET = 8
 """A key shorter than this is struck out only where it stands alone: it would be found in every other word."""
