@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from configparser import ConfigParser
 from typing import Any
 
 from airflow_provider_leen.bulk.summary import check_summary
+from airflow_provider_leen.get_provider_info import get_provider_info
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.docs.pages import Block, in_language
 from tests.docs.test_commands import sandbox_output
@@ -47,10 +49,18 @@ def lost_reply_says(run_dag: RunDag, sandbox: SandboxServer) -> str:
     return f"{error}\n"
 
 
-SAID = {"Leen sandbox": sandbox_says, "2 tickets were sent": lost_reply_says}
+SAID = {"Leen sandbox": sandbox_says, "The outcome of 2 tickets": lost_reply_says}
 
 
 @in_language("text")
 def test_a_text_shown_is_what_is_said(block: Block, run_dag: RunDag, sandbox: SandboxServer) -> None:
     [says] = [producer for beginning, producer in SAID.items() if block.text.startswith(beginning)]
     assert without_keys(block.text) == without_keys(says(run_dag, sandbox))
+
+
+@in_language("ini")
+def test_a_setting_shown_is_one_that_is_read(block: Block) -> None:
+    shown = ConfigParser(interpolation=None)
+    shown.read_string(block.text)
+    known = get_provider_info()["config"]
+    assert all(set(shown[section]) <= known[section]["options"].keys() for section in shown.sections())
