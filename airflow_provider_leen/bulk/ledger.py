@@ -80,8 +80,6 @@ class Ledger:
         self.table = TicketTable()
         self.failure: LeenLedgerError | None = None
         """Why nothing more may be sent."""
-        self.forgotten_since: float | None = None
-        """Since when tickets may have been sent of which nothing is remembered."""
         self.host = host or socket.gethostname()
         self._journal = journal
         self._threads = threads
@@ -185,7 +183,6 @@ class Ledger:
         values, forgotten = opened
         sending = None
         if forgotten is not None:
-            self.forgotten_since = forgotten["since"]
             # Whose clock the earlier try had is not known either.
             leaves_by = forgotten["until"] + LEAVES_WITHIN
             sending = Sending(forgotten["since"], leaves_by, "", forgotten["embedded"], reason=_FORGOTTEN)

@@ -401,7 +401,7 @@ async def test_without_any_record_every_ticket_may_have_been_sent_since_the_run_
     shelf, clock = Shelf(), Clock()
     ledger = ledger_of(shelf, 2, now=clock)
     table = await ledger.open(may_have_forgotten=0.0)
-    assert ledger.forgotten_since == 0.0
+    assert [sending.at for sending in ledger.table["any"].sendings] == [0.0]
     assert table[A].status == "unknown"
     (found,) = table[A].sendings
     assert (found.at, found.left_by("h"), found.embedded) == (0.0, 1000.0 + LEAVES_WITHIN + 60.0, True)
@@ -413,7 +413,7 @@ async def test_the_next_try_which_finds_a_record_knows_that_too() -> None:
     (await second.open(may_have_forgotten=500.0)).absent([A])
     await second.flush()
     third = await opened(shelf, 3)
-    assert third.forgotten_since == 500.0
+    assert [sending.at for sending in third.table["any"].sendings] == [500.0]
     assert [third.table[key].status for key in (A, B)] == ["unsent", "unknown"]
 
 
@@ -426,7 +426,7 @@ async def test_only_a_try_that_had_a_lease_proves_that_there_is_a_record(died: V
         shelf.values["lease/1"] = died
     ledger = ledger_of(shelf, 2)
     await ledger.open(may_have_forgotten=500.0)
-    assert ledger.forgotten_since == (None if died is None else 500.0)
+    assert [sending.at for sending in ledger.table["any"].sendings] == ([] if died is None else [500.0])
 
 
 async def test_memory_that_lasts_for_one_try_forgets() -> None:
