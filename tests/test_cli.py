@@ -271,7 +271,7 @@ def test_an_embedded_key_finds_a_ticket_whose_reply_was_lost(
     said = leen("create", findings(2), *TO_SEC, "--embed-identifier")
     assert said.code == 0
     assert said.out.endswith("2 tickets: 2 created.\n")
-    assert "Should a reply be lost, the command waits 390 s" in said.err
+    assert "Should a reply be lost, the command waits 380 s" in said.err
     assert all(re.fullmatch(r"airflow-[0-9a-f]{24}", ticket["description"]) for ticket in sandbox.tickets())
 
 
