@@ -195,12 +195,12 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
 def _is_this(ticket: Ticket, row: TicketRow, sent_at: float, final_from: float) -> bool:
     from airflow_provider_leen.api.jira import read_ticket
     from airflow_provider_leen.bulk.ledger import Sent
-    from airflow_provider_leen.bulk.lookup import Unsettled, is_that_of, project_of
+    from airflow_provider_leen.bulk.lookup import Unsettled, project_of, why_not_by_identifier
     from airflow_provider_leen.bulk.tickets import payload
 
     body = payload(row, None)
     sent = Sent(sent_at, final_from, embedded=False)
-    return is_that_of(read_ticket(ticket), Unsettled(row, body["name"], project_of(body), (sent,)))
+    return why_not_by_identifier(read_ticket(ticket), Unsettled(row, body["name"], project_of(body), (sent,))) is None
 
 
 def _is_older_than_this_run(context: Context, ticket: Ticket) -> bool:
