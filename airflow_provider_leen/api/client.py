@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -64,10 +63,6 @@ from airflow_provider_leen.api.request_log import unlogged
 from airflow_provider_leen.api.results import Claim, results_of_reply
 from airflow_provider_leen.api.settings import LeenSettings
 
-# A server may close an idle connection at the moment in which it is used again, and nobody could say then whether the
-# request was read. Uvicorn closes after 5 s, load balancers later: so don't keep one for longer than this.
-KEEPALIVE_SECONDS = 2.0
-
 MAX_PAGES = 10_000
 """The most pages of one listing that are fetched: a million things with Leen's page size."""
 
@@ -105,7 +100,6 @@ class AsyncLeenClient:
         self.settings = settings
         self._transport = transport
         self._http: httpx.AsyncClient | None = None
-        self._calls: Counter[httpx.AsyncClient] = Counter()
         self._safe = safe_from(settings.api_key)
 
     async def __aenter__(self) -> Self:
@@ -126,21 +120,6 @@ class AsyncLeenClient:
             await self._http.aclose()
             self._http = None
 
-    async def renew_connections(self) -> None:
-        """Use new connections from now on.
-
-        A reply that can't be the one to its request may be the one to the request before, on a connection on which
-        something was answered twice: each further reply would be that of another request, too.
-        """
-        old, self._http = self._http, None
-        if old is not None:
-            await self._close_unused(old)
-
-    async def _close_unused(self, http: httpx.AsyncClient) -> None:
-        if http is not self._http and not self._calls[http]:
-            del self._calls[http]
-            await http.aclose()
-
     # Tickets
 
     async def send_bulk_create(self, tickets: Sequence[Mapping[str, Any]]) -> list[Claim]:
@@ -152,10 +131,7 @@ class AsyncLeenClient:
         """
         path = "/itsm/tickets/bulk/sync"
         reply = await self._write("POST", path, {"tickets": tickets}, done=(200,))
-        claims = results_of_reply(reply, [ticket.get("identifier") for ticket in tickets])
-        if any(claim.status == "unknown" for claim in claims):
-            await self.renew_connections()
-        return claims
+        return results_of_reply(reply, [ticket.get("identifier") for ticket in tickets])
 
     async def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
         """Create 1 to 50 tickets in one call, ``POST /itsm/tickets/bulk/sync``.
@@ -333,11 +309,7 @@ class AsyncLeenClient:
     async def get_job(self, job_id: str) -> Job:
         """Fetch the state of a job, ``GET /jobs/{job_id}``; :mod:`airflow_provider_leen.api.jobs` reads it."""
         content = await self._read(f"/jobs/{path_segment(job_id)}")
-        try:
-            return read_job(_with_reason_parsed(content, self._safe), job_id)
-        except LeenConnectError:
-            await self.renew_connections()
-            raise
+        return read_job(_with_reason_parsed(content, self._safe), job_id)
 
     # Findings
 
@@ -481,25 +453,19 @@ class AsyncLeenClient:
         params: Mapping[str, Any] | None,
         departure: _Departure,
     ) -> Reply:
-        http = self._client()
-        request = http.stream(
+        request = self._client().stream(
             method,
             address(self.settings.base_url, path),
             content=content,
             params=params,
             extensions={"trace": departure.trace},
         )
-        self._calls[http] += 1
-        try:
-            async with request as response:
-                # httpx would unpack whatever comes, without a limit: take the bytes as they are.
-                body = await read_body(
-                    cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
-                )
-                return Reply.of(response.status_code, response.headers, body, self._safe)
-        finally:
-            self._calls[http] -= 1
-            await self._close_unused(http)
+        async with request as response:
+            # httpx would unpack whatever comes, without a limit: take the bytes as they are.
+            body = await read_body(
+                cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
+            )
+            return Reply.of(response.status_code, response.headers, body, self._safe)
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
@@ -522,6 +488,9 @@ class AsyncLeenClient:
         encrypted = settings.base_url.startswith("https:")
         return httpx.AsyncClient(
             headers={
+                # A connection for each call. On one that was used before, a server that answers twice makes every reply
+                # that of the call before, and one that is about to close it loses a call that it may have read.
+                "Connection": "close",
                 "X-API-KEY": settings.api_key,
                 "X-CONNECTION-ID": settings.connection_id,
                 "User-Agent": f"airflow-provider-leen/{__version__}",
@@ -530,7 +499,7 @@ class AsyncLeenClient:
                 "Content-Type": "application/json",
             },
             timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout, pool=settings.connect_timeout),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             verify=_tls(settings.verify) if encrypted else False,
             # Plain http is loopback: it never goes through a proxy, the environment's included.
             proxy=settings.proxy if encrypted else None,

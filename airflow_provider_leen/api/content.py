@@ -225,12 +225,17 @@ def is_uuid(value: Any) -> bool:
 def read_job_id(path: str, content: Any) -> str:
     """Return the id in the reply to a job that was submitted.
 
-    :raises LeenOutcomeUnknownError: it names none, or one that can't be asked for.
+    :raises LeenOutcomeUnknownError: it names none, or one that can't be asked for, or speaks of an error.
     """
     job_id = content.get("job_id") if isinstance(content, dict) else None
-    if isinstance(job_id, str) and len(job_id) <= _LONGEST_JOB_ID and _is_segment(job_id):
-        return job_id
-    raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; it may run all the same.")
+    if not (isinstance(job_id, str) and len(job_id) <= _LONGEST_JOB_ID and _is_segment(job_id)):
+        raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; it may run all the same.")
+    if speaks_of_an_error(content):
+        raise LeenOutcomeUnknownError(
+            f"POST {path} was accepted as the job {job_id}, but the reply speaks of an error besides; it may run all "
+            "the same."
+        )
+    return job_id
 
 
 def address(base_url: str, path: str) -> str:

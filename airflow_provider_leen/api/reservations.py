@@ -12,17 +12,10 @@ from typing import Any
 
 _LISTS = {"items", "issues", "tickets", "results", "data", "values", "records", "hits", "entries", "nodes", "edges"}
 
-_ZERO = {
-    "total",
-    "count",
-    "totalcount",
-    "totalresults",
-    "totalhits",
-    "totalelements",
-    "totalpages",
-    "startat",
-    "offset",
-}
+_COUNTS = {"total", "count", "totalcount", "totalresults", "totalhits", "totalelements"}
+"""Harmless where they are the number of hits."""
+
+_ZERO = {"startat", "offset"}
 """Harmless where they are 0."""
 
 _TRUE = {
@@ -85,10 +78,12 @@ class SearchReply:
 def read_search(content: Any) -> SearchReply:
     """Read a reply of the search, which may be a list, or hold one or several, in whatever they are wrapped."""
     lists: list[list[Any]] = []
-    reservations = list(_walk("", content, lists, 0))
+    said = list(_walk("", content, lists, 0))
+    hits = [hit for found in lists for hit in found]
+    reservations = [_quoted(name, value) for name, value in said if not _is_count_of(hits, name, value)]
     if not lists:
         reservations.append("there is no list of hits in it")
-    return SearchReply([hit for found in lists for hit in found], reservations)
+    return SearchReply(hits, reservations)
 
 
 def errors_in(record: Mapping[str, Any]) -> list[str]:
@@ -100,11 +95,11 @@ def errors_in(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _walk(name: str, value: Any, lists: list[list[Any]], depth: int) -> Iterator[str]:
-    """Collect the lists of hits, and yield the reservations."""
+def _walk(name: str, value: Any, lists: list[list[Any]], depth: int) -> Iterator[tuple[str, Any]]:
+    """Collect the lists of hits, and yield what else is said, by name, unless it is harmless."""
     plain = _plain(name)
     if depth > _MAX_DEPTH:
-        yield _quoted(name, "…")
+        yield name, "…"
     elif isinstance(value, list) and (depth == 0 or plain in _LISTS):
         lists.append(value)
     elif isinstance(value, dict) and plain not in _ERRORS:
@@ -112,12 +107,19 @@ def _walk(name: str, value: Any, lists: list[list[Any]], depth: int) -> Iterator
             yield from _walk(inner, entry, lists, depth + 1)
     elif plain in _TRUE:
         if not _is_true(value):
-            yield _quoted(name, value)
+            yield name, value
     elif plain in _SIZES:
         if value is not None and not _is_size(value):
-            yield _quoted(name, value)
+            yield name, value
     elif not _is_empty(value) and not _is_harmless(plain, value):
-        yield _quoted(name, value)
+        yield name, value
+
+
+def _is_count_of(hits: list[Any], name: str, value: Any) -> bool:
+    plain = _plain(name)
+    if plain == "totalpages":
+        return str(value) == "1" and bool(hits)
+    return plain in _COUNTS and str(value) == str(len(hits))
 
 
 def _is_harmless(plain: str, value: Any) -> bool:

@@ -308,7 +308,7 @@ def speaks_of_something_done(content: Any) -> bool:
 
 
 def _says_done(name: str, value: Any) -> bool:
-    if name in ("job_id", "vendor_ticket_id"):
+    if name in ("job_id", "vendor_ticket_id", "ticket_created_at"):
         return not is_blank(value)
     if name == "succeeded":
         return isinstance(value, int) and value > 0

@@ -77,8 +77,7 @@ class CreateWork(LedgerWork[TicketRow]):
 
     async def call(self, items: Sequence[TicketRow]) -> Any:
         """Make one call."""
-        client = await self.trusted_client()
-        send = client.send_bulk_job if self._as_job else client.send_bulk_create
+        send = self._client.send_bulk_job if self._as_job else self._client.send_bulk_create
         return await send([self._payload(row) for row in items])
 
     def replied(self, items: Sequence[TicketRow], reply: Any) -> str | None:

@@ -214,18 +214,20 @@ class Settler:
             if new or not left:
                 continue
             if not reply.is_empty:
-                what = f"says more than that ({reply.reservations[0]})" if reply.reservations else "finds other tickets"
-                return found, f"The tracker's search does not find its key, but {what}, which proves nothing."
+                return found, _says_more(reply)
             if control is None:
                 return found, ""
             # Of the same form, and as long: what makes the search blind would make this one blind, too.
-            seen = lookup.by_key(_records(await self._search(jira.jql_for([*left, control.key]))), [*left, control.key])
+            reply = await self._search(jira.jql_for([*left, control.key]))
+            seen = lookup.by_key(_records(reply), [*left, control.key])
             if not _is_seen(control, seen.pop(control.key, None)):
                 shown = control.vendor_ticket_id or control.key
                 return found | seen, (
                     f"The tracker's search does not find its key, but not {shown} of this run either, which carries "
                     "its key, so that this proves nothing."
                 )
+            if reply.reservations:
+                return found | seen, _says_more(reply)
             found |= seen
             return found, ""
         return found, ""
@@ -242,6 +244,11 @@ def _searches(tickets: Sequence[Unsettled]) -> Iterator[tuple[str, list[str], di
     for project, by_key in by_project.items():
         for keys in jira.in_searches(list(by_key)):
             yield project, keys, by_key
+
+
+def _says_more(reply: SearchReply) -> str:
+    what = f"says more than that ({reply.reservations[0]})" if reply.reservations else "finds other tickets"
+    return f"The tracker's search does not find its key, but {what}, which proves nothing."
 
 
 def _records(reply: SearchReply) -> list[Record]:

@@ -181,14 +181,12 @@ class TicketTable:
     def __init__(self, forgotten: Sending | None = None) -> None:
         self.pending: list[Fact] = []
         """Facts that are not yet recorded; the ledger takes them."""
-        self.disputes = 0
-        """How often an id was named for two tickets."""
         self._tickets: dict[str, Ticket] = {}
         self._from_the_start = () if forgotten is None else (forgotten,)
-        self._owner: dict[
-            str, str
-        ] = {}  # by id, case-folded, the key of the ticket that has it; empty where two claim it
-        self._jobs: dict[str, list[str]] = {}  # by job id, its keys; none where the id was given twice
+        # By id, case-folded, the key of the ticket that has it; empty where two claim it.
+        self._owner: dict[str, str] = {}
+        # By job id, its keys; none where the id was given twice.
+        self._jobs: dict[str, list[str]] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TicketTable) and self.__known() == other.__known()
@@ -386,7 +384,6 @@ class TicketTable:
 
     def _dispute(self, key: str, ids: Sequence[str], owners: set[str]) -> None:
         """Two tickets have one id: neither is proved by it any longer."""
-        self.disputes += 1
         for owner in owners:
             ticket = self[owner]
             self._add_named(ticket, [one for one in (ticket.ticket_id, ticket.vendor_ticket_id) if one])

@@ -39,8 +39,7 @@ class UpdateWork(LedgerWork[str]):
 
     async def call(self, items: Sequence[str]) -> str:
         """Submit one job."""
-        client = await self.trusted_client()
-        return await client.send_bulk_update(items, self._updates)
+        return await self._client.send_bulk_update(items, self._updates)
 
     def replied(self, items: Sequence[str], reply: str) -> None:
         """Note in which job the tickets are."""

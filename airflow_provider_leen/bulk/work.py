@@ -38,7 +38,6 @@ class LedgerWork(Generic[Item]):
         self._key_of = key_of
         self._as_job = as_job
         self._settled_after = settled_after
-        self._misled = False
 
     @property
     def table(self) -> TicketTable:
@@ -48,13 +47,6 @@ class LedgerWork(Generic[Item]):
     def keys(self, items: Sequence[Item]) -> list[str]:
         """Return the keys of items."""
         return [self._key_of(item) for item in items]
-
-    async def trusted_client(self) -> AsyncLeenClient:
-        """Return the client; it uses new connections after a reply that may have been the one to another request."""
-        if self._misled:
-            self._misled = False
-            await self._client.renew_connections()
-        return self._client
 
     async def intend(self, items: Sequence[Item]) -> Intent:
         """Put on record that items are about to leave in one request."""
@@ -89,11 +81,7 @@ class LedgerWork(Generic[Item]):
 
     def claimed(self, items: Sequence[Item], claims: Sequence[Claim]) -> str | None:
         """Note what a reply proves of each item; return why, where it proves nothing of any of them."""
-        disputes = self.table.disputes
-        problem = note_claims(self.table, self.keys(items), claims, self._ledger.now())
-        # Ids that another request got already: the reply may have been the one to that.
-        self._misled |= self.table.disputes > disputes
-        return problem
+        return note_claims(self.table, self.keys(items), claims, self._ledger.now())
 
     def submitted(self, items: Sequence[Item], job_id: str) -> None:
         """Note the job that items were submitted in."""
@@ -102,7 +90,6 @@ class LedgerWork(Generic[Item]):
         if others is not None:
             reason = f"Leen named one and the same job, {job_id}, for several requests, so it proves nothing."
             self.table.unknown([*others, *keys], reason)
-            self._misled = True
 
 
 def note_claims(table: TicketTable, keys: Sequence[str], claims: Sequence[Claim], at: float) -> str | None:

@@ -13,7 +13,7 @@ from airflow_provider_leen.api.jira import read_ticket
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.retry import Effect, effect_of_write
 from airflow_provider_leen.api.text import clean, clean_json
-from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, is_that_of, project_of, settled_after
+from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, project_of, settled_after, why_not_by_identifier
 from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
 from airflow_provider_leen.bulk.tickets import TicketRow, parse_text, payload, prepare
 from airflow_provider_leen.hooks.leen import LeenHook
@@ -72,7 +72,7 @@ class _CreatingOneTask:
         if known is None:
             return None
         # When an earlier try sent it isn't known: at any time since the run began.
-        if not self._skips and not self._is_this(known, self._run_started, NEVER):
+        if not self._skips and not _is_this(known, self.row, self._run_started, NEVER):
             created_at = read_ticket(known).created_at
             if created_at is not None and created_at < self._run_started - CLOCK_SKEW:
                 return None
@@ -122,18 +122,12 @@ class _CreatingOneTask:
                 log.warning("The look-up failed: %s", error)
             else:
                 final_from = sent_at + settled_after(self._hook.settings)
-                if known is not None and self._is_this(known, sent_at, final_from):
+                if known is not None and _is_this(known, self.row, sent_at, final_from):
                     log.info("The ticket was created: Leen knows it as %s.", clean(known.id))
                     return known
             left = until - time.monotonic()
             if left <= 0 or self._is_stopped_within(min(LOOK_UP_INTERVAL, left)):
                 return None
-
-    def _is_this(self, ticket: Ticket, sent_at: float, final_from: float) -> bool:
-        body = payload(self.row, None)
-        sending = Sending(sent_at, final_from, "", embedded=False)
-        unsettled = Unsettled(self.row, body["name"], project_of(body), (sending,), final_from)
-        return is_that_of(read_ticket(ticket), unsettled)
 
     def _is_stopped_within(self, seconds: float) -> bool:
         try:
@@ -141,6 +135,13 @@ class _CreatingOneTask:
         except Empty:
             return False
         return True
+
+
+def _is_this(ticket: Ticket, row: TicketRow, sent_at: float, final_from: float) -> bool:
+    body = payload(row, None)
+    sending = Sending(sent_at, final_from, "", embedded=False)
+    unsettled = Unsettled(row, body["name"], project_of(body), (sending,), final_from)
+    return why_not_by_identifier(read_ticket(ticket), unsettled) is None
 
 
 def _read_row(given: Any, context: Context, hook: LeenHook) -> TicketRow:

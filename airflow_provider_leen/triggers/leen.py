@@ -10,9 +10,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_leen.api.errors import LeenError, LeenNotFoundError
+from airflow_provider_leen.api.errors import PASSING, LeenError, LeenNotFoundError
 from airflow_provider_leen.api.jobs import has_ended
-from airflow_provider_leen.api.retry import Effect, effect_of_write, is_unknown_to_leen
+from airflow_provider_leen.api.retry import is_unknown_to_leen
 from airflow_provider_leen.bulk.log_lines import progress_is_logged, repetition_is_logged
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.hooks.leen import LeenAsyncHook
@@ -20,6 +20,9 @@ from airflow_provider_leen.hooks.leen import LeenAsyncHook
 log = logging.getLogger(__name__)
 
 ASKED_AT_ONCE = 8
+
+_PASSING_STATUSES = (200, 408, 425)
+"""Of replies that say nothing of a job: what says so now may say more later."""
 
 
 class LeenJobsTrigger(BaseTrigger):
@@ -114,7 +117,7 @@ class LeenJobsTrigger(BaseTrigger):
                     if isinstance(error, LeenNotFoundError) and is_unknown_to_leen(error):
                         # There is nothing to wait for: the task finds out what became of its tickets.
                         return
-                    if effect_of_write(error) is Effect.REFUSED:
+                    if not isinstance(error, PASSING) and getattr(error, "status", None) not in _PASSING_STATUSES:
                         raise
                     self._failures += 1
                     if repetition_is_logged(self._failures):

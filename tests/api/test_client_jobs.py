@@ -97,6 +97,18 @@ def test_an_acceptance_whose_job_cant_be_asked_for_is_an_unknown_outcome(
 
 
 @SUBMISSIONS
+@pytest.mark.parametrize("besides", [{"error": "the queue is full"}, {"success": False}], ids=["error", "no success"])
+def test_an_acceptance_that_speaks_of_an_error_besides_is_an_unknown_outcome(
+    client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str], besides: dict[str, Any]
+) -> None:
+    sandbox.inject("status", path=path, status=202, content={"job_id": "j-1"} | besides, commit=True)
+    with pytest.raises(LeenOutcomeUnknownError, match="as the job j-1, but the reply speaks of an error") as caught:
+        submit(client)
+    assert caught.value.identifiers == names
+    assert sent(sandbox, path) == 1
+
+
+@SUBMISSIONS
 def test_an_acceptance_that_names_no_job_is_an_unknown_outcome(
     client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str]
 ) -> None:

@@ -9,13 +9,13 @@ import ssl
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from airflow_provider_leen.api import client as client_module
 from airflow_provider_leen.api import settings as settings_module
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
@@ -220,13 +220,41 @@ def test_what_cant_be_provoked_is_sorted_by_whether_something_was_sent(
     assert attempts == (4 if kind is LeenConnectError else 1)
 
 
-def test_an_idle_connection_is_used_again_and_not_kept_for_long(connect: Connect) -> None:
-    with RawServer(answering(OK)) as server:
+REFUSAL = b'{"type": "invalid", "code": "invalid", "message": "no", "detail": []}'
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        reply(REFUSAL, status=b"422 Unprocessable Entity"),
+        reply(REFUSAL, status=b"404 Not Found"),
+        reply(REFUSAL, status=b"401 Unauthorized"),
+        reply(b"", status=b"204 No Content") + OK,
+        OK,
+    ],
+    ids=["422", "404", "401", "204 with a body", "200"],
+)
+@pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "late"])
+def test_what_is_left_of_a_reply_is_never_taken_for_the_reply_to_the_next_call(
+    connect: Connect, first: bytes, pause: float
+) -> None:
+    def serve(server: RawServer, connection: socket.socket) -> None:
+        while server.read(connection):
+            if len(server.requests) > 1:
+                connection.sendall(OK)
+            elif pause:
+                connection.sendall(first)
+                time.sleep(pause)
+                connection.sendall(first)
+            else:
+                connection.sendall(first + first)
+
+    with RawServer(serve) as server:
         client = connect(server)
-        read(client)
-        read(client)
-        assert (server.connections, len(server.requests)) == (1, 2)
-    assert client_module.KEEPALIVE_SECONDS < 5
+        with suppress(LeenError):
+            write(client)
+        assert read(client) == []
+        assert server.connections == len(server.requests) == 2
 
 
 def test_many_calls_can_be_under_way_at_once(connect: Connect, sandbox: SandboxServer) -> None:

@@ -156,3 +156,32 @@ def test_hits_are_found_wherever_they_are(content: Any) -> None:
 )
 def test_a_ticket_may_contradict_itself(record: dict[str, Any], number: int) -> None:
     assert len(errors_in(record)) == number
+
+
+HITS = [{"key": "SEC-1"}, {"key": "SEC-2"}]
+
+
+@pytest.mark.parametrize(
+    ("extra", "is_whole"),
+    [
+        ({}, True),
+        ({"total": 2}, True),
+        ({"total": "2", "count": 2, "totalPages": 1, "startAt": 0, "maxResults": 50, "isLast": True}, True),
+        ({"page": {"total_count": 2, "number": 0}}, True),
+        ({"total": 3}, False),
+        ({"total": 0}, True),
+        ({"total": 1}, False),
+        ({"totalPages": 2}, False),
+        ({"startAt": 2}, False),
+        ({"isLast": False}, False),
+        ({"nextPageToken": "x"}, False),
+        ({"warningMessages": ["cut"]}, False),
+    ],
+    ids=str,
+)
+def test_hits_are_all_there_are_where_their_number_is_the_one_that_is_told(
+    extra: dict[str, Any], is_whole: bool
+) -> None:
+    reply = read_search({"issues": HITS} | extra)
+    assert reply.hits == HITS
+    assert (not reply.reservations) is is_whole

@@ -327,6 +327,7 @@ def test_an_error_that_a_person_must_mend_says_where(status: int, hint: str) -> 
         {"detail": {"results": [{"success": True, "ticket_id": "u-1"}]}},
         [{"success": True}],
         {"job_id": "j-1"},
+        {"id": "u-1", "name": "n", "ticket_created_at": "2026-03-01T12:00:00Z"},
     ],
 )
 def test_a_refusal_that_says_that_something_was_done_is_an_unknown_outcome(status: int, body: Any) -> None:

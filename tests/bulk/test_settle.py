@@ -346,6 +346,18 @@ def test_a_search_that_does_not_find_a_ticket_that_exists_proves_no_absence() ->
     assert "but not SEC-99 of this run either" in asked[0].findings
 
 
+def test_a_control_search_that_shows_not_all_it_finds_proves_no_absence() -> None:
+    asked = unsettled(2, embedded=True)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_control = CONTROL.key in request.url.params["jql"]
+        hits = [issue(CONTROL.key, 99)] if is_control else []
+        return httpx.Response(200, json={"issues": hits, "total": 2 * len(hits)})
+
+    assert confirm_absence(answer, asked, CONTROL) == ({}, [])
+    assert "says more than that (total: 2)" in asked[0].findings
+
+
 def test_a_search_that_finds_another_ticket_with_its_key_proves_no_absence() -> None:
     assert confirm_absence(tracker((CONTROL.key, 98)), unsettled(1, embedded=True), CONTROL) == ({}, [])
 

@@ -22,7 +22,8 @@ from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.create import LeenCreateTicketOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from airflow_provider_leen.tasks.creating_one import _record
+from airflow_provider_leen.tasks.creating_one import _is_this, _record
+from tests.bulk.runs import rows_of
 from tests.operators.dags import Connect
 
 TICKETS = "/v1/itsm/tickets"
@@ -214,6 +215,25 @@ def test_another_runs_ticket_of_the_same_name_does_not_settle_a_lost_reply(
         run = run_dag(create_dag(TICKET | {"identifier": "own"}))
     assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
     assert sandbox.tickets() == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_this"),
+    [
+        ({}, True),
+        ({"name": "another"}, False),
+        ({"project_id": "5ec00000-0000-4000-8000-0000000000ff"}, False),
+        ({"ticket_created_at": "2026-03-01T11:58:00Z"}, False),
+        ({"ticket_created_at": "2026-03-01T12:03:00Z"}, False),
+    ],
+    ids=["it is", "another name", "another project", "earlier", "later"],
+)
+def test_what_leen_has_under_the_identifier_is_proved_by_name_and_time(shown: dict[str, Any], is_this: bool) -> None:
+    (row,) = rows_of([{"name": "one", "project_id": "5ec00000-0000-4000-8000-000000000001"}])
+    ticket = {"id": "1", "identifier": row.identifier, "name": "one", "project_id": row.source[0]["project_id"]}
+    ticket |= {"ticket_created_at": "2026-03-01T12:00:30Z"} | shown
+    sent_at = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+    assert _is_this(Ticket(**ticket), row, sent_at, sent_at + 120) is is_this
 
 
 # What can't be used

@@ -34,7 +34,6 @@ from airflow_provider_leen.tasks.arguments import (
         (whole_number(1, 50), "50", 50),
         (choice("create", "skip"), " skip ", "skip"),
     ],
-    ids=str,
 )
 def test_what_a_template_yields_is_parsed(argument: Argument, text: Any, value: Any) -> None:
     parsed = argument("it", text)
@@ -52,7 +51,6 @@ def test_what_a_template_yields_is_parsed(argument: Argument, text: Any, value: 
         (choice("create", "skip"), "update"),
         (choice("create", "skip"), ["skip"]),
     ],
-    ids=str,
 )
 def test_what_makes_no_sense_is_refused_in_one_sentence(argument: Argument, value: Any) -> None:
     with pytest.raises(LeenConfigError, match=r"^`it` is .*: write .*\.$"):

@@ -138,7 +138,10 @@ def test_it_stays_away_for_as_long_as_leen_asks(sandbox: SandboxServer, submit: 
     assert second.started - first.started >= 0.6
 
 
-@pytest.mark.parametrize(("status", "body"), [(401, "error_response"), (403, "empty"), (404, "html"), (422, "empty")])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, "error_response"), (403, "empty"), (404, "html"), (422, "empty"), (410, "error_response"), (304, "empty")],
+)
 def test_where_leen_refuses_to_be_asked_it_says_why_and_stops(
     sandbox: SandboxServer, submit: Submit, status: int, body: str
 ) -> None:
