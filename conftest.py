@@ -96,10 +96,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep ``make test`` quick: a dozen Dags for each way into the package, and no more."""
+    """Keep ``make test`` quick: a Dag for each way into the package, and no more; names that all workers agree on."""
     smoke = [item.nodeid for item in items if item.get_closest_marker("smoke") and _needs_airflow(item)]
     if len(smoke) > MOST_DAGS_IN_SMOKE:
         raise pytest.UsageError(f"At most {MOST_DAGS_IN_SMOKE} smoke tests may run a Dag, not {len(smoke)}: {smoke}")
+    if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"An address in memory is in the names of {addresses[:3]}: give `ids`.")
 
 
 def _needs_airflow(item: pytest.Item) -> bool:

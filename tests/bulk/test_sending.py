@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -228,6 +229,32 @@ def test_while_a_repetition_is_waited_for_it_is_not_on_record_as_sent() -> None:
     assert seen[0] == {"t0": 0}
 
 
+def test_when_leen_asks_to_wait_no_other_call_leaves_either() -> None:
+    both_in_flight, refused = asyncio.Event(), asyncio.Event()
+    left_at: list[float] = []
+    refused_at: list[float] = []
+
+    async def answer(names: Names) -> Answer:
+        left_at.append(time.monotonic())
+        if len(left_at) == 1:
+            await both_in_flight.wait()
+            refused.set()
+            refused_at.append(time.monotonic())
+            return LeenRateLimitError("slower", status=429, retry_after=0.3)
+        both_in_flight.set()
+        await refused.wait()
+        # Until it is known that the other one was refused.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return None
+
+    leen = Leen(answer)
+    send(leen, 8, batch_size=2, at_once=2, max_retry_wait=1)
+    assert leen.statuses() == {"created": 8}
+    assert len(left_at) == 5
+    assert left_at[2] - refused_at[0] >= 0.3
+
+
 @pytest.mark.parametrize("max_retries", [0, 2])
 def test_after_the_last_repetition_the_rest_stays_unsent(max_retries: int) -> None:
     leen = Leen(lambda names: DOWN)
@@ -425,6 +452,28 @@ def test_a_call_that_does_not_end_within_the_grace_is_left_as_unknown() -> None:
     send(leen, 6, batch_size=2, meanwhile=stop, stop_grace=0.01)
     assert leen.known == dict.fromkeys(names(0, 1), ("unknown", "The task was stopped before Leen answered."))
     assert +leen.on_record == {"t0": 1, "t1": 1}, "what was prepared is taken back"
+
+
+def test_what_is_put_on_record_while_a_stop_strikes_is_taken_back() -> None:
+    writing, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Leen):
+        async def intend(self, items: Sequence[str]) -> Names:
+            writing.set()
+            await go_on.wait()
+            return await super().intend(items)
+
+    async def stop(sender: Sender[str]) -> None:
+        await writing.wait()
+        await sender.stop("enough")
+        go_on.set()
+
+    leen = Slow(lambda names: None)
+    sender = send(leen, 6, batch_size=2, meanwhile=stop, stop_grace=0.01)
+    assert isinstance(sender.halted, LeenStoppedError)
+    assert leen.calls == []
+    assert set(leen.on_record) == set(names(0, 1, 2, 3)), "they were put on record"
+    assert leen.on_record.total() == 0
 
 
 def test_a_stop_ends_the_wait_for_a_repetition() -> None:

@@ -18,6 +18,10 @@ from airflow_provider_leen.tasks.arguments import (
 )
 
 
+def name_of(value: object) -> str:
+    return value.advice if isinstance(value, Argument) else str(value)
+
+
 @pytest.mark.parametrize(
     ("argument", "text", "value"),
     [
@@ -34,6 +38,7 @@ from airflow_provider_leen.tasks.arguments import (
         (whole_number(1, 50), "50", 50),
         (choice("create", "skip"), " skip ", "skip"),
     ],
+    ids=name_of,
 )
 def test_what_a_template_yields_is_parsed(argument: Argument, text: Any, value: Any) -> None:
     parsed = argument("it", text)
@@ -51,13 +56,14 @@ def test_what_a_template_yields_is_parsed(argument: Argument, text: Any, value: 
         (choice("create", "skip"), "update"),
         (choice("create", "skip"), ["skip"]),
     ],
+    ids=name_of,
 )
 def test_what_makes_no_sense_is_refused_in_one_sentence(argument: Argument, value: Any) -> None:
     with pytest.raises(LeenConfigError, match=r"^`it` is .*: write .*\.$"):
         argument("it", value)
 
 
-@pytest.mark.parametrize("argument", [MAX_FAILURES, MAX_FAILURE_RATE, FLAG, SECONDS], ids=str)
+@pytest.mark.parametrize("argument", [MAX_FAILURES, MAX_FAILURE_RATE, FLAG, SECONDS], ids=name_of)
 def test_a_text_in_the_dag_file_is_not_parsed(argument: Argument) -> None:
     with pytest.raises(LeenConfigError):
         argument.check("it", "1")
