@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
             # The breakdown as an object and as text, both of which Leen may mean.
             update = {"success": False, "request_index": 0, "ticket_id": TICKET_ID, "error": HOSTILE}
             created = [_result(0), {"success": False, "request_index": 1, "error": HOSTILE}]
-            reason: Any = {"results": [update]} if path.endswith("update") else json.dumps({"results": created})
+            reason: Any = _counted([update]) if path.endswith("update") else json.dumps(_counted(created))
             self._answer(200, {"status": "FAILED", "failure_reason": reason, HOSTILE: HOSTILE})
         elif behaviour == "ok" and "by-identifier" in path:
             self._answer(200, _record(path.rsplit("/", 1)[1]))
@@ -85,9 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(202, {"job_id": "create"})
         else:
             results = [_result(index, body["tickets"][index]) for index in range(len(body["tickets"]))]
-            succeeded = sum(result["success"] for result in results)
-            counts = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
-            self._answer(200, {**counts, "results": results, HOSTILE: HOSTILE})
+            self._answer(200, {**_counted(results), HOSTILE: HOSTILE})
 
     def _refuse(self, status: int) -> None:
         detail = [{"loc": [HOSTILE], "msg": HOSTILE, HOSTILE: HOSTILE}]
@@ -103,6 +101,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
+
+
+def _counted(results: list[dict[str, Any]]) -> dict[str, Any]:
+    succeeded = sum(result["success"] for result in results)
+    return {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded, "results": results}
 
 
 def _result(index: int, ticket: dict[str, Any] | None = None) -> dict[str, Any]:

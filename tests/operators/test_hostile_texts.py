@@ -154,7 +154,7 @@ def test_tickets_are_filed_without_what_no_tracker_takes(seen: Seen) -> None:
 
 def test_every_row_has_its_result_and_bad_ones_sink_no_others(seen: Seen) -> None:
     assert seen.statuses("from_file") == ["created"] * 2 + ["rejected"] + ["invalid"] * 4
-    assert seen.problems("from_file")[2] == CLEANED
+    assert seen.problems("from_file")[2] == " ".join(CLEANED.split())
     assert seen.published["from_file"]["return_value"]["results"][0]["vendor_ticket_id"] == f"SEC-0{CLEANED}"
     assert seen.statuses("deferred") == ["created", "rejected"]
     assert seen.statuses("invalid") == ["rejected"] * 2
