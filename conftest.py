@@ -38,6 +38,7 @@ TOGETHER = (
     "qa/chaos/",
     "tests/contract/",
     "tests/example_dags/test_leen_bandit_demo.py",
+    "tests/operators/test_hostile_texts.py",
     "tests/operators/test_secrets.py",
     "tests/plugins/test_app.py",
     "tests/plugins/test_files.py",
