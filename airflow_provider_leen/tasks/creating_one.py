@@ -60,8 +60,7 @@ class _CreatingOneTask:
         self._is_retry = context["ti"].try_number > 1
         self._hook = hook
         self._stops = stops
-        started = context["dag_run"].start_date
-        self._run_started = started.timestamp() if started else 0.0
+        self._run_started = _run_started(context)
 
     def known_ticket(self) -> Ticket | None:
         """Look for the ticket before it is created, where it may be there already."""
@@ -135,6 +134,11 @@ class _CreatingOneTask:
         except Empty:
             return False
         return True
+
+
+def _run_started(context: Context) -> float:
+    started = context["dag_run"].start_date
+    return started.timestamp() if started else 0.0
 
 
 def _is_this(ticket: Ticket, row: TicketRow, sent_at: float, final_from: float) -> bool:

@@ -211,7 +211,7 @@ def test_another_runs_ticket_of_the_same_name_does_not_settle_a_lost_reply(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LeenHook, "get_ticket_by_identifier", lambda hook, identifier: Ticket(**TICKET | other))
         # The run began long before the other one did.
-        patch.setattr("airflow_provider_leen.operators.create._started", lambda context: 0.0)
+        patch.setattr("airflow_provider_leen.tasks.creating_one._run_started", lambda context: 0.0)
         run = run_dag(create_dag(TICKET | {"identifier": "own"}))
     assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
     assert sandbox.tickets() == []
@@ -224,7 +224,7 @@ def test_another_runs_ticket_of_the_same_name_does_not_settle_a_lost_reply(
         ({"name": "another"}, False),
         ({"project_id": "5ec00000-0000-4000-8000-0000000000ff"}, False),
         ({"ticket_created_at": "2026-03-01T11:58:00Z"}, False),
-        ({"ticket_created_at": "2026-03-01T12:03:00Z"}, False),
+        ({"ticket_created_at": "2026-03-01T12:03:01Z"}, False),
     ],
     ids=["it is", "another name", "another project", "earlier", "later"],
 )
