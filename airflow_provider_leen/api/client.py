@@ -379,7 +379,7 @@ class AsyncLeenClient:
                 )
             if reply.problem is None:
                 return reply.content
-            raise LeenConnectError(_no_json("GET", path, reply))
+            raise LeenConnectError(_no_json("GET", path, reply), unreadable=True)
 
         return await self._repeat(send, read_only=True)
 

@@ -210,7 +210,8 @@ def read_job(content: Any, job_id: str) -> Job:
     extra = job.model_extra or {}
     named = extra.get("job_id") or extra.get("id")
     if isinstance(named, str) and named.lower() != job_id.lower():
-        raise LeenConnectError(f"Leen was asked for the job {job_id}, and answered with {named!r:.80}.")
+        answer = f"Leen was asked for the job {job_id}, and answered with {named!r:.80}."
+        raise LeenConnectError(answer, unreadable=True)
     return job
 
 

@@ -52,7 +52,15 @@ class LeenStoppedError(LeenError):
 
 
 class LeenConnectError(LeenError):
-    """Leen could not be reached, or did not answer a question; nothing was changed."""
+    """Leen could not be reached, or did not answer a question; nothing was changed.
+
+    :param message: what happened, for a person.
+    :param unreadable: whether there was a reply, which can't be read or is about something else.
+    """
+
+    def __init__(self, message: str, *, unreadable: bool = False) -> None:
+        super().__init__(message)
+        self.unreadable = unreadable
 
 
 class LeenOutcomeUnknownError(LeenError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
-from airflow_provider_leen.api.errors import PASSING, LeenNotFoundError
+from airflow_provider_leen.api.errors import PASSING, LeenConnectError, LeenNotFoundError
 from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.api.retry import is_unknown_to_leen
@@ -65,7 +65,10 @@ class JobCollector:
             table.unknown(keys, f"Leen no longer knows job {job_id}, in which it was submitted.")
             return
         except PASSING as error:
-            if not self._goes_on:
+            if isinstance(error, LeenConnectError) and error.unreadable:
+                # Asked several times by now: such a job might be waited for without end.
+                self.gone.add(job_id)
+            elif not self._goes_on:
                 raise
             table.unknown(keys, f"Its job {job_id} could not be asked for: {error}")
             return

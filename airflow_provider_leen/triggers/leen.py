@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_leen.api.errors import PASSING, LeenError, LeenNotFoundError
+from airflow_provider_leen.api.errors import PASSING, LeenConnectError, LeenError, LeenNotFoundError
 from airflow_provider_leen.api.jobs import has_ended
 from airflow_provider_leen.api.retry import is_unknown_to_leen
 from airflow_provider_leen.bulk.log_lines import progress_is_logged, repetition_is_logged
@@ -114,8 +114,7 @@ class LeenJobsTrigger(BaseTrigger):
                 try:
                     job = await hook.get_job(job_id)
                 except LeenError as error:
-                    if isinstance(error, LeenNotFoundError) and is_unknown_to_leen(error):
-                        # There is nothing to wait for: the task finds out what became of its tickets.
+                    if _ends_the_waiting(error):
                         return
                     if not isinstance(error, PASSING) and getattr(error, "status", None) not in _PASSING_STATUSES:
                         raise
@@ -132,3 +131,13 @@ class LeenJobsTrigger(BaseTrigger):
             if isinstance(answer, BaseException):
                 raise answer
         return going_on
+
+
+def _ends_the_waiting(error: LeenError) -> bool:
+    """Tell whether there is nothing to wait for: Leen knows no such job, or answers with what can't be read.
+
+    The task then finds out about its tickets. A reply that can't be read was asked for several times by now.
+    """
+    if isinstance(error, LeenConnectError):
+        return error.unreadable
+    return isinstance(error, LeenNotFoundError) and is_unknown_to_leen(error)

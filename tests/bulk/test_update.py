@@ -281,6 +281,18 @@ def test_a_job_that_leen_no_longer_knows_is_not_waited_for() -> None:
     assert update.error is None
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [httpx.Response(200, text='{"status": NaN}'), httpx.Response(200, json={"id": "another", "status": "SUCCESS"})],
+    ids=["no JSON", "another job"],
+)
+def test_a_job_of_which_no_reply_can_be_read_is_not_waited_for(reply: httpx.Response) -> None:
+    update = change(Leen(asked=[reply] * 20), IDS[:2], batch_size=2)
+    assert set(statuses(update).values()) == {"unknown"}
+    assert "Its job job-1 could not be asked for" in error_of(update, IDS[0])
+    assert update.jobs_under_way == {}
+
+
 def test_a_job_that_cant_be_asked_for_just_now_is_asked_for_again() -> None:
     leen = Leen(asked=[httpx.Response(503), httpx.Response(503)])
     update = change(leen, IDS[:4], batch_size=2)

@@ -118,7 +118,6 @@ def test_a_trigger_that_runs_twice_creates_nothing_twice(sandbox: SandboxServer,
         {"kind": "status", "status": 408},
         {"kind": "rate_limit", "retry_after": 0.02},
         {"kind": "lost"},
-        {"kind": "garbage"},
         {"kind": "cut"},
     ],
     ids=lambda fault: str(fault.get("status", fault["kind"])),
@@ -156,6 +155,11 @@ def test_where_leen_refuses_to_be_asked_it_says_why_and_stops(
 
 def test_a_job_that_leen_no_longer_knows_is_not_waited_for(sandbox: SandboxServer, submit: Submit) -> None:
     assert events_of(trigger_for([*submit(1), "no-such-job"])) == [DONE]
+
+
+def test_a_job_of_which_no_reply_can_be_read_is_not_waited_for(sandbox: SandboxServer, submit: Submit) -> None:
+    sandbox.inject("garbage", method="GET", path="/v1/jobs")
+    assert events_of(trigger_for(submit(1))) == [DONE]
 
 
 def test_a_connection_that_cannot_be_used_is_an_error(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
