@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.server.sent += body.get("tickets") or [body]
         if path == "itsm/tickets":
-            self._answer(201, _record(body["identifier"]))
+            self._answer(200, _record(body["identifier"]))
         elif path.endswith("bulk/update"):
             self._answer(202, {"job_id": "update"})
         elif path.endswith("bulk"):
