@@ -320,7 +320,7 @@ def test_the_reply_for_another_job_is_not_believed() -> None:
     ended = run(truth, NAMES[:5], store, as_jobs=True)
     ended = run(truth, NAMES[:5], store, as_jobs=True, resume=ended.place)
     assert Counter(result["status"] for result in ended.results) == {"unknown": 5}
-    assert "asked for the job job-0" in str(ended.error)
+    assert "asked for the job job-0" in str(ended.results[0]["error"])
 
 
 # Not too strict
