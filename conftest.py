@@ -6,6 +6,7 @@ import atexit
 import base64
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -81,6 +82,10 @@ def airflow_home(migrated_database: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def airflow_db(migrated_database: Path) -> None:
     """The database of the Airflow in this process."""
+    settings = sys.modules.get("airflow.settings")
+    if settings is not None and settings.engine is not None:
+        # Opened by a test that needs no tables: it would go on with the file that was there.
+        settings.engine.dispose()
     home_in(Path(home), migrated_database)
 
 

@@ -28,5 +28,8 @@ def migrated_in(folder: Path) -> Path:
 def home_in(folder: Path, database: Path) -> Path:
     """Make this folder a home for Airflow, with a copy of the database."""
     folder.mkdir(parents=True, exist_ok=True)
+    # What an Airflow without tables has left there would be taken for a part of the copy.
+    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
+        (folder / name).unlink(missing_ok=True)
     shutil.copyfile(database, folder / DATABASE)
     return folder
