@@ -237,11 +237,6 @@ def _unknown(why: str, claim: Claim) -> Claim:
     return claim._replace(status="unknown", error=text)
 
 
-def doubted(claim: Claim) -> Claim:
-    """Return a claim that is not believed, since it names a ticket which another row has."""
-    return _unknown(SAME_TICKET, claim)
-
-
 def _is_result(result: Any) -> bool:
     return (
         isinstance(result, Mapping)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from logging import Logger
 
@@ -31,18 +30,6 @@ def batch_is_logged(number: int, batches: int) -> bool:
     :param batches: how many there are.
     """
     return number % math.ceil(batches / MAX_BATCH_LINES) == 0 or number == batches
-
-
-def batch_said(statuses: Iterable[str], submitted: int) -> str:
-    """Say how many tickets of a batch ended how, such as ``49 created, 1 rejected``.
-
-    :param statuses: those of its tickets that have one.
-    :param submitted: how many of them were submitted in jobs, and are ``unknown`` until these have ended.
-    """
-    counts = Counter(statuses)
-    if submitted:
-        counts.update(submitted=submitted, unknown=-submitted)
-    return ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "nothing sent"
 
 
 def repetition_is_logged(number: int) -> bool:
