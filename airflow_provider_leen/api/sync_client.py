@@ -74,13 +74,14 @@ class LeenClient:
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine on the client's event loop and wait for what it returns."""
-        future = self.start(work)
+        # An interrupt may come before start() has returned, so the way to cancel the call exists before the call.
+        left: Future[None] = Future()
         try:
-            return future.result()
+            return self.start(_until(left, work)).result()
         except CancelledError:
             raise LeenStoppedError("The client was closed before Leen answered.") from None
         finally:
-            future.cancel()
+            left.cancel()
 
     def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
         """See :meth:`AsyncLeenClient.bulk_create_tickets`."""
@@ -146,3 +147,16 @@ class LeenClient:
 
         while (item := self.run(following())) is not end:
             yield item
+
+
+async def _until(left: Future[None], work: Coroutine[Any, Any, Result]) -> Result:
+    """Run ``work``, and cancel it when ``left`` is cancelled, which may have happened already."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+
+    def cancel(_: Future[None]) -> None:
+        if not task.done():
+            loop.call_soon_threadsafe(task.cancel)
+
+    left.add_done_callback(cancel)
+    return await task

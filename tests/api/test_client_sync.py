@@ -130,9 +130,24 @@ def test_an_interrupt_while_waiting_cancels_the_call_and_leaves_the_client_usabl
             server.left.clear()
             with pytest.raises(KeyboardInterrupt):
                 client.bulk_create_tickets([TICKET])
-            assert server.left.wait(5)
+            assert server.left.wait(60)
         assert len(server.requests) == 2
     assert client_threads() == []
+
+
+def test_an_interrupt_before_the_wait_has_begun_cancels_the_call() -> None:
+    arrived = threading.Event()
+
+    class Interrupted(LeenClient):
+        def start(self, work: Any) -> Any:
+            super().start(work)
+            assert arrived.wait(60)
+            raise KeyboardInterrupt
+
+    with Stalling(arrived.set) as server, Interrupted(settings_of(f"http://127.0.0.1:{server.port}/v1")) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.bulk_create_tickets([TICKET])
+        assert server.left.wait(60)
 
 
 def test_a_call_that_is_under_way_when_another_thread_closes_the_client_ends_at_once() -> None:
@@ -140,11 +155,11 @@ def test_a_call_that_is_under_way_when_another_thread_closes_the_client_ends_at_
     with Stalling(arrived.set) as server, ThreadPoolExecutor(1) as pool:
         client = LeenClient(settings_of(f"http://127.0.0.1:{server.port}/v1"))
         call = pool.submit(client.bulk_create_tickets, [TICKET])
-        assert arrived.wait(5)
+        assert arrived.wait(60)
         client.close()
         with pytest.raises(LeenStoppedError, match="closed before Leen answered"):
-            call.result(5)
-        assert server.left.wait(5)
+            call.result(60)
+        assert server.left.wait(60)
     assert client_threads() == []
 
 
