@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_leen.api.models import Ticket
-    from airflow_provider_leen.notifications.occasion import Occasion
+    from airflow_provider_leen.notifications.event import Event
 
 CLOSED = ("RESOLVED", "CLOSED")
-"""Statuses of a ticket that nobody works on any more. Leen may have others, which count as open."""
+"""Leen's statuses of a ticket that is done. Any other counts as open."""
 
 _DISPENSABLE = ("title", "description", "identifier", "priority", "assigned_user_id", "assigned_user_vendor_id")
-"""Without these there is a ticket all the same, with a default or nothing in their place."""
+"""A ticket can be created without these: a default takes their place, or nothing."""
 
 _PASSED_ON = (
     "project_id",
@@ -38,23 +38,27 @@ _PASSED_ON = (
 class LeenNotifier(RendersOnce, BaseNotifier):
     """Creates a ticket for a failed task, a failed Dag run or a missed deadline (``POST /itsm/tickets``).
 
-    There is at most one open ticket for each Dag and task: before it creates one, the notifier looks for the one of an
-    earlier failure by its identifier, and leaves it at that while it is open. After one was closed, the next gets the
-    identifier with a number behind it (``…-2``), since Leen does not document whether two tickets may share one.
+    There is at most one open ticket for each Dag and task: the notifier first looks up the ticket of an earlier failure
+    by its identifier, and creates none while that one is open. Once it is closed, the next failure gets a new ticket.
 
     Works as ``on_failure_callback`` of tasks and Dags, and in ``AsyncCallback`` and ``SyncCallback`` of a deadline
-    alert; as another callback (success, retry, skipped, execute), too: title and text then say what happened.
+    alert. As another callback (success, retry, skipped, execute) its title and description say what happened.
 
-    A text that is longer than Jira takes is cut. A template that can't be rendered costs no ticket: the default takes
-    its place, and the description says so. A ticket that can't be created raises one sentence, which Airflow logs; the
-    task's own error stands.
+    Title and description are cut to what Jira takes. Where a template fails, the default text takes its place, and the
+    description says so. If no ticket can be created, one sentence is raised, which Airflow logs; the task keeps its own
+    error.
+
+    ::
+
+        LeenNotifier(project_vendor_id="SEC", type="Bug", title="{{ dag.dag_id }} failed in run {{ run_id }}")
 
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
     :param title: the ticket's title, Leen's ``name`` (templated). Default: names what failed.
     :param description: the ticket's description, in Markdown (templated). Default: names Dag, task, run, try, exception
         and the log's URL.
-    :param identifier: what the tickets are found by (templated). Default: made from the ids of Dag and task.
+    :param identifier: what an open ticket is found by, at most 512 characters (templated). Default: made from the ids
+        of Dag and task.
     :param project_id: the project's Leen UUID; either this or ``project_vendor_id`` (templated).
     :param project_vendor_id: the project's id in the tracker, such as a Jira project key (templated).
     :param type: the ticket's type, such as ``Bug``; this or ``type_vendor_id`` (templated).
@@ -108,6 +112,7 @@ class LeenNotifier(RendersOnce, BaseNotifier):
         self.priority = priority
         self.assigned_user_id = assigned_user_id
         self.assigned_user_vendor_id = assigned_user_vendor_id
+        self._notes: list[str] = []
 
     def __call__(self, *args: Any) -> None:
         """Create the ticket, as a callback."""
@@ -119,24 +124,23 @@ class LeenNotifier(RendersOnce, BaseNotifier):
         return super().get_template_env(dag if hasattr(dag, "get_template_env") else None)
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Render each text by itself, so that one that can't be rendered costs no ticket.
+        """Render each text by itself, so that there is a ticket even if the template of one fails.
 
         :param context: what Airflow gives to the callback.
         :param jinja_env: default the Dag's.
-        :raises LeenConfigError: what the ticket can't do without can't be rendered.
+        :raises LeenConfigError: the template of a text that a ticket needs fails.
         """
         environment = jinja_env or self.get_template_env(context.get("dag"))
-        self._unrendered: dict[str, str] = {}
+        self._notes = []
         for field in self.template_fields:
             try:
                 self._do_render_template_fields(self, (field,), context, environment, set())
             except Exception as error:  # whatever a template calls
-                self._unrendered[field] = one_line(f"{type(error).__name__}: {error}", 300)
+                reason = f"The template of `{field}` failed ({one_line(f'{type(error).__name__}: {error}', 300)})"
+                if field not in _DISPENSABLE:
+                    raise LeenConfigError(f"No ticket was created. {reason}: fix it in the Dag.") from error
+                self._notes.append(f"{reason}, so its default is used.")
                 setattr(self, field, None)
-        if lost := [field for field in self._unrendered if field not in _DISPENSABLE]:
-            raise LeenConfigError(
-                f"No ticket was created: the template of `{lost[0]}` can't be rendered ({self._unrendered[lost[0]]})."
-            )
 
     def notify(self, context: Context) -> None:
         """Create the ticket, unless one is open.
@@ -145,15 +149,15 @@ class LeenNotifier(RendersOnce, BaseNotifier):
         :raises LeenError: no ticket could be created; the message says why.
         """
         from airflow_provider_leen.hooks.leen import LeenHook
-        from airflow_provider_leen.notifications.occasion import read_context
+        from airflow_provider_leen.notifications.event import read_context
 
-        occasion = read_context(context)
+        event = read_context(context)
         try:
             with LeenHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
                 client = hook.get_conn()
-                client.run(self._file(client.aio, occasion))
+                client.run(self._file(client.aio, event))
         except LeenError as error:
-            failure = _failure(occasion, error)
+            failure = _failure(event, error)
         else:
             return
         raise failure
@@ -165,55 +169,57 @@ class LeenNotifier(RendersOnce, BaseNotifier):
         :raises LeenError: no ticket could be created; the message says why.
         """
         from airflow_provider_leen.hooks.leen import LeenAsyncHook
-        from airflow_provider_leen.notifications.occasion import read_context
+        from airflow_provider_leen.notifications.event import read_context
 
-        occasion = read_context(context)
+        event = read_context(context)
         try:
             async with LeenAsyncHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
-                await self._file(hook, occasion)
+                await self._file(hook, event)
         except LeenError as error:
-            failure = _failure(occasion, error)
+            failure = _failure(event, error)
         else:
             return
         raise failure
 
-    async def _file(self, leen: _Tickets, occasion: Occasion) -> None:
-        ticket = self._ticket(occasion)
-        ticket["identifier"], found = await _look_up(leen, ticket["identifier"])
-        if found is None:
-            created = await _create(leen, ticket)
-            self.log.info("Created the ticket %s for this: %s.", created.url or created.id, occasion)
-        else:
+    async def _file(self, leen: _Tickets, event: Event) -> None:
+        ticket = self._ticket(event)
+        known = await leen.get_ticket_by_identifier(ticket["identifier"])
+        if known is not None and (known.status or "").upper() not in CLOSED:
             self.log.info(
-                "The ticket %s is still open (%s), so no other is created for this: %s.",
-                found.url or found.id,
-                found.status,
-                occasion,
+                "No ticket was created for this: %s. The ticket %s is still open (%s).",
+                event,
+                known.url or known.id,
+                known.status,
             )
+            return
+        created = await _create(leen, ticket)
+        self.log.info("Created the ticket %s for this: %s.", created.url or created.id, event)
 
-    def _ticket(self, occasion: Occasion) -> dict[str, str]:
+    def _ticket(self, event: Event) -> dict[str, str]:
         from airflow.providers.common.compat.sdk import redact
 
         from airflow_provider_leen.bulk.validation import field_problems, missing_fields
-        from airflow_provider_leen.notifications import occasion as words
+        from airflow_provider_leen.notifications import event as words
 
-        notes = "".join(
-            f"\n\nThe template of `{field}` can't be rendered ({reason}): the default stands in its place."
-            for field, reason in getattr(self, "_unrendered", {}).items()
-        )
+        notes = list(self._notes)
+        identifier = self.identifier or words.identifier(event)
+        if problems := list(field_problems({"name": "-", "identifier": identifier})):
+            notes.append(f"{problems[0]}. The default is used.")
+            identifier = words.identifier(event)
         # An exception's text may quote a secret that Airflow knows.
         ticket = {
-            "name": words.fitting_title(str(redact(self.title or words.title(occasion)))),
+            "name": words.fitting_title(str(redact(self.title or ""))) or words.title(event),
             "description": words.fitting_description(
-                str(redact(self.description or words.description(occasion))), str(redact(notes))
+                str(redact((self.description or "").strip() or words.description(event))),
+                [str(redact(note)) for note in notes],
             ),
-            "identifier": self.identifier or words.identifier(occasion),
+            "identifier": identifier,
         }
         given = {field: getattr(self, field) for field in _PASSED_ON}
         ticket |= {field: value for field, value in given.items() if value is not None and value != ""}
-        problems = "; ".join([*field_problems(ticket), *missing_fields(ticket)])
+        problems = [*field_problems(ticket), *missing_fields(ticket)]
         if problems:
-            raise LeenConfigError(f"{problems.replace(', here or in `ticket_defaults`', '')}.")
+            raise LeenConfigError(f"{'; '.join(problems).replace(', here or in `ticket_defaults`', '')}.")
         return ticket
 
 
@@ -227,19 +233,8 @@ class _Tickets(Protocol):
     async def create_ticket(self, ticket: Mapping[str, Any]) -> Ticket: ...
 
 
-async def _look_up(leen: _Tickets, identifier: str) -> tuple[str, Ticket | None]:
-    """Return the open ticket with this identifier, plain or numbered; where there is none, the first that is free."""
-    candidate, number = identifier, 1
-    while (found := await leen.get_ticket_by_identifier(candidate)) is not None:
-        if (found.status or "").upper() not in CLOSED:
-            return candidate, found
-        number += 1
-        candidate = f"{identifier}-{number}"
-    return candidate, None
-
-
 async def _create(leen: _Tickets, ticket: Mapping[str, Any]) -> Ticket:
-    """Create the ticket; where nobody can say whether it was created, unlike after a look-up, the error says so."""
+    """Create the ticket; the error says so if it may exist all the same."""
     from airflow_provider_leen.api.retry import Effect, effect_of_write
 
     try:
@@ -247,11 +242,11 @@ async def _create(leen: _Tickets, ticket: Mapping[str, Any]) -> Ticket:
     except LeenError as error:
         if effect_of_write(error) is not Effect.UNKNOWN:
             raise
-        doubt = LeenOutcomeUnknownError(str(error), identifiers=[ticket["identifier"]])
-    raise doubt
+        unknown = LeenOutcomeUnknownError(str(error), identifiers=[ticket["identifier"]])
+    raise unknown
 
 
-def _failure(occasion: Occasion, error: LeenError) -> LeenError:
+def _failure(event: Event, error: LeenError) -> LeenError:
     if isinstance(error, LeenOutcomeUnknownError):
-        return LeenError(f"Nobody can say whether a ticket was created for this: {occasion}. {error}")
-    return LeenError(f"No ticket was created for this: {occasion}. {error}")
+        return LeenError(f"It is unknown whether a ticket was created for this: {event}. {error}")
+    return LeenError(f"No ticket was created for this: {event}. {error}")

@@ -1,11 +1,11 @@
-"""What happened in Airflow that somebody should know of, read from a callback's context and put into words."""
+"""What happened in Airflow, read from a callback's context, and the words of the ticket about it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -30,7 +30,7 @@ _SAID: dict[Outcome, str] = {
 
 
 @dataclass(frozen=True)
-class Occasion:
+class Event:
     """What happened to a task or a Dag run, or a deadline that was missed.
 
     :param kind: which of the three.
@@ -65,7 +65,7 @@ class Occasion:
         )
 
 
-def read_context(context: Mapping[str, Any]) -> Occasion:
+def read_context(context: Mapping[str, Any]) -> Event:
     """Read what a callback is given: a task's context, a Dag's, or the little that a deadline comes with."""
     ti, dag, run = context.get("ti"), context.get("dag"), context.get("dag_run")
     # A deadline's Dag run is a plain mapping.
@@ -75,17 +75,17 @@ def read_context(context: Mapping[str, Any]) -> Occasion:
     if "deadline" in context or "slas" in context:
         deadline = context.get("deadline")
         missed = deadline.get("deadline_time") if isinstance(deadline, Mapping) else None
-        return Occasion("deadline", dag_id, run_id=run_id, deadline=str(missed) if missed else None)
+        return Event("deadline", dag_id, run_id=run_id, deadline=str(missed) if missed else None)
     log_url = getattr(ti, "log_url", None)
     # Airflow gives the callback of a Dag the run's last task, too.
     if ti is None or ("reason" in context and not context.get("exception")):
         reason = context.get("reason")
         if reason == "success":
-            return Occasion("dag", dag_id, run_id=run_id, log_url=log_url, outcome="success")
-        return Occasion("dag", dag_id, run_id=run_id, error=_text(reason), log_url=log_url)
+            return Event("dag", dag_id, run_id=run_id, log_url=log_url, outcome="success")
+        return Event("dag", dag_id, run_id=run_id, error=_text(reason), log_url=log_url)
     max_tries = getattr(ti, "max_tries", None)
     map_index = getattr(ti, "map_index", None)
-    return Occasion(
+    return Event(
         "task",
         dag_id,
         task_id=ti.task_id,
@@ -100,10 +100,10 @@ def read_context(context: Mapping[str, Any]) -> Occasion:
 
 
 def _outcome_of_task(ti: Any, exception: Any) -> Outcome:
-    """Tell which callback this is: Airflow does not say it, but the state that it gives the task does.
+    """Return which callback this is. Airflow does not say so; the task's state does.
 
-    Where it gives none, the callback is that of a failure, or, below 3.3, of a task that starts: its process was not
-    killed, so it knows when it began.
+    Without a state it is the callback of a failure, or, below 3.3, of a task that starts: only such a task knows when
+    it began, since its process was not killed.
     """
     state = getattr(ti, "state", None)
     state = str(getattr(state, "value", state) or "")
@@ -116,48 +116,49 @@ def _outcome_of_task(ti: Any, exception: Any) -> Outcome:
     return next((outcome for outcome in known if outcome == state), "failed")
 
 
-def title(occasion: Occasion) -> str:
-    """The default title: always the same for one Dag and task, since one ticket stands for all failures of it."""
-    return fitting_title(f"Airflow: {occasion}")
+def title(event: Event) -> str:
+    """Return the default title: the same for every failure of one task, since they share a ticket."""
+    return fitting_title(f"Airflow: {event}")
 
 
 def fitting_title(text: str) -> str:
-    """Make a text fit for a title: trackers take one line, Jira one of at most 255 characters."""
+    """Make a text fit for a title: one line, cut to what Jira takes."""
     return cut(" ".join(clean(text).split()), MAX_TITLE)
 
 
-def fitting_description(text: str, notes: str) -> str:
-    """Make a text fit for a description, with all of these notes at its end."""
-    return f"{cut(clean(text), MAX_DESCRIPTION - len(notes))}{notes}"
+def fitting_description(text: str, notes: Iterable[str]) -> str:
+    """Make a text fit for a description, with each of these notes in a paragraph of its own at its end."""
+    end = clean("".join(f"\n\n{note}" for note in notes))
+    return cut(clean(text), MAX_DESCRIPTION - len(end.encode("utf-16-le")) // 2) + end
 
 
-def description(occasion: Occasion) -> str:
-    """The default body, in Markdown."""
-    facts = [("Dag", occasion.dag_id), ("Task", occasion.task_id), ("Map index", occasion.map_index)]
-    facts += [("Run", occasion.run_id), ("Try", _tries(occasion)), ("Deadline", occasion.deadline)]
+def description(event: Event) -> str:
+    """Return the default description, in Markdown."""
+    facts = [("Dag", event.dag_id), ("Task", event.task_id), ("Map index", event.map_index)]
+    facts += [("Run", event.run_id), ("Try", _tries(event)), ("Deadline", event.deadline)]
     lines = [f"- {name}: `{value}`" for name, value in facts if value is not None]
-    if occasion.log_url:
-        lines.append(f"- Log: {occasion.log_url}")
-    parts = [f"**{str(occasion)[0].upper()}{str(occasion)[1:]}.**", "\n".join(lines)]
-    if occasion.error:
-        parts.append(_fenced(occasion.error))
+    if event.log_url:
+        lines.append(f"- Log: {event.log_url}")
+    parts = [f"**{str(event)[0].upper()}{str(event)[1:]}.**", "\n".join(lines)]
+    if event.error:
+        parts.append(_fenced(event.error))
     parts.append("While this ticket is open, no other is created for the same Dag and task.")
     return "\n\n".join(parts)
 
 
-def identifier(occasion: Occasion) -> str:
-    """The default identifier: one for each Dag and task, so that not every failure makes a ticket."""
-    # Failures of several tries are one, a success is something else.
-    failed = occasion.outcome in ("failed", "up_for_retry")
-    kind = "deadline" if occasion.kind == "deadline" else "failure" if failed else occasion.outcome
-    names = json.dumps([occasion.dag_id, occasion.task_id, kind])
+def identifier(event: Event) -> str:
+    """Return the default identifier: one for each Dag and task, so that not every failure makes a ticket."""
+    # All failures of a task share one; a success has another.
+    failed = event.outcome in ("failed", "up_for_retry")
+    kind = "deadline" if event.kind == "deadline" else "failure" if failed else event.outcome
+    names = json.dumps([event.dag_id, event.task_id, kind])
     return f"airflow-alert-{hashlib.sha256(names.encode()).hexdigest()[:24]}"
 
 
-def _tries(occasion: Occasion) -> str | None:
-    if occasion.try_number is None or occasion.max_tries is None:
-        return None if occasion.try_number is None else str(occasion.try_number)
-    return f"{occasion.try_number} of {occasion.max_tries}"
+def _tries(event: Event) -> str | None:
+    if event.try_number is None or event.max_tries is None:
+        return None if event.try_number is None else str(event.try_number)
+    return f"{event.try_number} of {event.max_tries}"
 
 
 def _text(error: Any) -> str | None:

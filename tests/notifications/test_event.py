@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from airflow.utils.state import TaskInstanceState
 
-from airflow_provider_leen.notifications.occasion import (
+from airflow_provider_leen.notifications.event import (
     MAX_DESCRIPTION,
-    Occasion,
+    Event,
     description,
     fitting_description,
     fitting_title,
@@ -35,49 +35,49 @@ def ti(**fields: Any) -> SimpleNamespace:
     return SimpleNamespace(**usual | fields)
 
 
-CONTEXTS: dict[str, tuple[dict[str, Any], Occasion]] = {
+CONTEXTS: dict[str, tuple[dict[str, Any], Event]] = {
     "a task": (
         {"ti": ti(), "dag": DAG, "run_id": RUN, "exception": ValueError("no such file")},
-        Occasion("task", "nightly", "scan", RUN, None, 3, 3, None, "ValueError: no such file", URL),
+        Event("task", "nightly", "scan", RUN, None, 3, 3, None, "ValueError: no such file", URL),
     ),
     "a mapped task, its exception as text": (
         {"ti": ti(map_index=4), "dag": DAG, "run_id": RUN, "exception": "it was killed"},
-        Occasion("task", "nightly", "scan", RUN, 4, 3, 3, None, "it was killed", URL),
+        Event("task", "nightly", "scan", RUN, 4, 3, 3, None, "it was killed", URL),
     ),
     "a task whose process was killed": (
         {"ti": SimpleNamespace(dag_id="nightly", task_id="scan", run_id=RUN, try_number=1), "dag": DAG},
-        Occasion("task", "nightly", "scan", RUN, None, 1),
+        Event("task", "nightly", "scan", RUN, None, 1),
     ),
     "a Dag with its run's last task": (
         {"ti": ti(), "dag": DAG, "run_id": RUN, "reason": "task_failure"},
-        Occasion("dag", "nightly", run_id=RUN, error="task_failure", log_url=URL),
+        Event("dag", "nightly", run_id=RUN, error="task_failure", log_url=URL),
     ),
     "a Dag alone": (
         {"dag": DAG, "run_id": RUN, "reason": "timed_out"},
-        Occasion("dag", "nightly", run_id=RUN, error="timed_out"),
+        Event("dag", "nightly", run_id=RUN, error="timed_out"),
     ),
     "a deadline": (
         {
             "dag_run": {"dag_id": "nightly", "dag_run_id": RUN},
             "deadline": {"id": "1", "deadline_time": "2026-11-24T06:00:00+00:00"},
         },
-        Occasion("deadline", "nightly", run_id=RUN, deadline="2026-11-24T06:00:00+00:00"),
+        Event("deadline", "nightly", run_id=RUN, deadline="2026-11-24T06:00:00+00:00"),
     ),
     "an SLA of Airflow 2": (
         {"dag": DAG, "task_list": "scan", "blocking_task_list": "", "slas": [], "blocking_tis": []},
-        Occasion("deadline", "nightly"),
+        Event("deadline", "nightly"),
     ),
     "a Dag that succeeded": (
         {"ti": ti(state="success"), "dag": DAG, "run_id": RUN, "reason": "success"},
-        Occasion("dag", "nightly", run_id=RUN, log_url=URL, outcome="success"),
+        Event("dag", "nightly", run_id=RUN, log_url=URL, outcome="success"),
     ),
-    "nothing": ({}, Occasion("dag", "(unknown)")),
+    "nothing": ({}, Event("dag", "(unknown)")),
 }
 
 
-@pytest.mark.parametrize(("context", "occasion"), CONTEXTS.values(), ids=CONTEXTS)
-def test_what_happened_is_read_from_the_context_of(context: dict[str, Any], occasion: Occasion) -> None:
-    assert read_context(context) == occasion
+@pytest.mark.parametrize(("context", "event"), CONTEXTS.values(), ids=CONTEXTS)
+def test_what_happened_is_read_from_the_context_of(context: dict[str, Any], event: Event) -> None:
+    assert read_context(context) == event
 
 
 @pytest.mark.parametrize(
@@ -103,23 +103,23 @@ def test_the_outcome_of_a_task_is_read_from_its_state(fields: dict[str, Any], ex
 
 
 @pytest.mark.parametrize(
-    ("occasion", "words"),
+    ("event", "words"),
     [
-        (Occasion("task", "nightly", "scan", outcome="success"), "Airflow: task scan of Dag nightly succeeded"),
-        (Occasion("task", "nightly", "scan", outcome="skipped"), "Airflow: task scan of Dag nightly was skipped"),
-        (Occasion("task", "nightly", "scan", outcome="running"), "Airflow: task scan of Dag nightly has started"),
+        (Event("task", "nightly", "scan", outcome="success"), "Airflow: task scan of Dag nightly succeeded"),
+        (Event("task", "nightly", "scan", outcome="skipped"), "Airflow: task scan of Dag nightly was skipped"),
+        (Event("task", "nightly", "scan", outcome="running"), "Airflow: task scan of Dag nightly has started"),
         (
-            Occasion("task", "nightly", "scan", outcome="up_for_retry"),
+            Event("task", "nightly", "scan", outcome="up_for_retry"),
             "Airflow: task scan of Dag nightly failed and is tried again",
         ),
-        (Occasion("dag", "nightly", outcome="success"), "Airflow: Dag nightly succeeded"),
-        (Occasion("task", "nightly", "scan"), "Airflow: task scan of Dag nightly failed"),
-        (Occasion("dag", "nightly"), "Airflow: Dag nightly failed"),
-        (Occasion("deadline", "nightly"), "Airflow: Dag nightly missed a deadline"),
+        (Event("dag", "nightly", outcome="success"), "Airflow: Dag nightly succeeded"),
+        (Event("task", "nightly", "scan"), "Airflow: task scan of Dag nightly failed"),
+        (Event("dag", "nightly"), "Airflow: Dag nightly failed"),
+        (Event("deadline", "nightly"), "Airflow: Dag nightly missed a deadline"),
     ],
 )
-def test_the_title_says_what_happened(occasion: Occasion, words: str) -> None:
-    assert title(occasion) == words
+def test_the_title_says_what_happened(event: Event, words: str) -> None:
+    assert title(event) == words
 
 
 def test_a_title_is_one_line_that_jira_takes() -> None:
@@ -131,10 +131,10 @@ def test_a_title_is_one_line_that_jira_takes() -> None:
 
 @pytest.mark.parametrize("letter", ["x", "😀"])
 def test_a_description_is_cut_as_jira_counts_it_and_keeps_its_notes(letter: str) -> None:
-    body = fitting_description(letter * 40_000, "\n\na note")
+    body = fitting_description(letter * 40_000, [letter * 300, "a note"])
     assert MAX_DESCRIPTION - 1 <= len(body.encode("utf-16-le")) // 2 <= MAX_DESCRIPTION
-    assert body.endswith(f"{letter}…\n\na note")
-    assert fitting_description("short\x00\n\tline", "") == "short\n\tline"
+    assert body.endswith(f"{letter}…\n\n{letter * 300}\n\na note")
+    assert fitting_description("short\x00\n\tline", []) == "short\n\tline"
 
 
 def test_the_body_names_all_that_is_known_and_nothing_that_is_not() -> None:
@@ -143,34 +143,34 @@ def test_the_body_names_all_that_is_known_and_nothing_that_is_not() -> None:
         assert line in body.splitlines()
     assert f"- Log: {URL}" in body
     assert "```\nit was killed\n```" in body
-    assert "None" not in description(Occasion("dag", "nightly"))
+    assert "None" not in description(Event("dag", "nightly"))
 
 
 def test_an_exception_can_not_break_out_of_its_block() -> None:
-    assert "\n````\na ``` b\n````\n" in description(Occasion("dag", "nightly", error="a ``` b"))
+    assert "\n````\na ``` b\n````\n" in description(Event("dag", "nightly", error="a ``` b"))
 
 
 def test_a_very_long_exception_is_cut() -> None:
-    occasion = read_context({"ti": ti(), "dag": DAG, "exception": ValueError("x" * 100_000)})
-    assert len(description(occasion)) < 3000
+    event = read_context({"ti": ti(), "dag": DAG, "exception": ValueError("x" * 100_000)})
+    assert len(description(event)) < 3000
 
 
 def test_failures_of_one_task_share_an_identifier_and_others_have_their_own() -> None:
-    shared = {identifier(Occasion("task", "nightly", "scan", run, error=run)) for run in ("monday", "tuesday")}
+    shared = {identifier(Event("task", "nightly", "scan", run, error=run)) for run in ("monday", "tuesday")}
     others = {
-        identifier(occasion)
-        for occasion in (
-            Occasion("task", "nightly", "file"),
-            Occasion("task", "weekly", "scan"),
-            Occasion("dag", "nightly"),
-            Occasion("deadline", "nightly"),
+        identifier(event)
+        for event in (
+            Event("task", "nightly", "file"),
+            Event("task", "weekly", "scan"),
+            Event("dag", "nightly"),
+            Event("deadline", "nightly"),
         )
     }
-    tried_again = identifier(Occasion("task", "nightly", "scan", outcome="up_for_retry"))
+    tried_again = identifier(Event("task", "nightly", "scan", outcome="up_for_retry"))
     assert shared == {tried_again}
     assert len(shared | others) == 5
 
 
 def test_what_is_no_failure_has_an_identifier_of_its_own() -> None:
     outcomes: tuple[Any, ...] = ("failed", "success", "skipped", "running")
-    assert len({identifier(Occasion("task", "nightly", "scan", outcome=outcome)) for outcome in outcomes}) == 4
+    assert len({identifier(Event("task", "nightly", "scan", outcome=outcome)) for outcome in outcomes}) == 4
