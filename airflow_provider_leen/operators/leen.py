@@ -173,15 +173,15 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
 
     def execute(self, context: Context) -> Summary:
         """Create the tickets, publish the results, and raise when the task has to fail."""
-        from airflow_provider_leen.tasks.creating import create_tickets
+        from airflow_provider_leen.tasks.creating import CreatingTask
 
-        return create_tickets(self, context)
+        return CreatingTask.start(self, context)
 
     def execute_complete(self, context: Context, event: Any = None) -> Summary:
         """Go on after the trigger: collect what the jobs did, publish it, and raise when the task has to fail."""
-        from airflow_provider_leen.tasks.creating import go_on_creating
+        from airflow_provider_leen.tasks.creating import CreatingTask
 
-        return go_on_creating(self, context, event)
+        return CreatingTask.go_on(self, context, event)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage how many tickets ended how, after a failure, too.

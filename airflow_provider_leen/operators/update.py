@@ -100,15 +100,15 @@ class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
 
     def execute(self, context: Context) -> UpdateSummary:
         """Change the tickets, publish the results, and raise when the task has to fail."""
-        from airflow_provider_leen.tasks.updating import update_tickets
+        from airflow_provider_leen.tasks.updating import UpdatingTask
 
-        return update_tickets(self, context)
+        return UpdatingTask.start(self, context)
 
     def execute_complete(self, context: Context, event: Any = None) -> UpdateSummary:
         """Go on after the trigger: collect what the jobs did, publish it, and raise when the task has to fail."""
-        from airflow_provider_leen.tasks.updating import go_on_updating
+        from airflow_provider_leen.tasks.updating import UpdatingTask
 
-        return go_on_updating(self, context, event)
+        return UpdatingTask.go_on(self, context, event)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage how many tickets ended how, after a failure, too.

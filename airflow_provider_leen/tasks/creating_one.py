@@ -16,15 +16,14 @@ from airflow_provider_leen.api.text import clean, clean_json
 from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, project_of, settled_after, why_not_by_identifier
 from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
 from airflow_provider_leen.bulk.tickets import TicketRow, parse_text, payload, prepare
-from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.tasks.ledger import key_scope
 from airflow_provider_leen.tasks.publishing import Publisher
-from airflow_provider_leen.tasks.stopping import fail_without_retry
-from airflow_provider_leen.tasks.supervisor import SupervisorThread
+from airflow_provider_leen.tasks.running import connected
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_leen.hooks.leen import LeenHook
     from airflow_provider_leen.operators.create import LeenCreateTicketOperator
 
 log = logging.getLogger(__name__)
@@ -38,11 +37,7 @@ def create_ticket(operator: LeenCreateTicketOperator, context: Context, stops: S
 
     :param stops: gets an item when the task is stopped.
     """
-    with (
-        fail_without_retry(),
-        SupervisorThread() as supervisor,
-        LeenHook(operator.leen_conn_id, connection_id=operator.connection_id) as hook,
-    ):
+    with connected(operator) as (supervisor, hook):
         task = _CreatingOneTask(operator, context, hook, stops)
         record = _record(task.known_ticket() or task.create(), hook.settings.ticket_url)
         publisher = Publisher(context, supervisor)

@@ -500,7 +500,7 @@ def test_a_timeout_while_leen_hangs_publishes_what_is_known(
 def test_a_timeout_at_the_very_end_loses_nothing(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:
     ids = made(2)
     # What the timer behind execution_timeout does, when there is only the log left to write.
-    table = mocker.patch("airflow_provider_leen.tasks.updating.closing_table")
+    table = mocker.patch("airflow_provider_leen.tasks.running.closing_table")
     table.side_effect = lambda summary: os.kill(os.getpid(), signal.SIGALRM)
     run = run_dag(update_dag(ids, execution_timeout=timedelta(seconds=100)))
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]

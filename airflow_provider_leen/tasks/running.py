@@ -1,0 +1,131 @@
+"""What all tasks that drive a run share: how one begins, frees its worker while jobs run, and ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
+
+from airflow_provider_leen.bulk.summary import AnySummary, Progress, closing_table, counted
+from airflow_provider_leen.bulk.verdict import left_to_the_gate
+from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.tasks.deferral import NOTHING_TWICE, Resumed, read_event, waiting_ends_at
+from airflow_provider_leen.tasks.lineage import NAME, counts_in
+from airflow_provider_leen.tasks.publishing import Publisher
+from airflow_provider_leen.tasks.stopping import fail_without_retry
+from airflow_provider_leen.tasks.supervisor import SupervisorThread
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.api.sync_client import LeenClient
+
+log = logging.getLogger(__name__)
+
+SummaryT = TypeVar("SummaryT", bound=AnySummary)
+
+
+@contextmanager
+def connected(operator: Any) -> Iterator[tuple[SupervisorThread, LeenHook]]:
+    """Let a task call Airflow's supervisor and Leen; what a retry cannot help fails without one."""
+    with (
+        fail_without_retry(),
+        SupervisorThread() as supervisor,
+        LeenHook(operator.leen_conn_id, connection_id=operator.connection_id) as hook,
+    ):
+        yield supervisor, hook
+
+
+class BulkTask(Generic[SummaryT]):
+    """One process of one try of a task about many tickets. A subclass has the body: :meth:`prepare`, :meth:`execute`.
+
+    :param resumed: what the trigger's event says, where the task has waited for its jobs.
+    """
+
+    retry_does: ClassVar[str] = NOTHING_TWICE
+    """What a retry does about the jobs of this try, for a person."""
+
+    def __init__(
+        self,
+        operator: Any,
+        context: Context,
+        supervisor: SupervisorThread,
+        client: LeenClient,
+        resumed: Resumed | None,
+    ) -> None:
+        self.operator = operator
+        self.context = context
+        self.supervisor = supervisor
+        self.client = client
+        self.resumed = resumed
+        self.prepare()
+
+    @classmethod
+    def start(cls, operator: Any, context: Context) -> SummaryT:
+        """Do a task's work, publish the results, and raise when it has to fail."""
+        with connected(operator) as (supervisor, hook):
+            return cls(operator, context, supervisor, hook.get_conn(), None).execute()
+
+    @classmethod
+    def go_on(cls, operator: Any, context: Context, event: Any) -> SummaryT:
+        """Go on after the trigger: collect what the jobs did, publish it, and raise when the task has to fail."""
+        resumed = read_event(event, retry=cls.retry_does)
+        with connected(operator) as (supervisor, hook):
+            return cls(operator, context, supervisor, hook.get_conn(), resumed).execute()
+
+    def prepare(self) -> None:
+        """Read the arguments and make the run."""
+        raise NotImplementedError
+
+    def execute(self) -> SummaryT:
+        """Do the work; publish what is known; raise when the task has to fail."""
+        raise NotImplementedError
+
+    def report_progress(self, progress: Progress) -> None:
+        """Let the gate that watches this task know how far it is."""
+        self.supervisor.begin(self.context["ti"].xcom_push, key="progress", value=progress)
+
+    def wait_for(self, jobs: Sequence[str], carried: Mapping[str, Any]) -> NoReturn:
+        """Free the worker until jobs have ended.
+
+        :param carried: what the process that goes on needs to know.
+        """
+        from airflow_provider_leen.triggers.leen import LeenJobsTrigger
+
+        operator = self.operator
+        log.info(
+            "Waiting for %s, and freeing the worker meanwhile: %s", counted(len(jobs), "job"), ", ".join(jobs[:20])
+        )
+        operator.defer(
+            trigger=LeenJobsTrigger(
+                operator.leen_conn_id,
+                operator.connection_id,
+                jobs,
+                operator.poll_interval,
+                waiting_ends_at(self.context["ti"].start_date, operator.execution_timeout),
+                dict(carried),
+            ),
+            method_name="execute_complete",
+        )
+        raise AssertionError("defer() raises")
+
+    def conclude(
+        self, publisher: Publisher, summary: SummaryT, ended_with: BaseException | None, retry: str | None
+    ) -> None:
+        """Log the results, once they are published, and raise what ended the task, if anything did.
+
+        :param retry: what a retry of the task does where an XCom could not be published; see :class:`Publisher`.
+        """
+        operator = self.operator
+        operator.counts = counts_in(summary)
+        # The task's own logger: Airflow 3 drops the fields of lines that other loggers write.
+        operator.log.info(
+            "Results of %s:\n%s",
+            counted(summary["total"], "ticket"),
+            closing_table(summary),
+            extra={NAME: operator.counts},
+        )
+        publisher.conclude(ended_with, retry)
+        if warning := left_to_the_gate(summary, operator.max_failures, operator.max_failure_rate):
+            log.warning(warning)
