@@ -29,7 +29,8 @@ from airflow_provider_leen.bulk.results_file import write_lines
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, payload, prepare
-from airflow_provider_leen.sandbox.server import API_KEY, CONNECTION_ID
+from airflow_provider_leen.sandbox.connections import TRACKER_ID
+from airflow_provider_leen.sandbox.server import API_KEY
 from airflow_provider_leen.tasks.files import object_path, rows_at
 from benchmarks.peak import begin_peak, peak
 
@@ -74,7 +75,7 @@ def run_apart(count: int, how: str, url: str, folder: Path, *, ticket_bytes: int
 def create(rows: Sequence[Any], url: str, *, in_flight: int = 4, batch_size: int = 50) -> Creation:
     """Let the engine create the tickets."""
     prepared = prepare(rows, DEFAULTS, SCOPE)
-    settings = LeenSettings(base_url=f"{url}/v1", api_key=API_KEY, connection_id=CONNECTION_ID)
+    settings = LeenSettings(base_url=f"{url}/v1", api_key=API_KEY, connection_id=TRACKER_ID)
 
     async def go() -> Creation:
         with ThreadPoolExecutor(max_workers=1) as threads:

@@ -3,6 +3,9 @@
 Run it as often as you like: a ticket's identifier is made from the finding's id, and ``if_exists="skip"`` files nothing
 that Leen knows already, closed tickets included. For that the project is named by Leen's id, not by its key: Leen knows
 a ticket that was created in bulk by keys only after the connector's next sync, and then maybe not its identifier.
+
+A scanner and a tracker are two connections in Leen. The login of the Airflow connection is the tracker's connection ID,
+which tickets are filed with; findings are read with the scanner's.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 
+SCANNER = "5ca00000-0000-4000-8000-000000000001"  # the sandbox's; yours is in Leen's portal
 PROJECT = "Security"
 
 
@@ -30,7 +34,7 @@ def leen_findings_to_tickets() -> None:
 
     @task
     def find_tickets() -> list[dict[str, Any]]:
-        with LeenHook() as hook:
+        with LeenHook(connection_id=SCANNER) as hook:
             findings = hook.iter_vulnerability_findings(severity=["CRITICAL", "HIGH"], state=["OPEN", "REOPENED"])
             return [
                 {

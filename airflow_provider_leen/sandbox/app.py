@@ -6,26 +6,28 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, FastAPI, Header
+from fastapi import Body, Depends, FastAPI
 from fastapi.responses import JSONResponse
 
 from airflow_provider_leen.sandbox import jira
+from airflow_provider_leen.sandbox.connections import SCANNER_ID, authenticate
 from airflow_provider_leen.sandbox.findings import add_finding_routes
 from airflow_provider_leen.sandbox.jobs import Jobs, add_job_routes
 from airflow_provider_leen.sandbox.jql import JQLError, compile_jql
 from airflow_provider_leen.sandbox.records import jira_issue, leen_project, leen_ticket, leen_user
 from airflow_provider_leen.sandbox.routing import APIError, Page, Since, add_error_handlers, found, refusal
-from airflow_provider_leen.sandbox.schemas import UUID_PATTERN, BulkBody, TicketBody
+from airflow_provider_leen.sandbox.schemas import BulkBody, TicketBody
 from airflow_provider_leen.sandbox.store import Store
 from airflow_provider_leen.sandbox.tickets import changes, create_many
 
 ASSUMPTIONS = {
     "API key missing or wrong": "401 with an ErrorResponse",
     "X-CONNECTION-ID missing": "401 with an ErrorResponse",
-    "X-CONNECTION-ID is no UUID": "404 with an ErrorResponse; any UUID is a connection, with tickets of its own",
+    "X-CONNECTION-ID is no UUID": "404 with an ErrorResponse",
+    "Kinds of connections": f"{SCANNER_ID} is a scanner's, any other UUID a tracker's with tickets of its own",
+    "A connection of the wrong kind": "404 with an ErrorResponse: a scanner's has no tickets, a tracker's no findings",
     "A route that doesn't exist": '404 with {"detail": "Not Found"}, while Leen\'s own 404 is an ErrorResponse',
     "request_index": "counts from 0",
     "Unknown UUID, both forms of a field, no project, no type": "in a bulk call an error of that ticket, in a 200",
@@ -42,9 +44,10 @@ ASSUMPTIONS = {
     "A job": "takes the same headers; {id, status, failure_reason}, the latter an object, JSON text or plain text",
     "A job's tickets": "made at its end, all of them stored in Leen, those with vendor ids as well",
     "Bulk update": "the documented fields only; what fails after the status changed leaves that changed",
-    "Vulnerability findings": "the same few hundred for every connection; filters go into each page's request",
-    "States of a finding": "OPEN, REOPENED, RESOLVED",
-    "resourceId": "the uid of one of a finding's resource_related",
+    "Vulnerability findings": "a few hundred, the same at every start; filters go into each page's request",
+    "A finding's state, type": "OPEN, REOPENED, RESOLVED; DEPENDENCY (documented), CONTAINER, NETWORK, CODE",
+    "A finding's fields": "all are there, null where they don't apply; vulnerabilities is then an empty list",
+    "resourceId": "Leen's id of a repository, which no field of a finding names; several, separated by commas",
     "JQL search": "Jira's issues under 'issues', pages by 'cursor' and 'next_cursor'; bad JQL is a 400",
 }
 """Behaviour of Leen that no document tells, and what the sandbox does instead."""
@@ -60,21 +63,11 @@ def create_app(store: Store, *, api_key: str, jobs: Jobs | None = None) -> FastA
     app = FastAPI(title="Leen sandbox", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     add_error_handlers(app)
 
-    def authenticated(
-        x_api_key: Annotated[str | None, Header()] = None, x_connection_id: Annotated[str | None, Header()] = None
-    ) -> str:
-        if x_api_key != api_key:
-            raise APIError(401, "unauthorized", "The API key is missing or not valid.")
-        if x_connection_id is None:
-            raise APIError(401, "unauthorized", "The header X-CONNECTION-ID is missing.")
-        if not re.match(UUID_PATTERN, x_connection_id):
-            raise APIError(404, "connection_not_found", "There is no connection with the ID in X-CONNECTION-ID.")
-        return x_connection_id.lower()
-
-    _add_ticket_routes(app, store, Depends(authenticated))
-    _add_list_routes(app, store, Depends(authenticated))
-    add_job_routes(app, store, jobs or Jobs(), Depends(authenticated))
-    add_finding_routes(app, Depends(authenticated))
+    tracker = Depends(authenticate(api_key, scanner=False))
+    _add_ticket_routes(app, store, tracker)
+    _add_list_routes(app, store, tracker)
+    add_job_routes(app, store, jobs or Jobs(), tracker)
+    add_finding_routes(app, Depends(authenticate(api_key, scanner=True)))
     return app
 
 

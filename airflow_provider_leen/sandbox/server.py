@@ -17,6 +17,7 @@ from typing import Any, Self
 import uvicorn
 
 from airflow_provider_leen.sandbox.app import create_app
+from airflow_provider_leen.sandbox.connections import SCANNER_ID, TRACKER_ID
 from airflow_provider_leen.sandbox.control import add_control_routes
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
 from airflow_provider_leen.sandbox.gate import Gate
@@ -30,7 +31,6 @@ from airflow_provider_leen.sandbox.schemas import TicketBody
 from airflow_provider_leen.sandbox.store import Store
 
 API_KEY = "sandbox-key"
-CONNECTION_ID = "1ee00000-0000-4000-8000-000000000001"
 
 
 class SandboxServer:
@@ -51,8 +51,11 @@ class SandboxServer:
     :raises sqlite3.Error: the file can't be used.
     """
 
-    connection_id = CONNECTION_ID
-    """A connection ID to use; any other UUID does as well, and has tickets of its own."""
+    connection_id = TRACKER_ID
+    """The tracker's connection ID; any other UUID but the scanner's does as well, and has tickets of its own."""
+
+    scanner_connection_id = SCANNER_ID
+    """The scanner's connection ID, which findings are read with."""
 
     def __init__(
         self,

@@ -27,6 +27,8 @@ def test_grave_open_findings_without_a_ticket_become_tickets_once(run_dag: RunDa
     held = {ticket["identifier"]: ticket["name"] for ticket in sandbox.tickets()}
     assert held == {f"finding-{finding['id']}": finding["title"] for finding in wanted()}
     assert run.summary("create_tickets")["created"] == len(sandbox.tickets()) == len(held) > 50
+    used = {(request.path.startswith("/v2"), request.connection_id) for request in sandbox.requests}
+    assert used == {(True, sandbox.scanner_connection_id), (False, sandbox.connection_id)}
 
     again = run_dag(load("leen_findings_to_tickets"))
     assert again.states == EVERY_TASK

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +8,18 @@ import httpx
 import pytest
 
 from airflow_provider_leen.sandbox.findings import LAST_SCAN, Finding, findings
+from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.sandbox.conftest import ticket
 
 PATH = "/v2/vulnerability_findings"
+
+
+@pytest.fixture
+def client(sandbox: SandboxServer) -> Iterator[httpx.Client]:
+    """Speaks to the sandbox by the scanner's connection ID."""
+    headers = sandbox.headers | {"X-CONNECTION-ID": sandbox.scanner_connection_id}
+    with httpx.Client(base_url=sandbox.base_url, headers=headers, timeout=30, trust_env=False) as client:
+        yield client
 
 
 def listed(client: httpx.Client, **query: Any) -> list[dict[str, Any]]:
@@ -35,6 +45,7 @@ def test_there_are_a_few_hundred_with_dozens_that_matter_and_some_of_these_have_
 
 
 FIRST = findings()[0]
+BOTH = f"{FIRST.resource_id},{findings()[-1].resource_id}"
 MONTH = LAST_SCAN - timedelta(days=30)
 
 
@@ -50,6 +61,7 @@ MONTH = LAST_SCAN - timedelta(days=30)
         ({"last_seen_since": "2026-01-05T06:00:00"}, lambda f: f.last_seen == LAST_SCAN),
         ({"state_updated_since": MONTH.isoformat()}, lambda f: f.state_updated >= MONTH),
         ({"resourceId": FIRST.resource_id}, lambda f: f.resource_id == FIRST.resource_id),
+        ({"resourceId": BOTH}, lambda f: f.resource_id in BOTH.split(",")),
         ({"ids": FIRST.record["id"]}, lambda f: f is FIRST),
         (
             {"severity": "HIGH", "state": "RESOLVED"},
@@ -71,6 +83,92 @@ def test_a_filter_that_cant_be_read_is_refused(client: httpx.Client, query: dict
     assert reply.status_code == 422
 
 
-def test_v2_wants_both_headers_and_is_recorded(client: httpx.Client, sandbox: Any) -> None:
+def test_v2_wants_both_headers_and_is_recorded(sandbox: SandboxServer) -> None:
     assert httpx.get(f"{sandbox.url}{PATH}", trust_env=False).status_code == 401
     assert [request.path for request in sandbox.requests] == [PATH]
+
+
+Text = (str, type(None))
+Number = (int, type(None))
+CODE = {"file_path": Text, "start_line_number": Number, "end_line_number": Number, "url": Text}
+DOCUMENTED = {
+    "id": str,
+    "title": Text,
+    "description": Text,
+    "analytic_output": Text,
+    "severity": Text,
+    "state": Text,
+    "type": Text,
+    "first_seen": Text,
+    "last_seen": Text,
+    "ticket": {"uid": Text, "url": Text, "status": Text},
+    "has_fix": bool,
+    "remediation": Text,
+    "product": {"vendor_name": Text, "name": Text},
+    "analytic": {"type": Text, "uid": Text, "name": Text, "url": Text},
+    "resource_related": {
+        "affected_code": CODE,
+        "affected_image": Text,
+        "affected_os": Text,
+        "affected_package": {"name": Text, "version": Text},
+        "port": Number,
+        "protocol": Text,
+        "service": Text,
+    },
+    "vendor_data": {"vendor": Text, "report_type": Text, "scanner": {"id": Text, "vendor": Text, "name": Text}},
+    "vulnerabilities": [{"uid": Text, "published": Text, "last_modified": Text, "status": Text}],
+}
+"""The example on Leen's page, as types."""
+
+
+def problems(value: Any, documented: Any, path: str = "") -> list[str]:
+    """Where a value is not of the documented type. Null is no value."""
+    if isinstance(documented, list):
+        assert isinstance(value, list), path
+        return [problem for item in value for problem in problems(item, documented[0], f"{path}[]")]
+    if not isinstance(documented, dict):
+        return [] if isinstance(value, documented) else [f"{path}: {value!r}"]
+    if value is None:
+        return []
+    if not isinstance(value, dict) or value.keys() != documented.keys():
+        return [f"{path}: {value!r}"]
+    return [problem for name in documented for problem in problems(value[name], documented[name], f"{path}.{name}")]
+
+
+def test_a_finding_has_the_fields_and_types_of_leens_page_and_each_is_filled_somewhere(client: httpx.Client) -> None:
+    items = listed(client, limit=500)
+    assert [problem for item in items for problem in problems(item, DOCUMENTED)] == []
+    assert {name for item in items for name, value in item.items() if value} == DOCUMENTED.keys()
+    places = DOCUMENTED["resource_related"]
+    assert isinstance(places, dict)
+    assert {name for item in items for name, value in item["resource_related"].items() if value} == places.keys()
+
+
+# Findings are a scanner's, tickets a tracker's
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/itsm/tickets/bulk/sync"),
+        ("POST", "/v1/itsm/tickets/bulk"),
+        ("GET", "/v1/itsm/projects"),
+        ("GET", "/v1/itsm/tickets/by-identifier/CVE-1"),
+        ("GET", "/v1/itsm/passthrough/tickets/search?jql=key=SEC-1"),
+    ],
+)
+def test_a_scanners_connection_has_no_tickets(
+    client: httpx.Client, sandbox: SandboxServer, method: str, path: str
+) -> None:
+    client.headers["X-CONNECTION-ID"] = sandbox.scanner_connection_id.upper()
+    reply = client.request(method, sandbox.url + path, json={"tickets": [ticket()]} if method == "POST" else None)
+    assert (reply.status_code, reply.json()["type"]) == (404, "connection_not_found")
+    assert sandbox.connection_id in reply.json()["message"]
+    assert sandbox.tickets() == []
+
+
+def test_a_trackers_connection_has_no_findings(client: httpx.Client, sandbox: SandboxServer) -> None:
+    client.headers["X-CONNECTION-ID"] = sandbox.connection_id
+    reply = client.get(client.base_url.join(PATH))
+    assert (reply.status_code, reply.json()["type"]) == (404, "connection_not_found")
+    assert sandbox.scanner_connection_id in reply.json()["message"]
