@@ -54,7 +54,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -128,6 +128,7 @@ class FaultRule(BaseModel):
     :param retry_after: seconds for a ``Retry-After`` header; absent by default.
     :param retry_after_date: write that header as an HTTP date, default false.
     :param seconds: how long, for ``latency``, ``stall`` and ``trickle``.
+    :param until: for ``latency``, in place of ``seconds``: the call waits until this returns true.
     :param text: what ``poison`` looks for in the tickets' names.
     :param megabytes: of ``bomb``.
     """
@@ -149,6 +150,7 @@ class FaultRule(BaseModel):
     retry_after: float | None = Field(default=None, ge=0)
     retry_after_date: bool = False
     seconds: float | None = Field(default=None, ge=0)
+    until: Callable[[], object] | None = Field(default=None, exclude=True)
     text: str | None = None
     megabytes: int = Field(default=64, ge=1)
 
@@ -172,6 +174,8 @@ class FaultRule(BaseModel):
     @property
     def duration(self) -> float:
         """Seconds, with the kind's default."""
+        if self.until is not None:
+            return 0.0
         return self.seconds if self.seconds is not None else _SECONDS.get(self.kind, 0.0)
 
     @property

@@ -92,6 +92,10 @@ class Gate:
         latency = self._latency + sum(rule.duration for rule in chosen if rule.kind == "latency")
         if latency and not await exchange.sleep(latency):
             return await exchange.hang_up()
+        for until in [rule.until for rule in chosen if rule.until]:
+            while not until():
+                if not await exchange.sleep(0.002):
+                    return await exchange.hang_up()
         rule = next((rule for rule in chosen if rule.kind != "latency"), None)
         if rule is None:
             reply = self._previous[record.path] = await exchange.ask()

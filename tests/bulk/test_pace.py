@@ -1,16 +1,11 @@
-"""How batches leave when a vendor limits calls: single decisions, and what they come to on a simulated vendor."""
+"""When a batch may leave: single decisions. What they come to is in `test_rate_limit.py`."""
 
 from __future__ import annotations
 
-import heapq
-import math
-import random
-from collections import deque
 from collections.abc import Sequence
 
 import pytest
 
-from airflow_provider_leen.api.retry import FIRST_WAIT
 from airflow_provider_leen.bulk.throttle import (
     MOST_LATE,
     MOST_SLOWING,
@@ -144,79 +139,3 @@ def test_a_known_rate_is_not_given_up_for_one_wave() -> None:
     pace.leaves(9.0)
     pace.refuse(9.0, 9.1, 1.0)
     assert pace.gap == pytest.approx(MOST_SLOWING * before)
-
-
-class Vendor:
-    """Takes so many calls in any one second, and asks to come back in a second.
-
-    :param service: how long an accepted call takes.
-    :param says_when: whether it says when to come back.
-    """
-
-    def __init__(self, rate: int, service: float, *, says_when: bool = True) -> None:
-        self.rate, self.service, self.says_when = rate, service, says_when
-        self.random = random.Random(1)
-        self.accepted: deque[float] = deque()
-
-    def call(self, now: float) -> tuple[bool, float]:
-        """Whether a call is accepted, and when it is answered."""
-        while self.accepted and self.accepted[0] <= now - 1:
-            self.accepted.popleft()
-        if len(self.accepted) >= self.rate:
-            return False, now + 0.003
-        self.accepted.append(now)
-        return True, now + self.service * self.random.uniform(0.9, 1.1)
-
-    def wait(self) -> float:
-        """The seconds after which a refused call is sent again, jitter included."""
-        jitter = self.random.random()
-        return 1 + jitter / 10 if self.says_when else FIRST_WAIT * (0.5 + jitter / 2)
-
-
-def simulate(vendor: Vendor, places: int, calls: int) -> tuple[float, float]:
-    """Return the rate that is achieved as a share of the vendor's, and the share of calls that are refused."""
-    pace = Pace(places)
-    answers: list[tuple[float, bool, float]] = []
-    now, done, refused = 0.0, 0, 0
-    while done < calls:
-        if len(answers) < pace.places and pace.opens_at <= now and done + len(answers) < calls:
-            pace.leaves(now)
-            accepted, at = vendor.call(now)
-            heapq.heappush(answers, (at, accepted, now))
-            continue
-        may_leave = len(answers) < pace.places and done + len(answers) < calls
-        opens = pace.opens_at if may_leave else math.inf
-        if answers and answers[0][0] <= opens:
-            now, accepted, left_at = heapq.heappop(answers)
-            if accepted:
-                done += 1
-                pace.accept(now)
-            else:
-                refused += 1
-                pace.refuse(left_at, now, vendor.wait())
-        else:
-            now = opens
-    return calls / now / vendor.rate, refused / (calls + refused)
-
-
-@pytest.mark.parametrize(
-    ("rate", "service", "places"),
-    [
-        (rate, service, places)
-        for rate in (1, 2, 3, 5, 7, 20, 50, 100)
-        for service in (0.02, 0.1, 0.35, 1.0)
-        for places in (1, 2, 4, 8)
-        if places / service > 1.05 * rate  # else they never come near the limit
-    ],
-)
-def test_a_limit_is_used_well_and_seldom_passed(rate: int, service: float, places: int) -> None:
-    achieved, refused = simulate(Vendor(rate, service), places, calls=max(300, 20 * rate))
-    assert achieved >= 0.85
-    assert refused < 0.05
-
-
-@pytest.mark.parametrize("rate", [1, 2, 5, 20])
-def test_a_limit_of_which_nobody_says_when_to_come_back_is_seldom_passed_too(rate: int) -> None:
-    achieved, refused = simulate(Vendor(rate, 0.1, says_when=False), 4, calls=300)
-    assert achieved >= 0.85
-    assert refused < 0.05

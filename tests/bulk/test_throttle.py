@@ -1,17 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
-from airflow_provider_leen.bulk.throttle import MOST_LATE, SAFETY, Throttle, ThrottleClosed
-
-
-def in_time(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 5))
+from airflow_provider_leen.bulk.throttle import SAFETY, Throttle, ThrottleClosed
+from tests.support.virtual_time import now, run
 
 
 class Batches:
@@ -50,7 +45,7 @@ class Batches:
         while not all(task.done() for task in self._tasks):
             for end in self.ends:
                 end.set()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(1)
 
 
 def test_no_more_than_the_limit_are_in_flight() -> None:
@@ -63,7 +58,7 @@ def test_no_more_than_the_limit_are_in_flight() -> None:
         await batches.all()
         assert len(batches.admitted) == 5
 
-    in_time(work())
+    run(work())
 
 
 def test_during_a_pause_none_leaves_and_after_it_those_that_may() -> None:
@@ -72,18 +67,16 @@ def test_during_a_pause_none_leaves_and_after_it_those_that_may() -> None:
         batches = Batches(throttle)
         batches.start(1)
         await batches.settle()
-        now = asyncio.get_running_loop().time()
-        throttle.pause(0.1)
-        throttle.pause(0.02)
+        throttle.pause(3600)
+        throttle.pause(20)
         batches.start(3)
         assert await batches.settle() == 1
-        while len(batches.admitted) < 2:
-            await asyncio.sleep(0.001)
-        assert batches.admitted[1] >= now + 0.1, "a shorter pause does not end a longer one"
+        await asyncio.sleep(3600)
         assert await batches.settle() == 2
+        assert batches.admitted == pytest.approx([0, 3600]), "a shorter pause does not end a longer one"
         await batches.all()
 
-    in_time(work())
+    run(work())
 
 
 def test_a_pause_also_holds_those_that_were_waiting_for_a_place() -> None:
@@ -92,14 +85,13 @@ def test_a_pause_also_holds_those_that_were_waiting_for_a_place() -> None:
         batches = Batches(throttle)
         batches.start(2)
         await batches.settle()
-        now = asyncio.get_running_loop().time()
-        throttle.pause(0.05)
+        throttle.pause(3600)
         await batches.end(0)
         assert len(batches.admitted) == 1
         await batches.all()
-        assert batches.admitted[1] >= now + 0.05
+        assert batches.admitted[1] >= 3600
 
-    in_time(work())
+    run(work())
 
 
 @pytest.mark.parametrize(("places", "halved"), [(8, 4), (5, 2), (1, 1)])
@@ -109,12 +101,13 @@ def test_one_wave_of_refusals_halves_the_places_once(places: int, halved: int) -
         batches = Batches(throttle)
         batches.start(places)
         await batches.settle()
+        await asyncio.sleep(0.1)
         for admitted_at in batches.admitted:
             throttle.refuse(admitted_at, 0.001)
         assert throttle.pace.places == halved
         await batches.all()
 
-    in_time(work())
+    run(work())
 
 
 def test_the_next_wave_halves_them_again_and_never_below_one() -> None:
@@ -127,25 +120,24 @@ def test_the_next_wave_halves_them_again_and_never_below_one() -> None:
             places.append(throttle.pace.places)
         assert places == [2, 1, 1, 1]
 
-    in_time(work())
+    run(work())
 
 
-def test_after_a_refusal_batches_leave_at_even_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_refusal_batches_leave_at_even_distances() -> None:
     async def work() -> None:
-        monkeypatch.setattr("airflow_provider_leen.bulk.throttle.SHORTEST_WINDOW", 0.0)
         throttle = Throttle(2)
         admitted = []
         for number in range(8):
             async with throttle.slot() as admitted_at:
                 admitted.append(admitted_at)
                 if number == 3:
-                    throttle.refuse(admitted_at, 0.09)
-        gaps = [later - earlier for earlier, later in pairwise(admitted[4:])]
-        assert all(gap >= throttle.pace.gap - MOST_LATE for gap in gaps)
-        assert sum(gaps) >= 3 * throttle.pace.gap - MOST_LATE
-        assert throttle.pace.gap == pytest.approx(0.03 / SAFETY), "three were accepted in as long a time as the wait"
+                    throttle.refuse(admitted_at, 9.0)
+        assert throttle.pace.gap == pytest.approx(3.0 / SAFETY), "three were accepted in as long a time as the wait"
+        assert admitted[4] == pytest.approx(9.0)
+        assert [later - earlier for earlier, later in pairwise(admitted[4:])] == pytest.approx([3.0 / SAFETY] * 3)
+        assert now() == admitted[-1]
 
-    in_time(work())
+    run(work())
 
 
 def test_a_closed_throttle_turns_away_who_waits_and_leaves_alone_who_is_in_flight() -> None:
@@ -163,7 +155,7 @@ def test_a_closed_throttle_turns_away_who_waits_and_leaves_alone_who_is_in_fligh
         await batches.all()
         assert len(batches.admitted) == 1
 
-    in_time(work())
+    run(work())
 
 
 def test_closing_ends_a_pause() -> None:
@@ -177,7 +169,7 @@ def test_closing_ends_a_pause() -> None:
         await batches.settle()
         assert batches.turned_away == 2
 
-    in_time(work())
+    run(work())
 
 
 def test_a_batch_that_is_cancelled_while_it_waits_takes_no_place() -> None:
@@ -192,4 +184,4 @@ def test_a_batch_that_is_cancelled_while_it_waits_takes_no_place() -> None:
         async with throttle.slot():
             pass
 
-    in_time(work())
+    run(work())
