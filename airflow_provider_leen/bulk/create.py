@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -392,9 +391,10 @@ class Creation:
             log.warning("What came back last is not in the ledger: %s", error)
 
     def _report_progress(self, *, at_last: bool = False) -> None:
-        if self._on_progress is None or (time.monotonic() < self._report_again_at and not at_last):
+        now = asyncio.get_running_loop().time()
+        if self._on_progress is None or (now < self._report_again_at and not at_last):
             return
-        self._report_again_at = time.monotonic() + SECONDS_BETWEEN_PROGRESS
+        self._report_again_at = now + SECONDS_BETWEEN_PROGRESS
         counts = Counter(self._ticket(row).status for row in self._by_key.values())
         invalid = len(self._rows) - len(self._by_key)
         done = counts.total() - counts["unknown"] - counts["unsent"] + invalid

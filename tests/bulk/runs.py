@@ -25,13 +25,12 @@ from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, pre
 from airflow_provider_leen.bulk.values import Value
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.bulk.ledgers import Shelf, ledger_of
+from tests.support import virtual_time
 
 VENDOR = {"project_vendor_id": "SEC", "type": "Task"}
 UUID = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
 PATIENCE = {"timeout": 30.0, "settle_time": 20.0}
 FINAL_AFTER = 2 * (30.0 + 10.0) + 20.0
-SHORT = {"timeout": 0.4, "settle_time": 0.2}
-"""Settings for the few tests in which time really passes."""
 SCOPE = KeyScope("dag", "run", "task", -1, "https://leen.example.com/v1", "connection")
 
 
@@ -50,7 +49,7 @@ def settings_for(base_url: str, **changes: Any) -> LeenSettings:
     )
 
 
-def answering(answer: Callable[[httpx.Request], httpx.Response], **changes: Any) -> AsyncLeenClient:
+def answering(answer: Callable[[httpx.Request], Any], **changes: Any) -> AsyncLeenClient:
     """A client whose requests are answered by a function."""
     return AsyncLeenClient(
         settings_for("https://leen.example.com/v1", **changes), transport=httpx.MockTransport(answer)
@@ -170,6 +169,7 @@ def try_with(
     meanwhile: Meanwhile | None = None,
     host: str = "h",
     clock: Clock | None = None,
+    virtual: bool = False,
     **options: Any,
 ) -> Try:
     """Run one try to its end, as the task does; it ends its record unless jobs are under way.
@@ -179,6 +179,7 @@ def try_with(
     :param embedded: whether the tickets carry their keys, so that their absence can be waited for.
     :param host: the name of the machine.
     :param clock: its clock; one of its own unless told otherwise.
+    :param virtual: whether it runs in virtual time: without sockets.
     :param options: those of :class:`Creation`; 10 tickets a batch and one batch at a time unless told otherwise.
     :raises LeenLedgerError: it may publish nothing.
     """
@@ -188,7 +189,7 @@ def try_with(
     try_number = 1 + (store.tries if isinstance(store, Store) else 0)
 
     async def go() -> Try:
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as threads:
+        with virtual_time.Inline() if virtual else ThreadPoolExecutor(1, thread_name_prefix="ledger") as threads:
             async with client:
                 ledger = ledger_of(store, try_number, threads=threads, now=clock, host=host, embedded=embedded)
                 rows = rows_of(given, defaults)
@@ -204,4 +205,4 @@ def try_with(
                         await ledger.close()
                 return ended
 
-    return asyncio.run(go())
+    return virtual_time.run(go()) if virtual else asyncio.run(go())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import time
-from itertools import pairwise
+import asyncio
+from concurrent.futures import Future
 from typing import Any
 
+import httpx
 import pytest
 
 from airflow_provider_leen.api.errors import LeenNotFoundError, LeenServerError, LeenStoppedError
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.summary import Progress
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import UUID, VENDOR, Store, Try, run_try
+from tests.bulk.runs import UUID, VENDOR, Store, Try, answering, run_try, try_with
+from tests.bulk.truth import Truth
+from tests.support.recorded import peak
+from tests.support.virtual_time import now
 from tests.support.waiting import until
 
 LOOK_UP = "/v1/itsm/tickets/by-identifier/"
@@ -89,67 +92,68 @@ def test_a_look_up_that_fails_is_not_a_no(sandbox: SandboxServer, fault: dict[st
 
 
 def test_after_a_stop_nothing_more_is_asked_and_nothing_created(sandbox: SandboxServer) -> None:
-    sandbox.inject("latency", seconds=0.2, method="GET", path=LOOK_UP)
+    stopped: list[Future[None] | None] = []
+    sandbox.inject("latency", until=lambda: stopped, method="GET", path=LOOK_UP)
 
     def stop_soon(run: Creation) -> None:
-        until(lambda: look_ups(sandbox) >= 8)
-        run.stop("enough")
+        until(lambda: look_ups(sandbox) == 8)
+        stopped.append(run.stop("enough"))
 
     ended = skip(sandbox, findings(200), meanwhile=stop_soon)
     assert type(ended.error) is LeenStoppedError
     assert ended.counts == {"unsent": 200}
-    assert look_ups(sandbox) < 100
     assert sandbox.count("POST") == 0
 
 
-SLOW = pytest.mark.skipif("LEEN_SLOW_TESTS" not in os.environ, reason="takes 15 s; set LEEN_SLOW_TESTS")
-
-
-@pytest.mark.parametrize(("known", "given"), [(380, 400), pytest.param(1_900, 2_000, marks=SLOW)])
 def test_exactly_those_are_created_that_leen_does_not_know_and_eight_are_asked_for_at_a_time(
-    sandbox: SandboxServer, known: int, given: int
+    sandbox: SandboxServer,
 ) -> None:
-    create(sandbox, findings(known))
-    sandbox.inject("latency", seconds=0.05, method="GET", path=LOOK_UP)
-    started = time.monotonic()
-    ended = skip(sandbox, findings(given))
-    seconds = time.monotonic() - started
-    assert ended.counts == {"existing": known, "created": given - known}
-    assert len(sandbox.tickets()) == look_ups(sandbox) == given
+    create(sandbox, findings(190))
+    # None of the first eight is answered before all of them are there.
+    sandbox.inject("latency", until=lambda: look_ups(sandbox) >= 8, method="GET", path=LOOK_UP)
+    ended = skip(sandbox, findings(200))
+    assert ended.counts == {"existing": 190, "created": 10}
+    assert len(sandbox.tickets()) == look_ups(sandbox) == 200
     questions = [request for request in sandbox.requests if request.path.startswith(LOOK_UP)]
-    in_flight = [sum(q.started <= other.started < (q.finished or 0) for q in questions) for other in questions]
-    assert max(in_flight) == 8
-    # Together they wait for 20 s or 100 s.
-    assert seconds < 16
+    assert peak(questions) == 8
 
 
 # Progress
 
 
-def progress_of(sandbox: SandboxServer, given: list[dict[str, Any]], **options: Any) -> list[tuple[float, Progress]]:
+def test_progress_is_told_at_once_then_at_most_once_a_second_and_at_last() -> None:
+    truth = Truth()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.15)
+        return truth(request)
+
     told: list[tuple[float, Progress]] = []
-    create(sandbox, given, on_progress=lambda progress: told.append((time.monotonic(), progress)), **options)
-    return told
-
-
-def test_progress_is_told_at_once_then_at_most_once_a_second_and_at_last(sandbox: SandboxServer) -> None:
-    sandbox.inject("latency", seconds=0.15)
-    given = [*findings(28), {"name": "x" * 300}, {"nam": "typo"}]
-    told = progress_of(sandbox, given, batch_size=2)
-    times = [moment for moment, _ in told[:-1]]
-    assert len(times) >= 3
-    assert all(later - earlier > 0.99 for earlier, later in pairwise(times))
-    assert told[0][1] == {"total": 30, "done": 1, "failed": 1}
+    given = [*findings(28), {"name": "bad"}, {"nam": "typo"}]
+    try_with(
+        answering(answer),
+        Store(),
+        given,
+        batch_size=2,
+        on_progress=lambda progress: told.append((now(), progress)),
+        virtual=True,
+    )
+    assert [moment for moment, _ in told] == pytest.approx([0.0, 1.05, 2.1, 2.25])
+    assert [progress["done"] for _, progress in told] == [1, 15, 29, 30]
     assert told[-1][1] == {"total": 30, "done": 30, "failed": 2}
-    done = [progress["done"] for _, progress in told]
-    assert done == sorted(done)
+
+
+def progress_of(sandbox: SandboxServer, given: list[dict[str, Any]], **options: Any) -> list[Progress]:
+    told: list[Progress] = []
+    create(sandbox, given, on_progress=told.append, **options)
+    return told
 
 
 def test_an_unknown_outcome_is_neither_done_nor_failed(sandbox: SandboxServer) -> None:
     sandbox.inject("lost", nth=1)
-    assert progress_of(sandbox, findings(4), batch_size=2)[-1][1] == {"total": 4, "done": 2, "failed": 0}
+    assert progress_of(sandbox, findings(4), batch_size=2)[-1] == {"total": 4, "done": 2, "failed": 0}
 
 
 def test_what_existed_is_done(sandbox: SandboxServer) -> None:
     create(sandbox, findings(3))
-    assert progress_of(sandbox, findings(4), skip_existing=True)[-1][1] == {"total": 4, "done": 4, "failed": 0}
+    assert progress_of(sandbox, findings(4), skip_existing=True)[-1] == {"total": 4, "done": 4, "failed": 0}

@@ -98,10 +98,9 @@ def test_look_ups_that_fail_again_and_again_are_given_up(sandbox: SandboxServer)
     assert sandbox.count("GET", LOOK_UP) < 20
 
 
-def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: SandboxServer, mocker: Any) -> None:
-    mocker.patch("airflow_provider_leen.bulk.lookup.CLOCK_SKEW", -3600.0)
+def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: SandboxServer) -> None:
     # Sent an hour after it was created, as far as the clocks tell.
-    ended = submit_and_go_on(sandbox, [{"name": "finding", "identifier": "CVE-2026-1"}])
+    ended = submit_and_go_on(sandbox, [{"name": "finding", "identifier": "CVE-2026-1"}], clock=Clock(ahead=3600.0))
     assert ended.counts == {"created": 1}
     assert ended.results[0]["ticket_id"] is None
 

@@ -104,7 +104,7 @@ class Gated(Shelf):
 
     def set(self, key: str, value: Value) -> None:
         self.waiting += 1
-        assert self.gate.acquire(timeout=10)
+        assert self.gate.acquire(timeout=60)
         super().set(key, value)
 
 

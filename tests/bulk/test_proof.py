@@ -294,12 +294,12 @@ def test_one_job_id_for_two_batches_proves_nothing_of_either(at_once: int) -> No
     """A7."""
 
     def lie(number: int, accepted: Content) -> Content | None:
-        return {"job_id": "job-0"} if number == 1 else None
+        return None if truth.sent[number] == ["t10"] else {"job_id": "job-9"}
 
     truth = Truth(submission=lie)
     ended = tries(truth, [*NAMES, "t10"], as_jobs=True, at_once=at_once)
     assert Counter(result["status"] for result in ended.results) == {"unknown": 10, "created": 1}
-    assert all("one and the same job, job-0" in str(result["error"]) for result in ended.results[:10])
+    assert all("one and the same job, job-9" in str(result["error"]) for result in ended.results[:10])
 
 
 def test_a_job_id_that_came_in_an_earlier_try_proves_nothing_of_either() -> None:

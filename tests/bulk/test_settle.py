@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +15,7 @@ from airflow_provider_leen.bulk.asking import LOOK_UPS_AT_ONCE
 from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled
 from airflow_provider_leen.bulk.settle import FAILED_SEARCHES_BEFORE_GIVING_UP, FAILURES_BEFORE_GIVING_UP, Settler
 from airflow_provider_leen.bulk.state import Sending
-from tests.bulk.runs import FINAL_AFTER, answering, rows_of, tickets
+from tests.bulk.runs import FINAL_AFTER, Clock, answering, rows_of, tickets
 
 KEY = f"airflow-{'a1' * 12}"
 SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
@@ -42,11 +40,13 @@ def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
 
 
 def confirm_absence(
-    answer: Answer, asked: Sequence[Unsettled], control: Control | None = None
+    answer: Answer, asked: Sequence[Unsettled], control: Control | None = None, clock: Clock | None = None
 ) -> tuple[dict[int, Created], list[Unsettled]]:
+    clock = clock or Clock()
+
     async def go() -> tuple[dict[int, Created], list[Unsettled]]:
         async with answering(answer) as client:
-            return await Settler(client).confirm_absence(asked, lambda project: control)
+            return await Settler(client, clock, clock.sleep).confirm_absence(asked, lambda project: control)
 
     return asyncio.run(go())
 
@@ -271,14 +271,15 @@ def test_a_given_identifier_is_looked_up_but_it_is_the_key_that_the_vendor_is_se
 def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     asked = unsettled(2, embedded=True)
-    asked[0].final_from = time.time() + 0.5
+    clock = Clock()
+    asked[0].final_from = clock() + 3600
     searched_at: list[float] = []
 
     def answer(_: httpx.Request) -> httpx.Response:
-        searched_at.append(time.time())
-        return httpx.Response(200, content=json.dumps({"issues": []}))
+        searched_at.append(clock())
+        return httpx.Response(200, json={"issues": []})
 
-    _found, absent = confirm_absence(answer, asked)
+    _found, absent = confirm_absence(answer, asked, clock=clock)
     assert absent == asked
     assert searched_at[0] >= asked[0].final_from
     assert "The outcome of 2 tickets is unknown, and look-ups have not found them so far" in caplog.text
@@ -286,9 +287,9 @@ def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.
 
 
 def test_long_after_the_sending_the_last_search_does_not_wait() -> None:
-    started = time.monotonic()
-    confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), unsettled(1, embedded=True))
-    assert time.monotonic() - started < 0.5
+    clock = Clock()
+    confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), unsettled(1, embedded=True), clock=clock)
+    assert clock.slept == 0
 
 
 # What keeps an empty search from being believed

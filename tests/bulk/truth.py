@@ -34,6 +34,8 @@ class Truth:
     keys: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, Content] = field(default_factory=dict)
     calls: int = 0
+    sent: list[list[str]] = field(default_factory=list)
+    """The names of the tickets in each call."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -46,7 +48,9 @@ class Truth:
             return httpx.Response(404, json=known)
         assert request.method == "POST"
         number, self.calls = self.calls, self.calls + 1
-        content = self._make(number, json.loads(request.content)["tickets"])
+        tickets = json.loads(request.content)["tickets"]
+        self.sent.append([ticket["name"] for ticket in tickets])
+        content = self._make(number, tickets)
         if path.endswith("/sync"):
             lie = self.lie(number, copy.deepcopy(content))
             return as_response(content if lie is None else lie)

@@ -1,9 +1,10 @@
-"""An event loop whose time passes only when everything waits: hours take no time, and a busy machine changes nothing."""
+"""An event loop whose time passes only when all wait: hours take no time, and a busy machine changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -33,6 +34,18 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run what uses neither threads nor sockets."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(work)
+
+
+class Inline(Executor):
+    """Does at once what it is given, in the thread that gives it."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 def now() -> float:
