@@ -15,6 +15,7 @@ NAME = "airflow_provider_leen"
 
 STOREYS = (
     ("api",),
+    ("findings",),
     ("bulk",),
     ("hooks", "links", "retry_policies"),
     ("triggers",),
@@ -86,7 +87,7 @@ def test_only_the_command_line_knows_the_sandbox() -> None:
     assert known_by <= {"sandbox", "cli"}
 
 
-@pytest.mark.parametrize("part", ["api", "bulk", "sandbox"])
+@pytest.mark.parametrize("part", ["api", "findings", "bulk", "sandbox"])
 def test_what_is_not_about_tasks_imports_no_airflow(part: str) -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"

@@ -1,0 +1,227 @@
+"""The ticket of a SARIF finding: its name and its description."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_leen.api.text import cut, one_line
+from airflow_provider_leen.findings import markdown
+from airflow_provider_leen.findings.identity import Subject
+from airflow_provider_leen.findings.paths import common_folder, within
+from airflow_provider_leen.findings.places import Place
+from airflow_provider_leen.findings.reading import mapping, objects, text, texts
+from airflow_provider_leen.findings.repository import Repository
+from airflow_provider_leen.findings.rules import PRIORITIES, Rule, tags_of, weaknesses_of
+
+_MAX_NAME = 255
+_MAX_RULE, _MAX_PLACE = 64, 100
+_MAX_DESCRIPTION = 30_000
+_MAX_TEXT = 8_000
+_MAX_CODE = 3_000
+_MAX_PLACES = 100
+_MAX_STEPS = 20
+
+_LINK = re.compile(r"(?<!\\)\[((?:[^\[\]\\]|\\.)*)\]\((\d{1,9})\)")
+"""A link of a SARIF message to one of the result's related locations."""
+
+
+_TEMPLATE = re.compile(r"\{\w*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A result of a report, read.
+
+    :param subject: what it is told from others by.
+    :param result: as it is in the report.
+    :param rule: its rule.
+    :param message: what it says.
+    :param priority: by Leen's names.
+    :param more_places: the places beside the first.
+    :param related: other places that it speaks of, by id.
+    :param flow: the steps that lead to it.
+    :param repository: the repository, where the report names it.
+    """
+
+    subject: Subject
+    result: Mapping[str, Any]
+    rule: Rule
+    message: str | None
+    priority: str
+    more_places: Sequence[Place]
+    related: Mapping[int | None, Sequence[Place]]
+    flow: Sequence[Place]
+    repository: Repository | None
+
+
+def ticket(identifier: str, findings: Sequence[Finding], folder: str) -> dict[str, str]:
+    """Return the ticket of the findings with one identifier.
+
+    :param identifier: theirs.
+    :param findings: at least one.
+    :param folder: what is left out of paths whose root is not known.
+    """
+    findings = sorted(findings, key=lambda finding: finding.subject.place.first or 0)
+    first, words = findings[0], _Words(folder)
+    places = [place for finding in findings for place in (finding.subject.place, *finding.more_places)]
+    return {
+        "name": words.name(first, len(places)),
+        "description": cut(words.description(first, places, findings), _MAX_DESCRIPTION),
+        "priority": min((finding.priority for finding in findings), key=PRIORITIES.index),
+        "identifier": identifier,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Words findings.
+
+    :param folder: what is left out of paths whose root is not known.
+    """
+
+    folder: str
+
+    def name(self, finding: Finding, places: int) -> str:
+        """Return "rule: what it is in where"."""
+        rule, where = _from_the_left(finding.subject.rule, _MAX_RULE), self._where(finding.subject.place)
+        end = f" in {_from_the_left(where, _MAX_PLACE)}" if where else ""
+        end += f" and {places - 1} more place{'s' if places > 2 else ''}" if places > 1 else ""
+        room = _MAX_NAME - len(f"{rule}: {end}".encode("utf-16-le")) // 2
+        headline = _headline(finding)
+        return f"{rule}: {cut(headline, room)}{end}" if headline else f"{rule}{end}"
+
+    def description(self, first: Finding, places: Sequence[Place], findings: Sequence[Finding]) -> str:
+        """Return the ticket's Markdown."""
+        rule, code = first.rule, first.subject.place.code
+        messages = list(dict.fromkeys(self._message(finding) for finding in findings))
+        return markdown.paragraphs(
+            *(messages[:_MAX_PLACES] if len(messages) <= 3 else messages[:1]),
+            markdown.facts(self._facts(first)),
+            markdown.fenced(_limited(code, _MAX_CODE)) if code else None,
+            markdown.section("Places", self._list(places)) if len(places) > 1 else None,
+            markdown.section("How it gets there", self._list(first.flow, _MAX_STEPS) if len(first.flow) > 1 else None),
+            markdown.section("See also", self._list([place for kind in first.related.values() for place in kind])),
+            markdown.section("Fix", _fix(first.result)),
+            markdown.section("About this rule", _help(rule, first.message)),
+        )
+
+    def _facts(self, finding: Finding) -> Iterator[tuple[str, str | None]]:
+        rule, place, result = finding.rule, finding.subject.place, finding.result
+        yield "File" if not _is_web(place) else "Address", self._shown(place)
+        yield "In", markdown.span(place.logical) if place.logical else None
+        yield "Rule", markdown.link(markdown.span(finding.subject.rule), text(rule.described.get("helpUri")))
+        yield "Severity", _severity(finding)
+        yield (
+            "Weakness",
+            ", ".join(
+                markdown.link(f"CWE-{number}", f"https://cwe.mitre.org/data/definitions/{number}.html")
+                for number in weaknesses_of(result, rule)
+            ),
+        )
+        yield "Tags", ", ".join(markdown.plain(one_line(tag, 100)) for tag in tags_of(result, rule)[:30])
+        yield "Tool", markdown.plain(finding.subject.tool)
+        repository = finding.repository
+        yield "Repository", markdown.link(markdown.span(repository.name), repository.url) if repository else None
+        viewer = text(result.get("hostedViewerUri"))
+        yield "Details", markdown.link("in the scanner", viewer) if viewer else None
+        yield "Tickets", ", ".join(markdown.link(markdown.span(uri), uri) for uri in texts(result.get("workItemUris")))
+
+    def _message(self, finding: Finding) -> str | None:
+        message = finding.message
+        if message is None:
+            return None
+
+        def target(found: re.Match[str]) -> str:
+            shown = re.sub(r"\\([\[\]\\])", r"\1", found[1])
+            places = finding.related.get(int(found[2]), ())
+            return markdown.link(f"{shown} ({self._where(places[0])})", places[0].link) if places else shown
+
+        return _limited(_LINK.sub(target, message), _MAX_TEXT)
+
+    def _list(self, places: Sequence[Place], limit: int = _MAX_PLACES) -> str:
+        lines = []
+        for place in places:
+            said = f": {markdown.plain(one_line(place.message, 200))}" if place.message else ""
+            lines.append(f"- {self._shown(place) or markdown.span(place.logical or '?')}{said}")
+        lines = list(dict.fromkeys(lines))
+        more = [f"- and {len(lines) - limit} more"] if len(lines) > limit else []
+        return "\n".join(lines[:limit] + more)
+
+    def _shown(self, place: Place) -> str | None:
+        if place.file is None:
+            return None
+        lines = "" if place.first is None else f", line {place.first}"
+        if place.first is not None and place.last is not None and place.last > place.first:
+            lines = f", lines {place.first} to {place.last}"
+        return markdown.link(markdown.span(one_line(self._path(place), 1_000)) + lines, place.link)
+
+    def _where(self, place: Place) -> str:
+        if place.file is None:
+            return one_line(place.logical or "", 1_000)
+        line = "" if place.first is None or _is_web(place) else f":{place.first}"
+        return one_line(self._path(place), 1_000) + line
+
+    def _path(self, place: Place) -> str:
+        file = place.file
+        assert file is not None
+        return (within(file.text, self.folder) or file.text) if file.loose else file.text
+
+
+def folder_of(places: Sequence[Place]) -> str:
+    """Return what all paths have in common whose root is not known."""
+    return common_folder(place.file.text for place in places if place.file is not None and place.file.loose)
+
+
+def _headline(finding: Finding) -> str | None:
+    """Return what the rule is about: as the rule says it, if it says more than its id, else as the message does."""
+    rule_id = finding.subject.rule
+    name = text(finding.rule.described.get("name"))
+    for words in (finding.rule.text("shortDescription"), finding.message, finding.rule.text("fullDescription"), name):
+        line = one_line(_LINK.sub(r"\1", words.strip().partition("\n")[0]), _MAX_NAME) if words else ""
+        # A description may be a template: `{library}` is insecure.
+        if line and rule_id.lower() not in line.lower() and not _TEMPLATE.search(line):
+            return line.removesuffix(".")
+    return None
+
+
+def _severity(finding: Finding) -> str:
+    given = (
+        mapping(bearer.get("properties")).get("security-severity")
+        for bearer in (finding.result, finding.rule.described)
+    )
+    score = next((entry for entry in given if isinstance(entry, str | int | float)), None)
+    return finding.priority if score is None else f"{finding.priority} ({markdown.plain(one_line(str(score), 20))})"
+
+
+def _help(rule: Rule, message: str | None) -> str | None:
+    """Return the rule's help, else its description, if it says more than the message."""
+    sources = (("help", "markdown"), ("help", "text"), ("fullDescription", "markdown"), ("fullDescription", "text"))
+    for field, form in (*sources, ("shortDescription", "text")):
+        if (found := rule.text(field, form)) and found.strip() != (message or "").strip():
+            return _limited(found.strip(), _MAX_TEXT)
+    return None
+
+
+def _fix(result: Mapping[str, Any]) -> str | None:
+    """Return what the report says of how to fix the finding."""
+    described = [text(mapping(fix.get("description")).get("text")) for fix in objects(result.get("fixes"))]
+    return _limited("\n\n".join(filter(None, described)), _MAX_TEXT) or None
+
+
+def _limited(words: str, limit: int) -> str:
+    """Cut a text, between lines where that is possible."""
+    if len(words) <= limit:
+        return words
+    kept = words[:limit]
+    return f"{kept[: kept.rfind(chr(10))] if chr(10) in kept[limit // 2 :] else kept}\n…"
+
+
+def _from_the_left(words: str, limit: int) -> str:
+    return words if len(words) <= limit else f"…{words[1 - limit :]}"
+
+
+def _is_web(place: Place) -> bool:
+    return place.file is not None and "://" in place.file.text

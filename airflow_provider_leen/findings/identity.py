@@ -1,0 +1,164 @@
+"""Which finding is which, from scan to scan: the identifiers of tickets.
+
+A finding keeps its identifier when lines are added above it, when the sources lie in another folder, and when the
+report lists it elsewhere. What a scanner offers for that is used where it is what it should be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_leen.findings.paths import common_folder, within
+from airflow_provider_leen.findings.places import Place
+from airflow_provider_leen.findings.reading import mapping, text
+
+_MAX_IDENTIFIER = 128
+_MAX_TOOL = 32
+_DIGEST = 24
+
+_LINE_HASH = "primaryLocationLineHash"
+_NOT_OF_CONTENT = re.compile(r"column|line_?number|start_?line|offset|author|e-?mail|date|time|commit", re.IGNORECASE)
+"""Fingerprints by these names say where in the file, who or when: they change while the finding does not."""
+
+_VERSION = re.compile(r"(?:^|/)v?(\d{1,9})$")
+_NUMBERED = re.compile(r"\b(lines?|columns?|col|row|at)\b([ :=#]*)\d+|:\d+(?::\d+)?\b", re.IGNORECASE)
+"""Line numbers in a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a finding is told from others by.
+
+    :param tool: the tool's name.
+    :param rule: the rule's id.
+    :param repository: the repository's name; empty where none is known.
+    :param place: where it is.
+    :param message: what the report says of it.
+    :param fingerprints: names and values, the best first.
+    """
+
+    tool: str
+    rule: str
+    repository: str
+    place: Place
+    message: str
+    fingerprints: tuple[tuple[str, str], ...]
+
+
+def read_fingerprints(result: Mapping[str, Any], place: Place) -> tuple[tuple[str, str], ...]:
+    """Return the fingerprints of a result that may be used, the best first."""
+    partial, whole = mapping(result.get("partialFingerprints")), mapping(result.get("fingerprints"))
+    found = []
+    if value := text(partial.get(_LINE_HASH)):
+        found.append((_LINE_HASH, re.sub(r":\d+$", "", value.strip())))
+    for fingerprints in (whole, partial):
+        named = [(name, text(value)) for name, value in fingerprints.items() if name != _LINE_HASH]
+        named.sort(key=lambda pair: (-_version(pair[0]), pair[0]))
+        found += [(name, value.strip()) for name, value in named if value and not _NOT_OF_CONTENT.search(name)]
+    return tuple((name, value) for name, value in found if _looks_like_a_hash(value, place))
+
+
+class Identities:
+    """Gives the findings of a report their identifiers, once all of them are known.
+
+    :param subjects: all findings of the report.
+    """
+
+    def __init__(self, subjects: Iterable[Subject]) -> None:
+        self._uses: dict[tuple[str, str, str], _Uses] = defaultdict(_Uses)
+        self._files: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        subjects = list(subjects)
+        for subject in subjects:
+            for name, value in subject.fingerprints:
+                self._uses[subject.tool, name, value].add(subject)
+        for subject in subjects:
+            if (file := subject.place.file) is not None and file.loose:
+                self._files[self._group(subject)].add(file.text)
+
+    def identifier(self, subject: Subject) -> str:
+        """Return ``<tool>:<rule>:<24 hex digits>``."""
+        parts = [subject.tool, subject.rule, subject.repository, self._path(subject), *self._discriminator(subject)]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_DIGEST]
+        tool = _plain(subject.tool)[:_MAX_TOOL] or "tool"
+        room = _MAX_IDENTIFIER - len(tool) - _DIGEST - len("::")
+        return f"{tool}:{_plain(subject.rule)[-room:] or 'rule'}:{digest}"
+
+    def _path(self, subject: Subject) -> str:
+        """Return the path as it is in every checkout.
+
+        Where the report does not say in which folder the sources begin, it is the file's name, and as many folders
+        before it as tell the files apart in which the same was found.
+        """
+        file = subject.place.file
+        if file is None or not file.loose:
+            return "" if file is None else file.text
+        folder = common_folder(self._files[self._group(subject)])
+        return within(file.text, folder) or file.text.rpartition("/")[2]
+
+    def _group(self, subject: Subject) -> tuple[str, ...]:
+        assert subject.place.file is not None
+        name = subject.place.file.text.rpartition("/")[2]
+        return (subject.tool, subject.rule, subject.repository, name, *self._discriminator(subject))
+
+    def _discriminator(self, subject: Subject) -> tuple[str, ...]:
+        """Return what tells a finding from others of its rule in its file."""
+        for name, value in subject.fingerprints:
+            if self._uses[subject.tool, name, value].tell_findings_apart():
+                return (name, value)
+        place = subject.place
+        return (place.logical or "", _squeezed(place.code) or _without_numbers(place.message or subject.message, place))
+
+
+@dataclass(slots=True)
+class _Uses:
+    """Where one value of a fingerprint is used: for each rule, what is found at which places."""
+
+    by_rule: dict[str, dict[tuple[str, int | None], str]] = field(default_factory=dict)
+
+    def add(self, subject: Subject) -> None:
+        place = subject.place
+        where = ("" if place.file is None else place.file.text, place.first)
+        content = _squeezed(place.code) or _without_numbers(subject.message, place)
+        self.by_rule.setdefault(subject.rule, {})[where] = content
+
+    def tell_findings_apart(self) -> bool:
+        """Tell a hash of what was found from a text that is put into every result.
+
+        A hash may be shared: by rules that found something in the same lines, by copies of the same code.
+        """
+        if not set.intersection(*(set(contents) for contents in self.by_rule.values())):
+            return False
+        return all(len(set(contents.values())) == 1 for contents in self.by_rule.values())
+
+
+def _looks_like_a_hash(value: str, place: Place) -> bool:
+    """Tell a fingerprint from a word ("requires login"), an ordinal, and what holds the number of the line."""
+    if len(value) < 8 or re.search(r"\s", value) or not re.search(r"\d", value):
+        return False
+    return place.first is None or not re.search(rf"(?<![0-9A-Za-z]){place.first}(?![0-9A-Za-z])", value)
+
+
+def _version(name: str) -> int:
+    found = _VERSION.search(name)
+    return int(found[1]) if found else -1
+
+
+def _squeezed(code: str | None) -> str:
+    return " ".join((code or "").split())
+
+
+def _without_numbers(message: str, place: Place) -> str:
+    """Return a message without what changes when the code moves: the folder of the file, and numbers of lines."""
+    if place.file is not None and place.file.loose:
+        message = message.replace(place.file.text, place.file.text.rpartition("/")[2])
+    return _NUMBERED.sub(lambda found: found[1] or "", _squeezed(message))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")

@@ -1,0 +1,171 @@
+"""Where a result of a SARIF run is: file, lines, code, and the link to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_leen.findings.paths import FilePath, is_absolute, is_url, join, normal, within
+from airflow_provider_leen.findings.reading import array, count, entry_at, mapping, objects, text
+from airflow_provider_leen.findings.repository import Repository, read_repository
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One location.
+
+    :param file: the file, or the URL; None where the location names none.
+    :param first: its first line, from 1.
+    :param last: its last line.
+    :param code: the code there.
+    :param logical: the function, resource or package there.
+    :param message: what the report says of this location.
+    :param link: an address that shows it.
+    """
+
+    file: FilePath | None = None
+    first: int | None = None
+    last: int | None = None
+    code: str | None = None
+    logical: str | None = None
+    message: str | None = None
+    link: str | None = None
+
+
+class Places:
+    """Reads the locations of one run.
+
+    :param run: the run.
+    :param root: the folder of the sources, where the caller knows it.
+    """
+
+    def __init__(self, run: Mapping[str, Any], root: str | None) -> None:
+        self._artifacts = array(run.get("artifacts"))
+        self._logical = array(run.get("logicalLocations"))
+        self._bases = mapping(run.get("originalUriBaseIds"))
+        self._root = normal(root) if root else None
+        self._repositories = [
+            (self._whole(mapping(provenance.get("mappedTo"))), repository)
+            for provenance in objects(run.get("versionControlProvenance"))
+            if (repository := read_repository(provenance)) is not None
+        ]
+        self._folders = sorted(self._known_folders(run), key=len, reverse=True)
+
+    def repository(self) -> Repository | None:
+        """Return the repository that the run says was scanned: the first, where it names several."""
+        return self._repositories[0][1] if self._repositories else None
+
+    def place(self, location: Any) -> Place:
+        """Read a ``location`` object."""
+        location = mapping(location)
+        physical = mapping(location.get("physicalLocation"))
+        artifact = mapping(physical.get("artifactLocation"))
+        region = mapping(physical.get("region"))
+        first, last = count(region.get("startLine")), count(region.get("endLine"))
+        file = self.file(artifact)
+        return Place(
+            file=file,
+            first=first,
+            last=last,
+            code=_code(region, mapping(physical.get("contextRegion"))) or self._embedded(artifact, first, last),
+            logical=self._logical_name(location),
+            message=text(mapping(location.get("message")).get("text")),
+            link=self._link(artifact, file, first, last),
+        )
+
+    def file(self, artifact: Mapping[str, Any]) -> FilePath | None:
+        """Return what an ``artifactLocation`` object names, relative to the root of the sources where that is known."""
+        folder, path = self._resolve(artifact)
+        if path is None:
+            return None
+        if is_url(path):
+            return FilePath(path)
+        whole = path if folder is None else join(folder, path)
+        for known in (self._root, *(mapped for mapped, _ in self._repositories)):
+            if known is not None and (relative := within(whole, known)):
+                return FilePath(relative)
+        outside = path.startswith("../")
+        if not is_absolute(path) and not outside:
+            return FilePath(path)
+        for known in self._folders:
+            if relative := within(whole, known):
+                return FilePath(relative)
+        return FilePath(whole, loose=True)
+
+    def _resolve(self, artifact: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """Return the absolute folder that an artifact's path begins in, where the report says so, and the path."""
+        if text(artifact.get("uri")) is None:
+            artifact = mapping(entry_at(self._artifacts, artifact.get("index")).get("location"))
+        uri = text(artifact.get("uri"))
+        if uri is None:
+            return None, None
+        path, base, seen = normal(uri), artifact.get("uriBaseId"), set[str]()
+        while isinstance(base, str) and base not in seen and not is_url(path) and not is_absolute(path):
+            seen.add(base)  # a base may lead back to itself
+            parent = mapping(self._bases.get(base))
+            folder = normal(text(parent.get("uri")) or "")
+            if is_url(folder) or is_absolute(folder):
+                return folder, path
+            path, base = join(folder, path), parent.get("uriBaseId")
+        return None, path
+
+    def _whole(self, artifact: Mapping[str, Any]) -> str | None:
+        """Return an absolute folder; None where the report does not say where it is."""
+        if text(artifact.get("uri")) is None and isinstance(artifact.get("uriBaseId"), str):
+            artifact = {"uri": ".", "uriBaseId": artifact["uriBaseId"]}
+        folder, path = self._resolve(artifact)
+        if path is None:
+            return None
+        whole = path if folder is None else join(folder, path)
+        return whole if is_absolute(whole) else None
+
+    def _known_folders(self, run: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the folders that the run names as those in which it worked."""
+        named: list[Mapping[str, Any]] = [{"uri": ".", "uriBaseId": base} for base in self._bases]
+        named += [mapping(invocation.get("workingDirectory")) for invocation in objects(run.get("invocations"))]
+        yield from (whole for artifact in named if (whole := self._whole(artifact)) is not None and whole != "/")
+
+    def _link(
+        self, artifact: Mapping[str, Any], file: FilePath | None, first: int | None, last: int | None
+    ) -> str | None:
+        if file is None or file.loose:
+            return None
+        if is_url(file.text):
+            return file.text if file.text.startswith(("https://", "http://")) else None
+        folder, path = self._resolve(artifact)
+        whole = join(folder, path) if folder is not None and path is not None else path
+        for mapped, repository in self._repositories:
+            relative = within(whole, mapped) if mapped is not None and whole is not None else None
+            if mapped is None or whole is None or not is_absolute(whole) or relative:
+                return repository.link(relative or file.text, first, last)
+        return None
+
+    def _logical_name(self, location: Mapping[str, Any]) -> str | None:
+        for logical in objects(location.get("logicalLocations")):
+            for described in (logical, entry_at(self._logical, logical.get("index"))):
+                if name := text(described.get("fullyQualifiedName")) or text(described.get("name")):
+                    return name
+        return None
+
+    def _embedded(self, artifact: Mapping[str, Any], first: int | None, last: int | None) -> str | None:
+        """Return lines of a file whose whole text is in the report."""
+        contents = mapping(entry_at(self._artifacts, artifact.get("index")).get("contents"))
+        whole = text(contents.get("text"))
+        return None if whole is None or not first else _lines(whole, first, last or first)
+
+
+def _code(region: Mapping[str, Any], context: Mapping[str, Any]) -> str | None:
+    """Return the code of a region, out of its surroundings if need be: they change with every line around it."""
+    if code := text(mapping(region.get("snippet")).get("text")):
+        return code
+    around = text(mapping(context.get("snippet")).get("text"))
+    first, begin = count(region.get("startLine")), count(context.get("startLine"))
+    if around is None or not first or not begin or first < begin:
+        return None
+    return _lines(around, first - begin + 1, (count(region.get("endLine")) or first) - begin + 1)
+
+
+def _lines(whole: str, first: int, last: int) -> str | None:
+    return text("\n".join(re.split(r"\r\n|\r|\n", whole)[first - 1 : last]))
