@@ -6,12 +6,13 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_leen.sandbox.jira import ISSUE_TYPES, PRIORITIES, PROJECTS, Project, User
+from airflow_provider_leen.sandbox.jira import ISSUE_TYPES, PRIORITIES, PROJECTS, USERS, Project, User
 
 SYNCED = "2026-01-05T08:00:00+00:00"
 """When Leen learnt of the projects and users."""
 
 _NORMALISED = {name: normalised for normalised, name in PRIORITIES.items() if normalised != "UNKNOWN"}
+_USER_NAMES = {user.id: user.name for user in USERS}
 _PROJECT_BY_KEY = {project.key: project for project in PROJECTS}
 
 
@@ -103,7 +104,10 @@ def held_ticket(row: sqlite3.Row, *, now: float) -> dict[str, Any]:
         "description": row["description"],
         "priority": row["priority"],
         "status": row["status"],
+        "assignee": row["assignee_id"] and _USER_NAMES[row["assignee_id"]],
+        "parent": row["parent"],
         "created": row["created"],
+        "updated": row["updated"],
     }
 
 

@@ -222,9 +222,30 @@ class Store:
             return self._select("1", (), "ORDER BY seq")
         return self._select("connection_id = ?", (connection_id,), "ORDER BY seq")
 
-    def newest(self, *, limit: int, offset: int = 0) -> Sequence[sqlite3.Row]:
-        """What the vendor holds, newest first."""
-        return self._select("1", (), f"ORDER BY seq DESC LIMIT {limit:d} OFFSET {offset:d}")
+    def named(self, names: Collection[str]) -> Sequence[sqlite3.Row]:
+        """The tickets that the vendor holds under these keys or ids of Leen, in whatever tenant, oldest first."""
+        marks = ", ".join("?" * len(names))
+        where = f"vendor_key IN ({marks}) OR ticket_id IN ({marks})"
+        return self._select(where, (*names, *map(str.lower, names)), "ORDER BY seq")
+
+    def matching(self, text: str, *, limit: int, offset: int = 0) -> tuple[Sequence[sqlite3.Row], int]:
+        """What the vendor holds with this text in key, title, description or identifier, newest first, and how many.
+
+        :param text: in any case; empty for everything.
+        """
+        where = "1"
+        parameters: tuple[str, ...] = ()
+        if text.strip():
+            exact, in_words = text.strip().casefold(), words(text).strip()
+            where = "instr(lower(vendor_key), ?) OR instr(lower(identifier), ?)"
+            parameters = (exact, exact)
+            if in_words:
+                where += " OR instr(name_words, ?) OR instr(description_words, ?)"
+                parameters += (in_words, in_words)
+        with self._lock:
+            total = self._db.execute(f"SELECT COUNT(*) FROM tickets WHERE {where}", parameters).fetchone()[0]
+            order = f"ORDER BY seq DESC LIMIT {limit:d} OFFSET {offset:d}"
+            return self._select(where, parameters, order), total
 
     def counts(self) -> dict[str, int]:
         """How many tickets each project holds, over all tenants."""
