@@ -1,7 +1,7 @@
 """The page at ``/``: the tickets that the sandbox holds, for a person's eyes. Self-contained, no key on it.
 
-``?ticket=SEC-105`` (or Leen's id) and ``?tickets=SEC-105,SEC-106`` show those, whole; ``?q=`` searches; ``?page=`` turns
-the pages.
+``?ticket=SEC-105`` (or Leen's id) and ``?tickets=SEC-105,SEC-106`` show those; ``?q=`` searches; ``?page=`` is the
+page of a long list.
 """
 
 from __future__ import annotations
