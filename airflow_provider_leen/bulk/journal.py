@@ -80,7 +80,6 @@ class Journal:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.earlier_tries = 0
         self._store = store
         self._owner = owner
         self._now = now
@@ -126,7 +125,6 @@ class Journal:
             if self._attempt(self._store.create, f"lease/{number}", self._lease):
                 break
         self._place = Place(number, self._place.token, 0)
-        self.earlier_tries = len(leases)
         return self._read_all([*leases, self._lease])
 
     def resume(self, place: Place) -> tuple[list[Value], Value | None]:
@@ -143,7 +141,6 @@ class Journal:
                 raise missing(f"lease/{number}")
             leases.append(lease)
         self._lease = leases[-1]
-        self.earlier_tries = len(leases) - 1
         return self._read_all(leases)
 
     def append(self, value: Value) -> None:

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 
 from airflow_provider_leen.api.errors import LeenLedgerError
 from airflow_provider_leen.bulk.journal import Journal, Place
-from airflow_provider_leen.bulk.state import Sending, TicketTable
+from airflow_provider_leen.bulk.state import Sending
+from airflow_provider_leen.bulk.table import TicketTable
 from airflow_provider_leen.bulk.values import Value
 
 LEAVES_WITHIN = 10.0
@@ -87,11 +88,6 @@ class Ledger:
         self.now = now
         self._intents: list[Intent] = []
         self._writing: asyncio.Task[None] | None = None
-
-    @property
-    def earlier_tries(self) -> int:
-        """How many tries opened before this one."""
-        return self._journal.earlier_tries
 
     @property
     def place(self) -> Place:

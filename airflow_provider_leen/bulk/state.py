@@ -1,41 +1,26 @@
-"""What is known of each ticket: facts, from which its status follows.
+"""What is known of a ticket: facts, from which its status follows.
 
-A :class:`TicketTable` has a :class:`Ticket` for each key, and a method for each kind of fact: sent, refused, created,
-and so on. A status is never set. It is read from the facts, so that no two places can disagree on it.
-
-A fact is stated in one call, which changes the table and puts the same fact on a list of what the ledger has not
-written yet. The ledger takes that list with :meth:`TicketTable.take`, as values of plain JSON. A later try gives the
-values to :meth:`TicketTable.replay`, which calls the very same methods. So memory and record can't disagree, and what
-an earlier try knew is treated as Leen's replies are.
+A status is never set. It is read from the facts, so that no two places can disagree on it. The facts are stated at a
+:class:`~.table.TicketTable`.
 
 A *sending* is one request that left, or may have left. A ticket may have several. Only what closes a sending (a
 refusal, a withdrawal, a proof) makes the ticket safe to send again, and a refusal of the last one leaves those before
 it open.
 
-A change of a ticket is an entry of its own, under a key of its own, with the same facts; ``changed`` says that it was
-made.
+A change of a ticket is an entry of its own, under a key of its own, with the same facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
-from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
 
 from airflow_provider_leen.bulk.summary import Status, UpdateStatus
-from airflow_provider_leen.bulk.values import Fact, Value, check_version, pack, plain, unreadable
-
-MAX_NAMED = 10
-"""Ids of a ticket that contradictory replies named; the others are not kept."""
 
 CLOCK_SKEW = 60.0
 """Seconds by which the clocks of two hosts may differ."""
 
 Proved: TypeAlias = Literal["created", "existing", "updated"]
-Ids: TypeAlias = Mapping[str, Sequence[str | None]]
-"""By key: Leen's id of the ticket and the vendor's, None where it isn't known."""
-
-P = ParamSpec("P")
 
 
 class Sending(NamedTuple):
@@ -76,43 +61,29 @@ class Label(NamedTuple):
     lease: int
 
 
+@dataclass(slots=True)
 class Ticket:
-    """The facts about one ticket. Only the methods of :class:`TicketTable` change them.
+    """The facts about one ticket. Only the methods of :class:`~.table.TicketTable` change them.
 
     :param sendings: those that no reply has closed, in order; what proves the ticket leaves them, as they tell when
         it was made.
     :param proved: that it exists (``created`` by us, or ``existing`` before) or that the change was made.
     :param refusal: why it was refused last.
     :param named: ids in replies that contradict themselves or one another.
-    :param problem: why it can't be sent.
     :param label: what a list called it, where that was recorded.
     """
 
-    __slots__ = ("label", "named", "problem", "proved", "refusal", "sendings", "ticket_id", "vendor_ticket_id")
-
-    def __init__(self) -> None:
-        self.sendings: tuple[Sending, ...] = ()
-        self.proved: Proved | None = None
-        self.ticket_id: str | None = None
-        self.vendor_ticket_id: str | None = None
-        self.refusal: str | None = None
-        self.named: tuple[str, ...] = ()
-        self.problem: str | None = None
-        self.label: Label | None = None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ticket) and self._facts() == other._facts()
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
-    def __repr__(self) -> str:
-        return f"Ticket({self.status}, {self._facts()})"
+    sendings: tuple[Sending, ...] = ()
+    proved: Proved | None = None
+    ticket_id: str | None = None
+    vendor_ticket_id: str | None = None
+    refusal: str | None = None
+    named: tuple[str, ...] = ()
+    label: Label | None = None
 
     @property
     def status(self) -> Status | UpdateStatus:
         """What follows from the facts."""
-        if self.problem is not None:
-            return "invalid"
         if self.proved is not None:
             return self.proved
         if self.sendings or self.named:
@@ -122,285 +93,19 @@ class Ticket:
     @property
     def error(self) -> str | None:
         """Why it is neither created nor existing, for a person; None where nothing is on record."""
-        status = self.status
-        if status == "invalid":
-            return self.problem
-        if status != "unknown":
-            return self.refusal if status == "rejected" else None
-        first = self.sendings[0] if self.sendings else None
-        said = [first.reason] if first and first.reason else []
-        if first and not said and not self.named:
-            said.append(_without_reason(first))
+        if self.proved is not None or not (self.sendings or self.named):
+            return None if self.proved else self.refusal
+        said = []
+        if self.sendings and (self.sendings[0].reason or not self.named):
+            said.append(self.sendings[0].reason or _without_reason(self.sendings[0]))
         if self.refusal is not None:
             said.append(f"Sent again, and refused: {self.refusal}")
         if self.named:
             said.append(f"Replies that contradict one another name {', '.join(self.named)}.")
         return " ".join(said)
 
-    def _facts(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 def _without_reason(sending: Sending) -> str:
     if sending.job:
         return f"It was submitted in job {sending.job}, whose end is not on record."
     return "It was sent, and no reply is on record."
-
-
-FACTS: dict[str, Callable[..., None]] = {}
-"""By name, the methods that state a fact: the vocabulary of the ledger."""
-
-
-def fact(
-    method: Callable[Concatenate[TicketTable, P], None],
-) -> Callable[Concatenate[TicketTable, P], None]:
-    """Make a method state a fact: what it does to the table is also put on the list of what is to be recorded.
-
-    Its arguments are plain JSON, the first one a list of keys or a mapping by key. They are positional, as they are
-    recorded.
-    """
-    FACTS[method.__name__] = method
-
-    @wraps(method)
-    def state(table: TicketTable, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        assert not kwargs, "the arguments of a fact are positional"
-        stated = plain(args)
-        if stated[0]:
-            FACTS[method.__name__](table, *stated)
-            table.pending.append([method.__name__, *stated])
-
-    return state
-
-
-class TicketTable:
-    """The facts about all tickets of a run, by key.
-
-    :param forgotten: a sending that every ticket may have been in, where the memory of earlier tries is gone.
-    """
-
-    def __init__(self, forgotten: Sending | None = None) -> None:
-        self.pending: list[Fact] = []
-        """Facts that are not yet recorded; the ledger takes them."""
-        self._tickets: dict[str, Ticket] = {}
-        self._from_the_start = () if forgotten is None else (forgotten,)
-        # By id, case-folded, the key of the ticket that has it; empty where two claim it.
-        self._owner: dict[str, str] = {}
-        # By job id, its keys; none where the id was given twice.
-        self._jobs: dict[str, list[str]] = {}
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TicketTable) and self.__known() == other.__known()
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
-    def __getitem__(self, key: str) -> Ticket:
-        """Return the ticket of a key, which is made where nothing is known of it."""
-        ticket = self._tickets.get(key)
-        if ticket is None:
-            ticket = self._tickets[key] = Ticket()
-            ticket.sendings = self._from_the_start
-        return ticket
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tickets)
-
-    def __len__(self) -> int:
-        return len(self._tickets)
-
-    def cannot_be_sent(self, key: str, problem: str) -> None:
-        """State why a row can't be sent. It is not recorded: every try checks its own list."""
-        self[key].problem = problem
-
-    def open_jobs(self) -> dict[str, list[str]]:
-        """Return the jobs that a ticket of unknown outcome is in, each with all its keys in their order.
-
-        A job id that was given for two requests is none of them: what it says can't be told apart.
-        """
-        return {job: list(keys) for job, keys in self._jobs.items() if any(self._may_be_in(job, key) for key in keys)}
-
-    def keys_in_job(self, job: str) -> list[str] | None:
-        """Return the keys of a job in their order; none where its id was given twice; None where it is not known."""
-        return self._jobs.get(job)
-
-    # Facts of a sending
-
-    @fact
-    def sent(
-        self,
-        keys: Sequence[str],
-        at: float,
-        leaves_by: float,
-        host: str,
-        embedded: bool,
-        as_job: bool,
-        settled_after: float = 0.0,
-        /,
-    ) -> None:
-        """They are about to leave in one request. The ledger states this, when it writes it."""
-        times = float(at), float(leaves_by)
-        alone = (Sending(*times, str(host), bool(embedded), bool(as_job), settled_after=float(settled_after)),)
-        for key in keys:
-            ticket = self[key]
-            ticket.sendings = ticket.sendings + alone if ticket.sendings else alone
-
-    @fact
-    def withdrawn(self, keys: Sequence[str], /) -> None:
-        """Their last sending surely did nothing: it did not leave, or was refused before it was processed."""
-        for key in keys:
-            self[key].sendings = self[key].sendings[:-1]
-
-    @fact
-    def refused(self, reasons: Mapping[str, str], job: str = "", /) -> None:
-        """Their last sending, or the one in the job, was refused for a reason of the ticket's own."""
-        for key, reason in reasons.items():
-            ticket = self[key]
-            ticket.refusal = reason or "Leen gave no reason."
-            if job:
-                ticket.sendings = tuple(sending for sending in ticket.sendings if sending.job != job)
-            else:
-                ticket.sendings = ticket.sendings[:-1]
-
-    @fact
-    def unknown(self, keys: Sequence[str], reason: str, left_by: float | None = None, /) -> None:
-        """Why the outcome of their last sending is unknown; and that it had left by then, where that is known."""
-
-        def change(sending: Sending) -> Sending:
-            known = sending.leaves_by if left_by is None else min(sending.leaves_by, float(left_by))
-            return sending._replace(reason=reason, leaves_by=known)
-
-        self._change_last(keys, change)
-
-    @fact
-    def named(self, ids: Mapping[str, Sequence[str]], /) -> None:
-        """Ids that a reply which contradicts itself named for them."""
-        for key, named in ids.items():
-            self._add_named(self[key], named)
-
-    @fact
-    def submitted(self, keys: Sequence[str], job: str, /) -> None:
-        """Their last sending is in this job; ``keys`` are all of the job, in its order."""
-        self._change_last(keys, lambda sending: sending._replace(job=job))
-        self._jobs[job] = list(keys) if self._jobs.get(job, keys) == keys else []
-
-    @fact
-    def job_ended(self, keys: Sequence[str], job: str, at: float, host: str, /) -> None:
-        """Their job has ended and does not say how they fared; it creates nothing after this time."""
-        for key in keys:
-            ticket = self[key]
-            ticket.sendings = tuple(
-                sending._replace(leaves_by=float(at), host=str(host), as_job=False, job="")
-                if sending.job == job
-                else sending
-                for sending in ticket.sendings
-            )
-
-    # Facts that end all doubt
-
-    @fact
-    def created(self, ids: Ids, /) -> None:
-        """Leen said without contradiction that they were created."""
-        self._prove(ids, "created")
-
-    @fact
-    def found(self, ids: Ids, /) -> None:
-        """A look-up proved that they were created. It decides between two tickets for which Leen named one id."""
-        self._prove(ids, "created", decides=True)
-
-    @fact
-    def existing(self, ids: Ids, /) -> None:
-        """They existed before."""
-        self._prove(ids, "existing")
-
-    @fact
-    def changed(self, keys: Sequence[str], /) -> None:
-        """The changes were made."""
-        for key in keys:
-            self[key].proved = "updated"
-
-    @fact
-    def absent(self, keys: Sequence[str], /) -> None:
-        """It is proved that they don't exist, whatever was sent."""
-        for key in keys:
-            ticket = self[key]
-            ticket.sendings, ticket.named = (), ()
-
-    # Facts for people
-
-    @fact
-    def labelled(self, labels: Mapping[str, Sequence[str | None]], lease: int, /) -> None:
-        """They are in a try's list, with this name and identifier, should they be missing from it later."""
-        for key, (name, identifier) in labels.items():
-            self[key].label = Label(name, identifier, lease)
-
-    # Record and replay
-
-    def take(self) -> list[Value]:
-        """Return the facts that are not yet recorded, as values, in order."""
-        facts, self.pending = self.pending, []
-        return pack(facts)
-
-    def replay(self, value: Value) -> None:
-        """State the facts of a recorded value, without recording them again.
-
-        :raises LeenLedgerError: it is none of this version, or can't be read.
-        """
-        try:
-            check_version(value)
-            for name, *stated in value["facts"]:
-                FACTS[name](self, *stated)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            raise unreadable(value) from None
-
-    def _may_be_in(self, job: str, key: str) -> bool:
-        ticket = self[key]
-        return ticket.status == "unknown" and any(sending.job == job for sending in ticket.sendings)
-
-    def _change_last(self, keys: Sequence[str], change: Callable[[Sending], Sending]) -> None:
-        # The tickets of one request go on sharing its sending.
-        changed: dict[tuple[Sending, ...], tuple[Sending, ...]] = {}
-        for key in keys:
-            ticket = self[key]
-            if ticket.sendings:
-                before = ticket.sendings
-                ticket.sendings = changed.setdefault(before, (*before[:-1], change(before[-1])))
-
-    def _prove(self, ids: Ids, proved: Proved, *, decides: bool = False) -> None:
-        for key, (ticket_id, vendor_ticket_id) in ids.items():
-            ticket = self[key]
-            mine = [one for one in (ticket_id, vendor_ticket_id) if one]
-            owners = {self._owner.get(one.casefold(), key) for one in mine} - {key}
-            if owners - {""} if decides else owners:
-                self._dispute(key, mine, owners - {""})
-                continue
-            self._owner |= dict.fromkeys(map(str.casefold, mine), key)
-            if ticket.proved is None:
-                ticket.proved = proved
-                ticket.named = tuple(one for one in ticket.named if one not in mine)
-            else:
-                # A second ticket for the same key is told by its ids, and does not replace the first one.
-                self._add_named(ticket, _beyond(ticket, ticket_id, vendor_ticket_id))
-            ticket.ticket_id = ticket.ticket_id or ticket_id
-            ticket.vendor_ticket_id = ticket.vendor_ticket_id or vendor_ticket_id
-
-    def _dispute(self, key: str, ids: Sequence[str], owners: set[str]) -> None:
-        """Two tickets have one id: neither is proved by it any longer."""
-        for owner in owners:
-            ticket = self[owner]
-            self._add_named(ticket, [one for one in (ticket.ticket_id, ticket.vendor_ticket_id) if one])
-            ticket.proved = ticket.ticket_id = ticket.vendor_ticket_id = None
-        folded = [one.casefold() for one in ids]
-        self._owner |= dict.fromkeys((one for one in folded if self._owner.get(one, key) != key), "")
-        self._add_named(self[key], ids)
-
-    @staticmethod
-    def _add_named(ticket: Ticket, ids: Sequence[str]) -> None:
-        ticket.named = tuple(dict.fromkeys((*ticket.named, *ids)))[:MAX_NAMED]
-
-    def __known(self) -> tuple[Any, ...]:
-        return self._tickets, self._owner, self._jobs, self._from_the_start
-
-
-def _beyond(ticket: Ticket, ticket_id: str | None, vendor_ticket_id: str | None) -> list[str]:
-    """Return the given ids that differ from those that a ticket has."""
-    pairs = ((ticket.ticket_id, ticket_id), (ticket.vendor_ticket_id, vendor_ticket_id))
-    return [given for known, given in pairs if known and given and known != given]

@@ -13,7 +13,6 @@ from uuid import UUID
 from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.api.text import clean
-from airflow_provider_leen.bulk.state import TicketTable
 from airflow_provider_leen.bulk.summary import (
     SUCCEEDED,
     UPDATE_STATUSES,
@@ -26,6 +25,7 @@ from airflow_provider_leen.bulk.summary import (
     first_errors,
     shown_error,
 )
+from airflow_provider_leen.bulk.table import TicketTable
 from airflow_provider_leen.bulk.tickets import parse_text
 from airflow_provider_leen.bulk.validation import excerpt
 from airflow_provider_leen.bulk.verdict import choose_error

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.bulk.ledger import Intent, Ledger
-from airflow_provider_leen.bulk.state import Ticket, TicketTable
+from airflow_provider_leen.bulk.state import Ticket
+from airflow_provider_leen.bulk.table import TicketTable
 
 Item = TypeVar("Item")
 

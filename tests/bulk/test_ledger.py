@@ -47,7 +47,6 @@ async def test_a_later_try_has_the_same_table() -> None:
     await first.close()
     second = await opened(shelf, 2)
     assert second.table == first.table
-    assert second.earlier_tries == 1
     await sending(second, C)
     third = await opened(shelf, 3)
     assert [third.table[key].status for key in (A, B, C)] == ["created", "unknown", "unknown"]

@@ -63,7 +63,7 @@ class ReadsBeforeItOpens(QuickJournal):
 class KeepsToItselfThatTheMemoryIsGone(QuickJournal):
     def open(self, forgotten: Value | None = None) -> tuple[list[Value], Value | None]:
         values, _ = super().open()
-        return values, forgotten | {"until": self._now()} if forgotten and not self.earlier_tries else None
+        return values, forgotten | {"until": self._now()} if forgotten and self.place.lease == 1 else None
 
 
 class LeavesWhenever(Ledger):

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenLedgerError
-from airflow_provider_leen.bulk.state import CLOCK_SKEW, MAX_NAMED, Sending, TicketTable
+from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
+from airflow_provider_leen.bulk.table import MAX_NAMED, TicketTable
 from airflow_provider_leen.bulk.values import MAX_TEXT
 
 A, B, C = (f"airflow-{letter * 24}" for letter in "abc")
@@ -48,7 +49,6 @@ named: Story = lambda table: table.named({A: ["SEC-9"]})  # noqa: E731
     ("steps", "status"),
     [
         pytest.param([lambda table: table[A]], "unsent", id="nothing is known"),
-        pytest.param([lambda table: table.cannot_be_sent(A, "no name")], "invalid", id="can't be sent"),
         pytest.param([leaves], "unknown", id="sent"),
         pytest.param([leaves, created], "created", id="created"),
         pytest.param([lambda table: table.existing({A: exists(1)})], "existing", id="existed before"),
@@ -98,7 +98,6 @@ def test_what_another_host_recorded_may_have_left_a_minute_later() -> None:
         ([leaves, refused], "no such project"),
         ([leaves, lambda table: table.refused({A: ""})], "Leen gave no reason."),
         ([lambda table: sent(table, A, as_job=True), lambda table: table.submitted([A], JOB)], "in job job-1"),
-        ([lambda table: table.cannot_be_sent(A, "no name")], "no name"),
     ],
 )
 def test_a_person_can_read_why_a_ticket_failed(steps: list[Story], error: str) -> None:

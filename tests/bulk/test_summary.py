@@ -8,7 +8,6 @@ import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk import updates
-from airflow_provider_leen.bulk.state import TicketTable
 from airflow_provider_leen.bulk.summary import (
     SUCCEEDED,
     Status,
@@ -24,6 +23,7 @@ from airflow_provider_leen.bulk.summary import (
     read_summaries,
     summarise,
 )
+from airflow_provider_leen.bulk.table import TicketTable
 
 CREATED: Status = "created"
 REJECTED: Status = "rejected"

@@ -16,7 +16,6 @@ from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk import updates
 from airflow_provider_leen.bulk.lookup import Created
-from airflow_provider_leen.bulk.state import TicketTable
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, summarise
 from airflow_provider_leen.bulk.sync import (
     Awaited,
@@ -27,6 +26,7 @@ from airflow_provider_leen.bulk.sync import (
     unsynced,
     vendor_names,
 )
+from airflow_provider_leen.bulk.table import TicketTable
 
 
 def result(index: int, status: Any, ticket_id: str | None, key: str | None) -> TicketResult:

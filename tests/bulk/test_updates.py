@@ -17,8 +17,8 @@ from airflow_provider_leen.api.errors import (
     LeenThresholdError,
     LeenValidationError,
 )
-from airflow_provider_leen.bulk.state import TicketTable
 from airflow_provider_leen.bulk.summary import UpdateSummary, closing_table
+from airflow_provider_leen.bulk.table import TicketTable
 from airflow_provider_leen.bulk.updates import (
     final_error,
     progress_of,

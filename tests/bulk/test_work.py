@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_leen.api.results import Claim
-from airflow_provider_leen.bulk.state import TicketTable
+from airflow_provider_leen.bulk.table import TicketTable
 from airflow_provider_leen.bulk.work import note_claims
 
 UNPROVED = Claim("unknown", error="It says both.", vendor_ticket_id="SEC-1", ticket_id="u-1")
