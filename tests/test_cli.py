@@ -115,9 +115,10 @@ def test_a_connection_in_airflow_s_database_is_found(
 
 
 def test_projects_and_users_are_listed(leen: Callable[..., Said], sandbox: SandboxServer) -> None:
-    assert [project["name"] for project in json.loads(leen("projects", "--output", "json").out)] == [
-        "Security",
-        "Applications",
+    projects = json.loads(leen("projects", "--output", "json").out)
+    assert [(project["vendor_id"], project["name"]) for project in projects] == [
+        ("SEC", "Security"),
+        ("APP", "Applications"),
     ]
     said = leen("users")
     assert said.code == 0

@@ -101,6 +101,15 @@ class Project(_Reply):
 
     id: str
     name: str | None = None
+    vendor_attributes: dict[str, Any] | None = None
+
+    @property
+    def vendor_id(self) -> str | None:
+        """The vendor's key, which ``project_vendor_id`` names. Leen does not document where it is."""
+        attributes = self.vendor_attributes or {}
+        places = (self.model_extra, attributes, attributes.get("data"))
+        keys = [place.get("key") for place in places if isinstance(place, dict)]
+        return next((key for key in (*keys, attributes.get("id")) if isinstance(key, str) and key), None)
 
 
 class User(_Reply):
@@ -111,6 +120,12 @@ class User(_Reply):
     email: str | None = None
     status: str | None = None
     vendor_attributes: dict[str, Any] | None = None
+
+    @property
+    def vendor_id(self) -> str | None:
+        """The vendor's id, which ``assigned_user_vendor_id`` names."""
+        other = (self.vendor_attributes or {}).get("id")
+        return other if isinstance(other, str) and other else None
 
 
 class Job(_Reply):

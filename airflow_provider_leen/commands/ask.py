@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
-from typing import Any
 
 from airflow_provider_leen.commands.terminal import complain, open_hook, print_rows, say
 
@@ -17,9 +15,11 @@ def check(options: Namespace) -> int:
 
 
 def projects(options: Namespace) -> int:
-    """List the projects: what ``project_id`` may be."""
+    """List the projects: what ``project_id`` and ``project_vendor_id`` may be."""
     with open_hook(options.conn_id, options.connection_id) as hook:
-        rows = [{"id": project.id, "name": project.name} for project in hook.iter_projects()]
+        rows = [
+            {"id": project.id, "vendor_id": project.vendor_id, "name": project.name} for project in hook.iter_projects()
+        ]
     print_rows(rows, options.output)
     return 0
 
@@ -30,7 +30,7 @@ def users(options: Namespace) -> int:
         rows = [
             {
                 "id": user.id,
-                "vendor_id": _vendor_id(user.vendor_attributes),
+                "vendor_id": user.vendor_id,
                 "name": user.name,
                 "email": user.email,
                 "status": user.status,
@@ -39,7 +39,3 @@ def users(options: Namespace) -> int:
         ]
     print_rows(rows, options.output)
     return 0
-
-
-def _vendor_id(attributes: Mapping[str, Any] | None) -> Any:
-    return (attributes or {}).get("id")

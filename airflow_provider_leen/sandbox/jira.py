@@ -124,6 +124,11 @@ def examine(ticket: TicketBody, parents: Collection[str] = ()) -> Accepted:
     )
 
 
+def length(text: str) -> int:
+    """A text's length as Jira counts it: UTF-16 code units."""
+    return len(text.encode("utf-16-le")) // 2
+
+
 def check_summary(name: str) -> None:
     """Refuse a title that Jira's summary field can't hold.
 
@@ -131,8 +136,8 @@ def check_summary(name: str) -> None:
     """
     if not name.strip():
         raise Refused("The summary is blank; a ticket needs a title.")
-    if len(name) > MAX_SUMMARY:
-        raise Refused(f"The summary is {len(name)} characters long; Jira takes at most {MAX_SUMMARY}.")
+    if length(name) > MAX_SUMMARY:
+        raise Refused(f"The summary is {length(name)} characters long; Jira takes at most {MAX_SUMMARY}.")
     if "\n" in name or "\r" in name:
         raise Refused("The summary contains a line break; Jira takes a single line.")
 
@@ -142,8 +147,10 @@ def check_description(description: str | None) -> None:
 
     :raises Refused: it is.
     """
-    if description is not None and len(description) > MAX_DESCRIPTION:
-        raise Refused(f"The description is {len(description)} characters long; Jira takes at most {MAX_DESCRIPTION}.")
+    if description is not None and length(description) > MAX_DESCRIPTION:
+        raise Refused(
+            f"The description is {length(description)} characters long; Jira takes at most {MAX_DESCRIPTION}."
+        )
 
 
 def find_project(ticket: TicketBody) -> Project:

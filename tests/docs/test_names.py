@@ -14,8 +14,10 @@ from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOpe
 
 import airflow_provider_leen
 from airflow_provider_leen.api import errors
+from airflow_provider_leen.api.models import TicketCreate
 from airflow_provider_leen.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.sandbox import jira
 from tests.docs.pages import BLOCKS, DOCS, PAGES, sentences_of
 
 ADAPTERS = ("hooks", "operators", "sensors", "triggers", "notifications", "links", "retry_policies")
@@ -82,3 +84,11 @@ def test_the_methods_of_the_hook_that_are_named_are_those_that_call_leen() -> No
     calls = {name for name in vars(LeenHook) if re.match(r"(create|update|get|bulk|submit|iter|search)_", name)}
     own_to_airflow = {"get_conn", "get_connection_form_widgets", "get_ui_field_behaviour"}
     assert set(table) == calls - own_to_airflow
+
+
+def test_the_page_of_fields_has_every_field_priority_and_status() -> None:
+    page = (DOCS / "fields.md").read_text()
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == set(TicketCreate.model_fields)
+    priorities = dict(re.findall(r"^\| `([A-Z]+)` \| (\w+) \|$", page, re.MULTILINE))
+    assert priorities == {name: jiras for name, jiras in jira.PRIORITIES.items() if name != "UNKNOWN"}
+    assert ", ".join(f"`{status}`" for status in jira.STATUSES) in page

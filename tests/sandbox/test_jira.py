@@ -21,6 +21,7 @@ def ticket(**fields: Any) -> TicketBody:
     [
         ({"name": "  "}, "The summary is blank; a ticket needs a title."),
         ({"name": "x" * 256}, "The summary is 256 characters long; Jira takes at most 255."),
+        ({"name": "🔥" * 128}, "The summary is 256 characters long; Jira takes at most 255."),
         ({"name": "one\ntwo"}, "The summary contains a line break; Jira takes a single line."),
         ({"description": "x" * 32_768}, "The description is 32768 characters long; Jira takes at most 32767."),
         ({"project_vendor_id": "NOPE"}, "No project has the key 'NOPE'; there are SEC, APP."),
