@@ -7,14 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_leen.api.text import cut, one_line
+from airflow_provider_leen.api.text import clean_json, cut, one_line
 from airflow_provider_leen.findings import markdown
 from airflow_provider_leen.findings.identity import Subject
 from airflow_provider_leen.findings.paths import common_folder, within
 from airflow_provider_leen.findings.places import Place
 from airflow_provider_leen.findings.reading import mapping, objects, text, texts
-from airflow_provider_leen.findings.repository import Repository
-from airflow_provider_leen.findings.rules import PRIORITIES, Rule, tags_of, weaknesses_of
+from airflow_provider_leen.findings.rules import (
+    PRIORITIES,
+    Rule,
+    priority_of_severity,
+    severities_of,
+    tags_of,
+    weaknesses_of,
+)
 
 _MAX_NAME = 255
 _MAX_RULE, _MAX_PLACE = 64, 100
@@ -43,7 +49,6 @@ class Finding:
     :param more_places: the places beside the first.
     :param related: other places that it speaks of, by id.
     :param flow: the steps that lead to it.
-    :param repository: the repository, where the report names it.
     """
 
     subject: Subject
@@ -54,7 +59,6 @@ class Finding:
     more_places: Sequence[Place]
     related: Mapping[int | None, Sequence[Place]]
     flow: Sequence[Place]
-    repository: Repository | None
 
 
 def ticket(identifier: str, findings: Sequence[Finding], folder: str) -> dict[str, str]:
@@ -123,7 +127,7 @@ class _Words:
         )
         yield "Tags", ", ".join(markdown.plain(one_line(tag, 100)) for tag in tags_of(result, rule)[:30])
         yield "Tool", markdown.plain(finding.subject.tool)
-        repository = finding.repository
+        repository = place.repository
         yield "Repository", markdown.link(markdown.span(repository.name), repository.url) if repository else None
         viewer = text(result.get("hostedViewerUri"))
         yield "Details", markdown.link("in the scanner", viewer) if viewer else None
@@ -188,12 +192,9 @@ def _headline(finding: Finding) -> str | None:
 
 
 def _severity(finding: Finding) -> str:
-    given = (
-        mapping(bearer.get("properties")).get("security-severity")
-        for bearer in (finding.result, finding.rule.described)
-    )
-    score = next((entry for entry in given if isinstance(entry, str | int | float)), None)
-    return finding.priority if score is None else f"{finding.priority} ({markdown.plain(one_line(str(score), 20))})"
+    scores = (one_line(str(clean_json(score)), 20) for score in severities_of(finding.result, finding.rule))
+    score = next((score for score in scores if priority_of_severity(score) is not None), None)
+    return finding.priority if score is None else f"{finding.priority} ({markdown.plain(score)})"
 
 
 def _help(rule: Rule, message: str | None) -> str | None:

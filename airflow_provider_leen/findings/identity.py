@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import dropwhile
 from typing import Any
 
 from airflow_provider_leen.findings.paths import common_folder, within
@@ -30,6 +31,14 @@ _VERSION = re.compile(r"(?:^|/)v?(\d{1,9})$")
 _NUMBERED = re.compile(r"\b(lines?|columns?|col|row|at)\b([ :=#]*)\d+|:\d+(?::\d+)?\b", re.IGNORECASE)
 """Line numbers in a message."""
 
+_PASSING = re.compile(r"^[ \w]*(?:version|severity|score|link|url|date)[ \w]*:.*$", re.IGNORECASE | re.MULTILINE)
+"""Lines of a message such as "Fixed Version: 1.2.3"."""
+
+_TELLING = 100
+"""Characters of code that tell one place from another; more where the first line is longer."""
+
+_COMMENT = ("#", "//", "/*", "*", "--", "<!--", ";")
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -39,7 +48,7 @@ class Subject:
     :param rule: the rule's id.
     :param repository: the repository's name; empty where none is known.
     :param place: where it is.
-    :param message: what the report says of it.
+    :param message: what the report says of it, without folders.
     :param fingerprints: names and values, the best first.
     """
 
@@ -99,7 +108,7 @@ class Identities:
         if file is None or not file.loose:
             return "" if file is None else file.text
         folder = common_folder(self._files[self._group(subject)])
-        return within(file.text, folder) or file.text.rpartition("/")[2]
+        return within(file.text, folder) or file.text
 
     def _group(self, subject: Subject) -> tuple[str, ...]:
         assert subject.place.file is not None
@@ -112,7 +121,7 @@ class Identities:
             if self._uses[subject.tool, name, value].tell_findings_apart():
                 return (name, value)
         place = subject.place
-        return (place.logical or "", _squeezed(place.code) or _without_numbers(place.message or subject.message, place))
+        return (place.logical or "", _essence(place.code) or _lasting(subject))
 
 
 @dataclass(slots=True)
@@ -124,7 +133,7 @@ class _Uses:
     def add(self, subject: Subject) -> None:
         place = subject.place
         where = ("" if place.file is None else place.file.text, place.first)
-        content = _squeezed(place.code) or _without_numbers(subject.message, place)
+        content = _essence(place.code) or _lasting(subject)
         self.by_rule.setdefault(subject.rule, {})[where] = content
 
     def tell_findings_apart(self) -> bool:
@@ -149,15 +158,22 @@ def _version(name: str) -> int:
     return int(found[1]) if found else -1
 
 
-def _squeezed(code: str | None) -> str:
-    return " ".join((code or "").split())
+def _essence(code: str | None) -> str:
+    """Return how a piece of code begins, without comments before it and without white space.
+
+    Some scanners give the whole resource, or the whole file: an edit further down leaves the finding what it is.
+    """
+    lines = ["".join(line.split()) for line in (code or "").splitlines()]
+    telling = list(dropwhile(lambda line: not line or line.startswith(_COMMENT), lines)) or lines
+    return "".join(telling)[: max(_TELLING, len(telling[0]))] if telling else ""
 
 
-def _without_numbers(message: str, place: Place) -> str:
-    """Return a message without what changes when the code moves: the folder of the file, and numbers of lines."""
-    if place.file is not None and place.file.loose:
-        message = message.replace(place.file.text, place.file.text.rpartition("/")[2])
-    return _NUMBERED.sub(lambda found: found[1] or "", _squeezed(message))
+def _lasting(subject: Subject) -> str:
+    """Return a message without what changes while the finding does not: its folder, numbers of lines, a severity."""
+    message, file = _PASSING.sub("", subject.message), subject.place.file
+    if file is not None and file.loose:
+        message = message.replace(file.text, file.text.rpartition("/")[2])
+    return _NUMBERED.sub(lambda found: found[1] or "", " ".join(message.split()))
 
 
 def _plain(name: str) -> str:

@@ -35,7 +35,7 @@ def link(shown: str, url: str | None) -> str:
 
 def plain(words: str) -> str:
     """Return a text on one line that is no Markdown."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(words.split()))
+    return re.sub(r"([\\`*_\[\]<>])", r"\\\1", " ".join(words.split()))
 
 
 def facts(entries: Iterable[tuple[str, str | None]]) -> str:

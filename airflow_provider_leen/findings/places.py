@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_leen.findings.paths import FilePath, is_absolute, is_url, join, normal, within
@@ -23,6 +23,8 @@ class Place:
     :param logical: the function, resource or package there.
     :param message: what the report says of this location.
     :param link: an address that shows it.
+    :param repository: the repository that was scanned, where the report names it.
+    :param in_repository: whether the file's path is one from that repository's root.
     """
 
     file: FilePath | None = None
@@ -32,6 +34,8 @@ class Place:
     logical: str | None = None
     message: str | None = None
     link: str | None = None
+    repository: Repository | None = None
+    in_repository: bool = False
 
 
 class Places:
@@ -53,10 +57,6 @@ class Places:
         ]
         self._folders = sorted(self._known_folders(run), key=len, reverse=True)
 
-    def repository(self) -> Repository | None:
-        """Return the repository that the run says was scanned: the first, where it names several."""
-        return self._repositories[0][1] if self._repositories else None
-
     def place(self, location: Any) -> Place:
         """Read a ``location`` object."""
         location = mapping(location)
@@ -64,35 +64,43 @@ class Places:
         artifact = mapping(physical.get("artifactLocation"))
         region = mapping(physical.get("region"))
         first, last = count(region.get("startLine")), count(region.get("endLine"))
-        file = self.file(artifact)
-        return Place(
-            file=file,
+        code = _code(region, mapping(physical.get("contextRegion"))) or self._embedded(artifact, first, last)
+        place = self.file_place(artifact)
+        return replace(
+            place,
             first=first,
             last=last,
-            code=_code(region, mapping(physical.get("contextRegion"))) or self._embedded(artifact, first, last),
+            code=code,
             logical=self._logical_name(location),
             message=text(mapping(location.get("message")).get("text")),
-            link=self._link(artifact, file, first, last),
+            link=_link(place, first, last),
         )
 
-    def file(self, artifact: Mapping[str, Any]) -> FilePath | None:
-        """Return what an ``artifactLocation`` object names, relative to the root of the sources where that is known."""
+    def file_place(self, artifact: Mapping[str, Any]) -> Place:
+        """Return the file of an ``artifactLocation`` object: its path from the root of the sources, where known."""
         folder, path = self._resolve(artifact)
+        repository = self._repositories[0][1] if self._repositories else None
         if path is None:
-            return None
+            return Place(repository=repository)
         if is_url(path):
-            return FilePath(path)
+            return Place(FilePath(path), repository=repository)
         whole = path if folder is None else join(folder, path)
-        for known in (self._root, *(mapped for mapped, _ in self._repositories)):
+        for known, mapped in ((self._root, repository), *self._repositories):
             if known is not None and (relative := within(whole, known)):
-                return FilePath(relative)
-        outside = path.startswith("../")
-        if not is_absolute(path) and not outside:
-            return FilePath(path)
+                return Place(FilePath(relative), repository=mapped, in_repository=True)
+        in_repository = not is_absolute(whole) or (bool(self._repositories) and self._repositories[0][0] is None)
+        if not is_absolute(path) and not path.startswith("../"):
+            return Place(FilePath(path), repository=repository, in_repository=in_repository)
         for known in self._folders:
             if relative := within(whole, known):
-                return FilePath(relative)
-        return FilePath(whole, loose=True)
+                return Place(FilePath(relative), repository=repository, in_repository=in_repository)
+        return Place(FilePath(whole, loose=True), repository=repository)
+
+    def without_folders(self, words: str) -> str:
+        """Return a text without the folders in which the sources happen to lie."""
+        for known in (self._root, *(mapped for mapped, _ in self._repositories), *self._folders):
+            words = words.replace(f"{known}/", "") if known else words
+        return words
 
     def _resolve(self, artifact: Mapping[str, Any]) -> tuple[str | None, str | None]:
         """Return the absolute folder that an artifact's path begins in, where the report says so, and the path."""
@@ -127,21 +135,6 @@ class Places:
         named += [mapping(invocation.get("workingDirectory")) for invocation in objects(run.get("invocations"))]
         yield from (whole for artifact in named if (whole := self._whole(artifact)) is not None and whole != "/")
 
-    def _link(
-        self, artifact: Mapping[str, Any], file: FilePath | None, first: int | None, last: int | None
-    ) -> str | None:
-        if file is None or file.loose:
-            return None
-        if is_url(file.text):
-            return file.text if file.text.startswith(("https://", "http://")) else None
-        folder, path = self._resolve(artifact)
-        whole = join(folder, path) if folder is not None and path is not None else path
-        for mapped, repository in self._repositories:
-            relative = within(whole, mapped) if mapped is not None and whole is not None else None
-            if mapped is None or whole is None or not is_absolute(whole) or relative:
-                return repository.link(relative or file.text, first, last)
-        return None
-
     def _logical_name(self, location: Mapping[str, Any]) -> str | None:
         for logical in objects(location.get("logicalLocations")):
             for described in (logical, entry_at(self._logical, logical.get("index"))):
@@ -165,6 +158,14 @@ def _code(region: Mapping[str, Any], context: Mapping[str, Any]) -> str | None:
     if around is None or not first or not begin or first < begin:
         return None
     return _lines(around, first - begin + 1, (count(region.get("endLine")) or first) - begin + 1)
+
+
+def _link(place: Place, first: int | None, last: int | None) -> str | None:
+    if place.file is None:
+        return None
+    if is_url(place.file.text):
+        return place.file.text
+    return place.repository.link(place.file.text, first, last) if place.repository and place.in_repository else None
 
 
 def _lines(whole: str, first: int, last: int) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_leen.api.text import clean_json
 from airflow_provider_leen.findings.reading import array, count, entry_at, mapping, objects, text, texts
 
 PRIORITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL")
@@ -22,6 +23,7 @@ _OF_WORD = {name: name for name in PRIORITIES} | {
     "NEGLIGIBLE": "INFORMATIONAL",
     "INFO": "INFORMATIONAL",
     "NONE": "INFORMATIONAL",
+    "FATAL": "CRITICAL",
 }
 _CWE = re.compile(r"\bcwe[-_:/ ]{0,3}0*([1-9]\d{0,4})\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\d{1,3})\}")
@@ -82,19 +84,19 @@ class Tool:
 
     def level_of(self, result: Mapping[str, Any], rule: Rule) -> str:
         """Return a result's level: its own, that of its kind, of the run's configuration, of the rule."""
-        if (level := result.get("level")) in _OF_LEVEL:
+        if (level := text(result.get("level"))) in _OF_LEVEL:
             return str(level)
         if result.get("kind", "fail") != "fail":
             return "none"
         for configuration in (self._override(result, rule), rule.described.get("defaultConfiguration")):
-            if (level := mapping(configuration).get("level")) in _OF_LEVEL:
+            if (level := text(mapping(configuration).get("level"))) in _OF_LEVEL:
                 return str(level)
         return "warning"
 
     def priority_of(self, result: Mapping[str, Any], rule: Rule) -> str:
         """Return a result's priority, by Leen's names: from ``security-severity``, else from its level."""
-        for bearer in (result, rule.described):
-            if (priority := _of_severity(mapping(bearer.get("properties")).get("security-severity"))) is not None:
+        for severity in severities_of(result, rule):
+            if (priority := priority_of_severity(severity)) is not None:
                 return priority
         return _OF_LEVEL[self.level_of(result, rule)]
 
@@ -117,18 +119,26 @@ class Tool:
         return None
 
 
-def message_of(result: Mapping[str, Any], rule: Rule) -> tuple[str | None, bool]:
-    """Return what a result says, and whether that is Markdown; placeholders are filled in."""
+def severities_of(result: Mapping[str, Any], rule: Rule) -> list[Any]:
+    """Return ``security-severity`` of a result, then of its rule, as far as they have one."""
+    given = [mapping(bearer.get("properties")).get("security-severity") for bearer in (result, rule.described)]
+    return [severity for severity in given if severity is not None]
+
+
+def message_of(result: Mapping[str, Any], rule: Rule) -> str | None:
+    """Return what a result says, in Markdown where it has that; placeholders are filled in."""
     message = mapping(result.get("message"))
-    arguments = [entry if isinstance(entry, str) else str(entry) for entry in array(message.get("arguments"))]
+    arguments = [
+        entry if isinstance(entry, str) else str(clean_json(entry)) for entry in array(message.get("arguments"))
+    ]
     key = message.get("id")
     strings = [mapping(rule.described.get("messageStrings")), mapping(rule.component.get("globalMessageStrings"))]
     sources = [message, *(mapping(texts_.get(key)) for texts_ in strings if isinstance(key, str))]
     for form in ("markdown", "text"):
         for source in sources:
             if found := text(source.get(form)):
-                return _filled(found, arguments), form == "markdown"
-    return None, False
+                return _filled(found, arguments)
+    return None
 
 
 def weaknesses_of(result: Mapping[str, Any], rule: Rule) -> list[int]:
@@ -153,7 +163,8 @@ def tags_of(result: Mapping[str, Any], rule: Rule) -> list[str]:
     return [tag for tag in dict.fromkeys(tags) if not _CWE.search(tag)]
 
 
-def _of_severity(severity: Any) -> str | None:
+def priority_of_severity(severity: Any) -> str | None:
+    """Return the priority, by Leen's names, of a CVSS score or of a word; None for what is neither."""
     if isinstance(severity, str) and (priority := _OF_WORD.get(severity.strip().upper())) is not None:
         return priority
     if isinstance(severity, bool) or not isinstance(severity, str | int | float):

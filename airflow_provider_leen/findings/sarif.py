@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.api.text import one_line
+from airflow_provider_leen.api.text import clean_json, one_line
 from airflow_provider_leen.findings.description import Finding, folder_of, ticket
 from airflow_provider_leen.findings.identity import Identities, Subject, read_fingerprints
 from airflow_provider_leen.findings.places import Place, Places
@@ -127,7 +127,7 @@ class _Report:
             if not isinstance(result, dict):
                 self._findings.append(
                     f"result {index + 1} of {one_line(tool.name, 50)} in run {number}, which can't be read: "
-                    f"it is no object but {one_line(repr(result), 100)}"
+                    f"it is no object but {one_line(str(clean_json(result)), 100)}"
                 )
                 continue
             finding = _read_result(result, tool, places, self._repository)
@@ -159,19 +159,19 @@ class _Report:
 
 def _read_result(result: Mapping[str, Any], tool: Tool, places: Places, repository: str) -> Finding:
     rule = tool.rule_of(result)
-    message, _ = message_of(result, rule)
+    message = message_of(result, rule)
     found = [places.place(location) for location in objects(result.get("locations"))]
-    place, *more = found or [Place(file=places.file(mapping(result.get("analysisTarget"))))]
+    place, *more = found or [places.file_place(mapping(result.get("analysisTarget")))]
     related: dict[int | None, list[Place]] = defaultdict(list)
     for location in objects(result.get("relatedLocations")):
         related[count(location.get("id"))].append(places.place(location))
-    known = places.repository()
+    said = " ".join(filter(None, (place.message, message)))
     subject = Subject(
         tool=tool.name,
         rule=rule.id or text(rule.described.get("name")) or "finding",
-        repository=known.name if known else repository,
+        repository=place.repository.name if place.repository else repository,
         place=place,
-        message=message or "",
+        message=places.without_folders(said),
         fingerprints=read_fingerprints(result, place),
     )
     return Finding(
@@ -183,7 +183,6 @@ def _read_result(result: Mapping[str, Any], tool: Tool, places: Places, reposito
         more_places=more,
         related=related,
         flow=[places.place(step.get("location")) for step in _steps(result)],
-        repository=known,
     )
 
 
@@ -202,7 +201,7 @@ def _left_out(result: Mapping[str, Any]) -> str | None:
         return "without a problem"
     suppressions = objects(result.get("suppressions"))
     # One that is under review, or was rejected, keeps the result in force.
-    if suppressions and all(entry.get("status", "accepted") == "accepted" for entry in suppressions):
+    if suppressions and all((entry.get("status") or "accepted") == "accepted" for entry in suppressions):
         return "suppressed"
     return None
 
