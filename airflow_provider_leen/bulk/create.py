@@ -1,17 +1,16 @@
 """Creates one list of tickets, each of them once: the story of a run, from its ledger to a result for every row.
 
 The story is five steps (:meth:`Creation.run`). What is known of a ticket is in the ledger's table and nowhere else;
-each step asks the table what is left to do, and states there what it found out.
+each step asks the list beside it what is left to do, and states what it found out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
 
 from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
@@ -23,23 +22,21 @@ from airflow_provider_leen.api.errors import (
     LeenNotFoundError,
     LeenStoppedError,
 )
+from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.bulk.existing import find_existing
-from airflow_provider_leen.bulk.jobs import JobCollector
 from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.ledger import Intent, Ledger
-from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled, final_from, project_of, settled_after
-from airflow_provider_leen.bulk.sending import STOP_GRACE, Sender
+from airflow_provider_leen.bulk.lookup import Created, Unsettled, settled_after
+from airflow_provider_leen.bulk.run import Run
+from airflow_provider_leen.bulk.sending import STOP_GRACE
 from airflow_provider_leen.bulk.settle import Settler
-from airflow_provider_leen.bulk.state import Ticket
-from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted, shown_error
+from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted
+from airflow_provider_leen.bulk.ticket_list import Payload, TicketList
 from airflow_provider_leen.bulk.tickets import TicketRow
 from airflow_provider_leen.bulk.work import LedgerWork
 
 log = logging.getLogger(__name__)
-
-Answer = TypeVar("Answer")
-Body = dict[str, Any]
 
 SECONDS_BETWEEN_PROGRESS = 1.0
 
@@ -51,17 +48,26 @@ class CreateWork(LedgerWork[TicketRow]):
     """Creates the tickets of a batch, in the call itself or as a job of Leen's.
 
     :param client: the API.
+    :param ledger: the facts of this try.
     :param payload: makes the request body of a valid row.
+    :param identifier_of: returns the identifier that the ticket of a key was sent with.
     """
 
     field = "tickets"
 
     def __init__(
-        self, client: AsyncLeenClient, ledger: Ledger, payload: Callable[[TicketRow], Body], *, as_jobs: bool
+        self,
+        client: AsyncLeenClient,
+        ledger: Ledger,
+        payload: Payload,
+        identifier_of: Callable[[str], str | None],
+        *,
+        as_jobs: bool,
     ) -> None:
-        settled = settled_after(client.settings)
-        super().__init__(client, ledger, lambda row: str(row.key), as_job=as_jobs, settled_after=settled)
+        patience = settled_after(client.settings)
+        super().__init__(client, ledger, attrgetter("key"), as_job=as_jobs, settled_after=patience)
         self._payload = payload
+        self._identifier_of = identifier_of
 
     async def intend(self, items: Sequence[TicketRow]) -> Intent:
         """Put on record that tickets are about to leave, and what they are called."""
@@ -72,11 +78,11 @@ class CreateWork(LedgerWork[TicketRow]):
     def label(self, rows: Iterable[TicketRow]) -> None:
         """Note what the list calls tickets: it may be another one when the jobs have ended."""
         labels = {str(row.key): [row.name, row.identifier] for row in rows}
-        self.table.labelled(labels, self._ledger.place.lease)
+        self.table.labelled(labels, self.ledger.place.lease)
 
     async def call(self, items: Sequence[TicketRow]) -> Any:
         """Make one call."""
-        send = self._client.send_bulk_job if self._as_job else self._client.send_bulk_create
+        send = self.client.send_bulk_job if self._as_job else self.client.send_bulk_create
         return await send([self._payload(row) for row in items])
 
     def replied(self, items: Sequence[TicketRow], reply: Any) -> str | None:
@@ -86,8 +92,16 @@ class CreateWork(LedgerWork[TicketRow]):
         self.submitted(items, reply)
         return None
 
+    def claims_of_job(self, job: Job, keys: Sequence[str]) -> list[Claim]:
+        """Read what a job that has ended proves of its tickets."""
+        return jobs.results_of_create(job, list(map(self._identifier_of, keys)))
 
-class Creation:
+    def succeeded(self, claims: Mapping[str, Claim]) -> None:
+        """Note which tickets were created."""
+        self.table.created({key: [claim.ticket_id, claim.vendor_ticket_id] for key, claim in claims.items()})
+
+
+class Creation(Run):
     """The creation of one list of tickets, each of them once.
 
     :param client: the API.
@@ -117,7 +131,7 @@ class Creation:
         client: AsyncLeenClient,
         ledger: Ledger,
         rows: Sequence[TicketRow],
-        payload: Callable[[TicketRow], Body],
+        payload: Payload,
         *,
         batch_size: int,
         max_concurrent_batches: int,
@@ -132,93 +146,62 @@ class Creation:
         stop_grace: float = STOP_GRACE,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.ledger = ledger
-        self.stop_grace = stop_grace
+        tickets = TicketList(rows, ledger, payload, client.settings)
+        work = CreateWork(client, ledger, payload, tickets.identifier_of, as_jobs=as_jobs)
+        super().__init__(
+            work,
+            batch_size=batch_size,
+            max_concurrent_batches=max_concurrent_batches,
+            stop_grace=stop_grace,
+            on_batch=self._report_progress,
+        )
         self.sent_again = False
         """Whether tickets whose outcome was unknown have been sent again."""
-        self.is_open = False
-        """Whether it is known what earlier tries sent."""
         self._client = client
-        self._rows = rows
-        self._payload = payload
+        self._tickets = tickets
+        self._work = work
+        self._settler = Settler(client, ledger.now, sleep)
         self._on_unknown = on_unknown
         self._skip_existing = skip_existing
+        self._as_jobs = as_jobs
         self._resume = resume
         self._may_send_again = may_send_again
         self._refusal = refusal
         self._may_have_forgotten = may_have_forgotten
         self._on_progress = on_progress
         self._report_again_at = 0.0
-        self._as_jobs = as_jobs
-        self._work = CreateWork(client, ledger, payload, as_jobs=as_jobs)
-        self._sender = Sender(
-            self._work,
-            client.settings,
-            batch_size=batch_size,
-            max_concurrent_batches=max_concurrent_batches,
-            on_batch=self._report_progress,
-            stop_grace=stop_grace,
-        )
-        self._collector = JobCollector(client, ledger, jobs.results_of_create, self._identifier_of, self._created)
-        self._settler = Settler(client, ledger.now, sleep)
-        self._findings: dict[str, str] = {}
-        """By key, what look-ups of tickets that stayed unknown found out."""
-        self._by_key = {row.key: row for row in rows if row.key is not None}
-        self._asking: asyncio.Task[Any] | None = None
-        self._stop_reason: str | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def error(self) -> LeenError | None:
         """What ended the run early, or kept it from being run, if anything did."""
-        return self._sender.halted or self._refusal
-
-    @property
-    def jobs_under_way(self) -> list[str]:
-        """The jobs that have not ended, as far as is known."""
-        return [job for job in self.ledger.table.open_jobs() if job not in self._collector.gone]
+        return super().error or self._refusal
 
     async def run(self) -> None:
-        """Do it all. Expected trouble is not raised but found in :attr:`error`, so that what is known is published."""
-        self._loop = asyncio.get_running_loop()
+        """Do it all."""
         try:
-            if self._stop_reason is not None:
-                await self._sender.stop(self._stop_reason)
-            await self._take_over()
-            await self._collect_jobs()
-            await self._leave_out_existing()
-            await self._send()
-            await self._settle()
-            self._report_progress(at_last=True)
-        except LeenError as error:
-            await self._sender.halt(error)
+            async with self._running():
+                await self._take_over()
+                await self._collect_jobs()
+                await self._leave_out_existing()
+                await self._send()
+                await self._settle()
+                self._report_progress(at_last=True)
         finally:
             await self._flush()
-            self._loop = None
-
-    def stop(self, reason: str) -> Future[None] | None:
-        """Ask the run to stop, from any thread or signal handler: batches in flight get a short while to end."""
-        self._stop_reason = reason
-        loop = self._loop
-        return asyncio.run_coroutine_threadsafe(self._stop(reason), loop) if loop else None
 
     def results(self) -> list[TicketResult]:
         """Return a result for every row, in the order of the input.
 
         Those of rows follow that this try sent before it waited for its jobs, and that are gone from the list since.
         """
-        results = [self._result(row) for row in self._rows]
-        if self._resume is not None and self.is_open:
-            gone = [key for key in self.ledger.table if key not in self._by_key and self._was_in_list(key)]
-            results += [self._result_of_gone(len(self._rows) + number, key) for number, key in enumerate(gone)]
-        return results
+        return self._tickets.results(self.error, with_gone=self._resume is not None and self.ledger.is_open)
 
     async def may_publish(self) -> None:
         """Make sure that what this try knows may be published.
 
         :raises LeenLedgerError: nothing is known, or a newer try speaks for the task.
         """
-        if self.error is not None and not self.is_open:
+        if self.error is not None and not self.ledger.is_open:
             raise self.error
         await self.ledger.look()
 
@@ -226,33 +209,33 @@ class Creation:
 
     async def _take_over(self) -> None:
         """Read what earlier tries know."""
-        if self._resume is None:
-            await self.ledger.open(self._may_have_forgotten)
-        else:
+        tickets = self._tickets
+        if self._resume is not None:
             await self.ledger.resume(self._resume)
-        if self._as_jobs and self._resume is None:
-            self._work.label(row for row in self._by_key.values() if self._ticket(row).status != "unsent")
-        self.is_open = True
-        table = self.ledger.table
-        taken_over = sum(key in self._by_key and table[key].proved is not None for key in table)
-        if taken_over and self._resume is None:
-            log.info("Taken over from an earlier try: %d of %s.", taken_over, counted(len(self._rows), "ticket"))
+        else:
+            await self.ledger.open(self._may_have_forgotten)
+            if self._as_jobs:
+                self._work.label(tickets.with_status("unknown", "created", "existing", "rejected"))
+            if taken_over := len(tickets.with_status("created", "existing")):
+                log.info("Taken over from an earlier try: %d of %s.", taken_over, counted(len(tickets.rows), "ticket"))
         self._report_progress()
         if self._refusal is not None:
             raise self._refusal
 
     async def _collect_jobs(self) -> None:
         """Ask for the jobs that were submitted before."""
+        # A job of which no ticket is in the list any more may belong to another Leen connection.
         submitted = {
-            job: keys
-            for job, keys in self.ledger.table.open_jobs().items()
-            # A job of which no ticket is in the list any more may belong to another Leen connection.
-            if any(key in self._by_key or self._was_in_list(key) for key in keys)
+            job: keys for job, keys in self.jobs_under_way.items() if any(key in self._tickets for key in keys)
         }
-        if submitted:
-            await self._ask(self._collector.collect(submitted))
-            await self._ask(self._fetch_ids(submitted))
-            self._report_progress()
+        if not submitted:
+            return
+        await self._ask(self._collector.collect(submitted))
+        # Jobs don't name the ids; without them a ticket is created all the same.
+        without_ids = self._tickets.without_ids([key for keys in submitted.values() for key in keys])
+        found = await self._ask(self._settler.fetch_ids(without_ids))
+        self.ledger.table.created(self._tickets.ids_by_key(found))
+        self._report_progress()
 
     async def _leave_out_existing(self) -> None:
         """Ask which tickets exist already, so that they are not created again."""
@@ -260,7 +243,7 @@ class Creation:
         if not to_send:
             return
         found = await self._ask(find_existing(self._client, to_send))
-        self.ledger.table.existing({str(self._rows[index].key): list(ids) for index, ids in found.items()})
+        self.ledger.table.existing(self._tickets.ids_by_key(found))
         log.info("Known to Leen, and not created again: %d of %s.", len(found), counted(len(to_send), "ticket"))
 
     async def _send(self) -> None:
@@ -269,120 +252,39 @@ class Creation:
 
     async def _settle(self) -> None:
         """Find out about the tickets whose outcome is unknown, and send those again that may be."""
-        unsettled = self._unsettled()
-        if not unsettled or self._on_unknown == "fail" or isinstance(self.error, _NO_USE_ASKING):
+        if self._on_unknown == "fail":
             return
-        log.info("Looking up %s whose outcome is unknown.", counted(len(unsettled), "ticket"))
-        unsettled = self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
+        absent = unsettled = await self._look_up()
         if not unsettled or self.error is not None or not self._may_send_again:
             return
-        absent = unsettled if self._on_unknown == "resend" else []
         if self._on_unknown == "lookup":
-            found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._control))
+            found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._tickets.control))
             self._note_found(found, unsettled)
             self.ledger.table.absent([ticket.key for ticket in absent])
         if absent:
-            await self._send_again([ticket.row for ticket in absent])
+            log.info("Sending %s again.", counted(len(absent), "ticket"))
+            self.sent_again = True
+            await self._sender.send([ticket.row for ticket in absent])
+            await self._look_up()
 
-    def _created(self, claims: Mapping[str, Claim]) -> None:
-        self.ledger.table.created({key: [claim.ticket_id, claim.vendor_ticket_id] for key, claim in claims.items()})
-
-    async def _fetch_ids(self, submitted: Mapping[str, Sequence[str]]) -> None:
-        """Fetch the ids that the jobs don't name; without them a ticket is created all the same."""
-        rows = [row for keys in submitted.values() for key in keys if (row := self._by_key.get(key)) is not None]
-        without = [
-            self._as_unsettled(row, ticket)
-            for row in rows
-            if (ticket := self._ticket(row)).status == "created" and not ticket.ticket_id
-        ]
-        found = await self._settler.fetch_ids(without)
-        self.ledger.table.created({str(self._rows[index].key): list(ids) for index, ids in found.items()})
-
-    async def _send_again(self, rows: list[TicketRow]) -> None:
-        log.info("Sending %s again.", counted(len(rows), "ticket"))
-        self.sent_again = True
-        await self._sender.send(rows)
-        unsettled = self._unsettled()
-        if unsettled and not isinstance(self.error, _NO_USE_ASKING):
-            self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
-
-    # What the steps ask the table
-
-    def _ticket(self, row: TicketRow) -> Ticket:
-        return self.ledger.table[str(row.key)]
-
-    def _was_in_list(self, key: str) -> bool:
-        """Say whether a ticket was in the list of this try, before it waited for its jobs."""
-        label = self.ledger.table[key].label
-        return label is not None and label.lease == self.ledger.place.lease
-
-    def _to_send(self) -> list[TicketRow]:
-        if self._resume is not None:
+    async def _look_up(self) -> list[Unsettled]:
+        """Look up the tickets whose outcome is unknown; return those of which it stays so."""
+        unsettled = self._tickets.unsettled(self.jobs_under_way)
+        if not unsettled or isinstance(self.error, _NO_USE_ASKING):
             return []
-        return [row for row in self._by_key.values() if self._ticket(row).status in ("unsent", "rejected")]
+        log.info("Looking up %s whose outcome is unknown.", counted(len(unsettled), "ticket"))
+        return self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
 
-    def _unsettled(self) -> list[Unsettled]:
-        """Return the tickets whose outcome is unknown, but those in jobs that go on, which may still create them."""
-        in_jobs = {key for job in self.jobs_under_way for key in self.ledger.table.keys_in_job(job) or ()}
-        return [
-            self._as_unsettled(row, ticket)
-            for row in self._by_key.values()
-            if (ticket := self._ticket(row)).status == "unknown" and row.key not in in_jobs
-        ]
-
-    def _as_unsettled(self, row: TicketRow, ticket: Ticket) -> Unsettled:
-        body = self._payload(row)
-        until = final_from(ticket.sendings, self._client.settings, self.ledger.host)
-        return Unsettled(row, body["name"], project_of(body), ticket.sendings, until, ticket.named)
-
-    def _control(self, project: str) -> Control | None:
-        """Name the newest ticket in a project that carries its key and that the tracker's search must know by now."""
-        settings = self._client.settings
-        sent_before = self.ledger.now() - settings.settle_time - settings.timeout
-        newest: tuple[float, Control] | None = None
-        for row in self._by_key.values():
-            ticket = self._ticket(row)
-            if ticket.status != "created" or not ticket.sendings or not all(it.embedded for it in ticket.sendings):
-                continue
-            sent_at = max(sending.at for sending in ticket.sendings)
-            is_newer = sent_at < sent_before and (newest is None or newest[0] < sent_at)
-            if is_newer and project_of(self._payload(row)) == project:
-                newest = sent_at, Control(str(row.key), ticket.vendor_ticket_id)
-        return newest[1] if newest else None
-
-    def _identifier_of(self, key: str) -> str | None:
-        row = self._by_key.get(key)
-        if row is not None:
-            return row.identifier
-        label = self.ledger.table[key].label
-        return label.identifier if label else None
-
-    def _note_found(self, found: dict[int, Created], asked: list[Unsettled]) -> list[Unsettled]:
-        """State which tickets exist after all; return the others."""
-        self.ledger.table.found({str(self._rows[index].key): list(ids) for index, ids in found.items()})
-        left = [ticket for ticket in asked if self._ticket(ticket.row).status == "unknown"]
-        self._findings |= {ticket.key: ticket.findings for ticket in left}
+    def _note_found(self, found: Mapping[int, Created], asked: Sequence[Unsettled]) -> list[Unsettled]:
+        left = self._tickets.note_found(found, asked)
         log.info("Found: %d of %s.", len(asked) - len(left), counted(len(asked), "ticket"))
         return left
 
-    # Asking, stopping, reporting
-
-    async def _ask(self, question: Coroutine[Any, Any, Answer]) -> Answer:
-        """Wait for an answer that a stop cuts short; batches that are sent again get their short while."""
-        asking: asyncio.Task[Answer] = asyncio.create_task(question)
-        self._asking = asking
-        await asyncio.wait([asking])
-        if asking.cancelled():
-            raise LeenStoppedError(str(self._stop_reason))
-        return asking.result()
-
-    async def _stop(self, reason: str) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-        await self._sender.stop(reason)
+    def _to_send(self) -> list[TicketRow]:
+        return [] if self._resume is not None else self._tickets.with_status("unsent", "rejected")
 
     async def _flush(self) -> None:
-        if self.ledger.failure is not None or not self.is_open:
+        if self.ledger.failure is not None or not self.ledger.is_open:
             return
         try:
             await self.ledger.flush()
@@ -395,63 +297,4 @@ class Creation:
         if self._on_progress is None or (now < self._report_again_at and not at_last):
             return
         self._report_again_at = now + SECONDS_BETWEEN_PROGRESS
-        counts = Counter(self._ticket(row).status for row in self._by_key.values())
-        invalid = len(self._rows) - len(self._by_key)
-        done = counts.total() - counts["unknown"] - counts["unsent"] + invalid
-        self._on_progress({"total": len(self._rows), "done": done, "failed": counts["rejected"] + invalid})
-
-    def _result(self, row: TicketRow) -> TicketResult:
-        if row.key is None:
-            return _result(row.index, row.name, row.identifier, "invalid", error=row.error)
-        if not self.is_open:
-            why = "Not sent in this try, and nothing is known of what earlier tries sent."
-            return _result(row.index, row.name, row.identifier, "unknown", error=why)
-        ticket = self._ticket(row)
-        return _result(row.index, row.name, row.identifier, ticket.status, ticket, self._error_of(row.key, ticket))
-
-    def _result_of_gone(self, index: int, key: str) -> TicketResult:
-        ticket = self.ledger.table[key]
-        error = f"{self._error_of(key, ticket) or ''} Its row has gone from the list.".strip()
-        label = ticket.label
-        assert label is not None
-        return _result(index, label.name, label.identifier, ticket.status, ticket, error)
-
-    def _error_of(self, key: str, ticket: Ticket) -> str | None:
-        status = ticket.status
-        if status == "unsent":
-            return f"Not sent: {self.error}" if self.error else "Not sent."
-        findings = self._findings.get(key) if status == "unknown" else None
-        return f"{ticket.error} Looked up: {findings}" if findings else ticket.error
-
-
-class _Result:
-    """Makes a result of its ``__dict__``: such dicts share one table of keys, which halves the size of a long list."""
-
-    def __init__(
-        self,
-        index: int,
-        name: str | None,
-        identifier: str | None,
-        status: str,
-        ticket: Ticket | None,
-        error: str | None,
-    ) -> None:
-        self.request_index = index
-        self.success = status in ("created", "existing")
-        self.status = status
-        self.name = name
-        self.identifier = identifier
-        self.ticket_id = ticket.ticket_id if ticket else None
-        self.vendor_ticket_id = ticket.vendor_ticket_id if ticket else None
-        self.error = shown_error(error)
-
-
-def _result(
-    index: int,
-    name: str | None,
-    identifier: str | None,
-    status: str,
-    ticket: Ticket | None = None,
-    error: str | None = None,
-) -> TicketResult:
-    return cast(TicketResult, vars(_Result(index, name, identifier, status, ticket, error)))
+        self._on_progress(self._tickets.progress())

@@ -79,6 +79,8 @@ class Ledger:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.table = TicketTable()
+        self.is_open = False
+        """Whether it is known what earlier tries sent."""
         self.failure: LeenLedgerError | None = None
         """Why nothing more may be sent."""
         self.host = host or socket.gethostname()
@@ -185,6 +187,7 @@ class Ledger:
         self.table = TicketTable(sending)
         for value in values:
             self.table.replay(value)
+        self.is_open = True
         return self.table
 
     async def _record(self, intent: Intent) -> None:

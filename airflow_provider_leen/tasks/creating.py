@@ -60,11 +60,11 @@ class CreatingTask(BulkTask[Summary]):
             try:
                 drive(self.operator, self.client, self._run, self._run.run())
             except BaseException as error:
-                if not self._run.is_open:
+                if not self._run.ledger.is_open:
                     raise
                 interruption = error
             self.client.run(self._run.may_publish())
-        jobs = self._run.jobs_under_way
+        jobs = list(self._run.jobs_under_way)
         if jobs and interruption is None and self._run.error is None:
             interruption = self._end_of_waiting(jobs)
             if interruption is None:
@@ -190,7 +190,7 @@ class CreatingTask(BulkTask[Summary]):
             return interruption
 
     def _close_ledger(self) -> None:
-        if not self._run.is_open:
+        if not self._run.ledger.is_open:
             return
         try:
             self.client.run(self._run.ledger.close())

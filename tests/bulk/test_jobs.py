@@ -281,7 +281,7 @@ def test_a_reply_that_names_no_job_is_a_lost_one(sandbox: SandboxServer) -> None
     sandbox.inject("garbage", commit=True, path=SUBMISSION, status=202)
     ended, run = submit(sandbox, Store(), tickets(3))
     assert ended.counts == {"created": 3}
-    assert run.jobs_under_way == []
+    assert run.jobs_under_way == {}
     assert len(submissions(sandbox)) == 1
 
 

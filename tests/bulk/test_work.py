@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from airflow_provider_leen.api.results import Claim
-from airflow_provider_leen.bulk.table import TicketTable
-from airflow_provider_leen.bulk.work import note_claims
+from airflow_provider_leen.bulk.work import LedgerWork
+from tests.bulk.ledgers import Clock, ledger_of
+from tests.bulk.runs import Store, answering
 
 UNPROVED = Claim("unknown", error="It says both.", vendor_ticket_id="SEC-1", ticket_id="u-1")
 
 
+class Creating(LedgerWork[str]):
+    """A work on keys."""
+
+    field = "keys"
+
+    def __init__(self, *keys: str) -> None:
+        clock = Clock()
+        clock.time = 5.0
+        super().__init__(answering(lambda request: None), ledger_of(Store(), now=clock), str, as_job=False)
+        self.table.sent(list(keys), 1.0, 11.0, "h", False, False)
+
+    async def call(self, items: Sequence[str]) -> list[Claim]:
+        raise NotImplementedError
+
+    def replied(self, items: Sequence[str], reply: list[Claim]) -> str | None:
+        return self.claimed(items, reply)
+
+    def succeeded(self, claims: Mapping[str, Claim]) -> None:
+        self.table.created({key: [claim.ticket_id, claim.vendor_ticket_id] for key, claim in claims.items()})
+
+
 def test_a_reply_states_for_each_ticket_what_it_proves_and_which_ids_it_names() -> None:
-    table = TicketTable()
-    table.sent(["a", "b", "c", "d"], 1.0, 11.0, "h", False, False)
+    work = Creating("a", "b", "c", "d")
     claims = [
         UNPROVED,
         Claim("succeeded", ticket_id="u-2", vendor_ticket_id="SEC-2"),
         Claim("rejected", error="closed"),
         Claim("unknown", error="It says nothing."),
     ]
-    assert note_claims(table, ["a", "b", "c", "d"], claims, 5.0) is None
+    assert work.replied(["a", "b", "c", "d"], claims) is None
+    table = work.table
     assert [table[key].status for key in "abcd"] == ["unknown", "created", "rejected", "unknown"]
     assert set(table["a"].named) == {"u-1", "SEC-1"}
     assert (table["b"].ticket_id, table["b"].vendor_ticket_id) == ("u-2", "SEC-2")
@@ -32,9 +56,7 @@ def test_a_reply_states_for_each_ticket_what_it_proves_and_which_ids_it_names() 
     assert table["a"].sendings[0].leaves_by == 5.0
 
 
-@pytest.mark.parametrize(("claims", "why"), [([UNPROVED, UNPROVED], "It says both."), ([UNPROVED], "It says both.")])
-def test_a_reply_that_proves_nothing_of_any_ticket_is_no_usable_one(claims: list[Claim], why: str) -> None:
-    table = TicketTable()
+@pytest.mark.parametrize("claims", [[UNPROVED, UNPROVED], [UNPROVED]], ids=len)
+def test_a_reply_that_proves_nothing_of_any_ticket_is_no_usable_one(claims: list[Claim]) -> None:
     keys = ["a", "b"][: len(claims)]
-    table.sent(keys, 1.0, 11.0, "h", False, False)
-    assert note_claims(table, keys, claims, 5.0) == why
+    assert Creating(*keys).replied(keys, claims) == "It says both."

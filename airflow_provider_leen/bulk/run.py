@@ -1,0 +1,107 @@
+"""What the runs of all stories share: sending, collecting jobs, and ending soon after being asked to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from airflow_provider_leen.api.errors import LeenError, LeenStoppedError
+from airflow_provider_leen.bulk.jobs import JobCollector
+from airflow_provider_leen.bulk.sending import Sender
+from airflow_provider_leen.bulk.work import LedgerWork
+
+Answer = TypeVar("Answer")
+
+
+class Run:
+    """A run of many calls. Expected trouble is not raised but found in :attr:`error`, so that what is known is kept.
+
+    :param work: what is done with the items.
+    :param batch_size: items a call, 1 to 50.
+    :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
+    :param stop_grace: seconds that batches in flight get to end after a stop.
+    :param on_batch: is called after each batch; it must not block.
+    :param goes_on: whether a job that can't be asked for just now leaves the others to be asked for.
+    """
+
+    def __init__(
+        self,
+        work: LedgerWork[Any],
+        *,
+        batch_size: int,
+        max_concurrent_batches: int,
+        stop_grace: float,
+        on_batch: Callable[[], None] = lambda: None,
+        goes_on: bool = False,
+    ) -> None:
+        self.ledger = work.ledger
+        self.stop_grace = stop_grace
+        self._sender = Sender(
+            work,
+            work.client.settings,
+            batch_size=batch_size,
+            max_concurrent_batches=max_concurrent_batches,
+            on_batch=on_batch,
+            stop_grace=stop_grace,
+        )
+        self._collector = JobCollector(work, goes_on=goes_on)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = asyncio.Event()
+        self._stopped_at = 0.0
+        self._stop_reason: str | None = None
+
+    @property
+    def error(self) -> LeenError | None:
+        """What ended the run early, if anything did."""
+        return self._sender.halted
+
+    @property
+    def jobs_under_way(self) -> dict[str, list[str]]:
+        """The jobs that have not ended, as far as is known, with the keys of their tickets."""
+        return self._collector.under_way()
+
+    def stop(self, reason: str) -> Future[None] | None:
+        """Ask the run to stop, from any thread or signal handler: batches in flight get a short while to end."""
+        self._stop_reason = self._stop_reason or reason
+        loop = self._loop
+        return asyncio.run_coroutine_threadsafe(self._stop(), loop) if loop else None
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        """Let a stop reach what is done inside, and note what ended it early."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            if self._stop_reason is not None:
+                await self._stop()
+            yield
+        except LeenError as error:
+            await self._sender.halt(error)
+        finally:
+            self._loop = None
+
+    async def _ask(self, question: Coroutine[Any, Any, Answer], *, grace: float = 0.0) -> Answer:
+        """Wait for an answer. A stop cuts it short, so many seconds later.
+
+        :raises LeenStoppedError: it did.
+        """
+        asking = asyncio.ensure_future(question)
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not asking.done():
+            left = self._stopped_at + grace - asyncio.get_running_loop().time()
+            await asyncio.wait([asking], timeout=max(0.0, left))
+        if not asking.done():
+            asking.cancel()
+            await asyncio.wait([asking])
+            raise LeenStoppedError(str(self._stop_reason))
+        return asking.result()
+
+    async def _stop(self) -> None:
+        if not self._stopped.is_set():
+            self._stopped_at = asyncio.get_running_loop().time()
+            self._stopped.set()
+        await self._sender.stop(str(self._stop_reason))

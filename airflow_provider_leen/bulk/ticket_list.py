@@ -1,0 +1,175 @@
+"""A list of rows beside what is known of their tickets: what is to be sent, what is unknown, and each row's result.
+
+Everything is read from the ledger's table; nothing is kept here but what look-ups found out, for a person.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
+
+from airflow_provider_leen.api.errors import LeenError
+from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.bulk.ledger import Ledger
+from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled, final_from, project_of
+from airflow_provider_leen.bulk.state import Ticket
+from airflow_provider_leen.bulk.summary import Progress, TicketResult, shown_error
+from airflow_provider_leen.bulk.tickets import TicketRow
+
+Payload = Callable[[TicketRow], dict[str, Any]]
+"""Makes the request body of a valid row."""
+
+
+class TicketList:
+    """The rows of a try and their tickets.
+
+    :param rows: all rows of the input, the invalid ones included.
+    :param ledger: the facts of this try.
+    :param payload: makes the request body of a valid row.
+    :param settings: how patient to be.
+    """
+
+    def __init__(self, rows: Sequence[TicketRow], ledger: Ledger, payload: Payload, settings: LeenSettings) -> None:
+        self.rows = rows
+        self.by_key = {row.key: row for row in rows if row.key is not None}
+        self._ledger = ledger
+        self._payload = payload
+        self._settings = settings
+        self._findings: dict[str, str] = {}
+        """By key, what look-ups of tickets that stayed unknown found out."""
+
+    def __contains__(self, key: str) -> bool:
+        """Say whether a ticket is in the list, or was before this try waited for its jobs."""
+        return key in self.by_key or self._was_listed(key)
+
+    def identifier_of(self, key: str) -> str | None:
+        """Return the identifier that a ticket was sent with."""
+        row, label = self.by_key.get(key), self._ledger.table[key].label
+        return row.identifier if row else label and label.identifier
+
+    def with_status(self, *statuses: str) -> list[TicketRow]:
+        """Return the rows whose tickets have one of some statuses."""
+        table = self._ledger.table
+        return [row for key, row in self.by_key.items() if table[key].status in statuses]
+
+    def without_ids(self, keys: Collection[str]) -> list[Unsettled]:
+        """Return the tickets among some that were created, and whose ids no reply has named."""
+        table = self._ledger.table
+        return [
+            self._as_unsettled(self.by_key[key])
+            for key in keys
+            if key in self.by_key and table[key].status == "created" and not table[key].ticket_id
+        ]
+
+    def unsettled(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[Unsettled]:
+        """Return the tickets whose outcome is unknown, but those in jobs that go on, which may still create them."""
+        in_jobs = {key for keys in jobs_under_way.values() for key in keys}
+        return [self._as_unsettled(row) for row in self.with_status("unknown") if row.key not in in_jobs]
+
+    def note_found(self, found: Mapping[int, Created], asked: Sequence[Unsettled] = ()) -> list[Unsettled]:
+        """State which tickets exist after all, and keep what was found out about the others, which are returned.
+
+        :param found: the ids, by the index of their row.
+        """
+        table = self._ledger.table
+        table.found(self.ids_by_key(found))
+        left = [ticket for ticket in asked if table[ticket.key].status == "unknown"]
+        self._findings |= {ticket.key: ticket.findings for ticket in left}
+        return left
+
+    def ids_by_key(self, found: Mapping[int, Created]) -> dict[str, list[str | None]]:
+        """Return ids by key instead of by the index of their row."""
+        return {str(self.rows[index].key): list(ids) for index, ids in found.items()}
+
+    def control(self, project: str) -> Control | None:
+        """Name the newest ticket in a project that carries its key and that the tracker's search must know by now."""
+        sent_before = self._ledger.now() - self._settings.settle_time - self._settings.timeout
+        newest: tuple[float, Control] | None = None
+        for row in self.with_status("created"):
+            ticket = self._ledger.table[str(row.key)]
+            if not ticket.sendings or not all(sending.embedded for sending in ticket.sendings):
+                continue
+            sent_at = max(sending.at for sending in ticket.sendings)
+            is_newer = sent_at < sent_before and (newest is None or newest[0] < sent_at)
+            if is_newer and project_of(self._payload(row)) == project:
+                newest = sent_at, Control(str(row.key), ticket.vendor_ticket_id)
+        return newest[1] if newest else None
+
+    # Reporting
+
+    def progress(self) -> Progress:
+        """Return how far the try is."""
+        table, invalid = self._ledger.table, len(self.rows) - len(self.by_key)
+        counts = Counter(table[key].status for key in self.by_key)
+        done = counts.total() - counts["unknown"] - counts["unsent"] + invalid
+        return {"total": len(self.rows), "done": done, "failed": counts["rejected"] + invalid}
+
+    def results(self, error: LeenError | None, *, with_gone: bool) -> list[TicketResult]:
+        """Return a result for every row, in the order of the input.
+
+        :param error: what ended the try early.
+        :param with_gone: whether those of rows follow that were in the list before this try waited for its jobs.
+        """
+        results = [self._result(row, error) for row in self.rows]
+        listed = self._ledger.table if with_gone else ()
+        gone = [key for key in listed if key not in self.by_key and self._was_listed(key)]
+        for index, key in enumerate(gone, start=len(results)):
+            ticket = self._ledger.table[key]
+            assert ticket.label is not None
+            why = f"{self._error_of(key, ticket, error) or ''} Its row has gone from the list.".strip()
+            results.append(_result(index, ticket.label.name, ticket.label.identifier, ticket, why))
+        return results
+
+    def _result(self, row: TicketRow, error: LeenError | None) -> TicketResult:
+        if row.key is None:
+            return _result(row.index, row.name, row.identifier, "invalid", row.error)
+        if not self._ledger.is_open:
+            why = "Not sent in this try, and nothing is known of what earlier tries sent."
+            return _result(row.index, row.name, row.identifier, "unknown", why)
+        ticket = self._ledger.table[row.key]
+        return _result(row.index, row.name, row.identifier, ticket, self._error_of(row.key, ticket, error))
+
+    def _error_of(self, key: str, ticket: Ticket, error: LeenError | None) -> str | None:
+        if ticket.proved is not None:
+            return None
+        if ticket.status == "unsent":
+            return f"Not sent: {error}" if error else "Not sent."
+        findings = self._findings.get(key) if ticket.status == "unknown" else None
+        return f"{ticket.error} Looked up: {findings}" if findings else ticket.error
+
+    def _was_listed(self, key: str) -> bool:
+        label = self._ledger.table[key].label
+        return label is not None and label.lease == self._ledger.place.lease
+
+    def _as_unsettled(self, row: TicketRow) -> Unsettled:
+        ticket, body = self._ledger.table[str(row.key)], self._payload(row)
+        until = final_from(ticket.sendings, self._settings, self._ledger.host)
+        return Unsettled(row, body["name"], project_of(body), ticket.sendings, until, ticket.named)
+
+
+class _Result:
+    """Makes a result of its ``__dict__``: such dicts share one table of keys, which halves the size of a long list."""
+
+    def __init__(
+        self, index: int, name: str | None, identifier: str | None, ticket: Ticket | str, error: str | None
+    ) -> None:
+        known, status = (Ticket(), ticket) if isinstance(ticket, str) else (ticket, ticket.status)
+        self.request_index = index
+        self.success = known.proved is not None
+        self.status = status
+        self.name = name
+        self.identifier = identifier
+        self.ticket_id = known.ticket_id
+        self.vendor_ticket_id = known.vendor_ticket_id
+        self.error = shown_error(error)
+
+
+def _result(
+    index: int, name: str | None, identifier: str | None, ticket: Ticket | str, error: str | None
+) -> TicketResult:
+    """Make a result.
+
+    :param ticket: what is known, or the status where nothing is.
+    """
+    return cast(TicketResult, vars(_Result(index, name, identifier, ticket, error)))
