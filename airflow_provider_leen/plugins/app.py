@@ -48,6 +48,7 @@ _DOWNLOADS = threading.BoundedSemaphore(8)
 """So many files wait to be sent at the same time, each on this server's disk: who takes one may be slow."""
 
 _BLOCK = 200_000
+_NOT_IN_A_FILE_NAME = re.compile(r"[^A-Za-z0-9_.]+")
 _NOT_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -117,6 +118,7 @@ async def data(
         del headers["ETag"]
     shown = what_is_shown(found.tasks, is_run=about.task_id is None, unreadable=unreadable)
     shown |= {"rows": rows.rows(), "matched": rows.wanted, "reachable": rows.reachable, "offset": offset}
+    shown["causes"] = rows.causes.shared()
     return JSONResponse(shown, headers=headers)
 
 
@@ -137,8 +139,19 @@ async def download(about: About, wanted: Wanted, format: Literal["csv", "json"] 
             raise HTTPException(502, one_line(str(error), 1000)) from None
         except TooLargeError:
             raise HTTPException(413, "These are too many rows for one file: filter by status, task or text.") from None
-        headers = _NOT_KEPT | {"Content-Disposition": f'attachment; filename="leen-tickets.{format}"'}
+        headers = _NOT_KEPT | {"Content-Disposition": f'attachment; filename="{_file_name(about)}.{format}"'}
         return _FileReply(file, on_error.pop_all(), media_type=_MEDIA_TYPES[format], headers=headers)
+
+
+def _file_name(about: RunOrTask) -> str:
+    names = (
+        "leen",
+        about.dag_id,
+        about.run_id,
+        about.task_id,
+        about.map_index if (about.map_index or 0) >= 0 else None,
+    )
+    return "-".join(_NOT_IN_A_FILE_NAME.sub("_", str(name))[:80] for name in names if name is not None)
 
 
 class _FileReply(StreamingResponse):

@@ -43,6 +43,7 @@ class RunReader:
             TaskInstance.state,
             TaskInstance.operator,
             TaskInstance.try_number,
+            cast(TaskInstance.rendered_map_index, Text),
         ).where(*self._here(TaskInstance))
         self._instances: list[Any] = sorted(session.execute(instances), key=lambda instance: instance[:2])
         pushed = select(XComModel.task_id, XComModel.map_index, XComModel.key, XComModel.timestamp)
@@ -78,9 +79,9 @@ class RunReader:
         for task_id, map_index, key, value in self._session.execute(query):
             values[task_id, map_index][key] = decoded(value)
         rendered = self._rendered({place[0] for place, xcoms in values.items() if _names_a_file(xcoms)})
-        for task_id, map_index, state, operator, _ in wanted:
+        for task_id, map_index, state, operator, _, label in wanted:
             place = task_id, map_index
-            yield TaskRecord(task_id, map_index, state, operator, values[place], rendered.get(place))
+            yield TaskRecord(task_id, map_index, state, operator, values[place], rendered.get(place), label)
 
     def _rendered(self, task_ids: Collection[str]) -> dict[tuple[str, int], Mapping[str, Any]]:
         """Read the template fields of tasks as Airflow has recorded them: no XCom can change these."""

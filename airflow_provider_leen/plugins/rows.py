@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_leen.api.text import clean
 from airflow_provider_leen.links.leen import fixed_parts
+from airflow_provider_leen.plugins.causes import Causes
 from airflow_provider_leen.plugins.tasks import STATUSES, TaskTickets, is_count, status_of
 
 Column = Literal["status", "row", "key", "title", "identifier", "error"]
@@ -102,10 +103,12 @@ class Picked:
     """What some rows add to a page.
 
     :param best: those that come first in its order, each with what it is sorted by.
+    :param causes: how many failed tickets have which error, those left out by the filter too.
     """
 
     wanted: int
     best: list[tuple[Any, Row]]
+    causes: Causes
 
 
 class Page:
@@ -125,17 +128,20 @@ class Page:
         else:
             self._size = offset + limit if offset + limit <= MAX_HELD else 0
         self._best: list[tuple[Any, Row]] = []
+        self.causes = Causes()
         self.wanted = 0
         """How many rows are wanted in all."""
 
     def pick(self, rows: Iterable[Row]) -> Picked:
         """Pick what may be on the page; it changes with the rows only once they are added."""
-        picked = Picked(0, [])
+        picked = Picked(0, [], Causes())
 
         def numbered() -> Iterator[tuple[Any, Row]]:
             # Equal rows stay in the order of the input, whichever way the column is sorted.
             sign = -1 if self._selection.descending else 1
             for row in rows:
+                if row["error"] and not row["success"]:
+                    picked.causes.add(row["error"])
                 if self._selection.admits(row):
                     picked.wanted += 1
                     number = self.wanted + picked.wanted
@@ -152,6 +158,7 @@ class Page:
     def add(self, picked: Picked) -> None:
         """Take over what was picked last."""
         self.wanted += picked.wanted
+        self.causes.update(picked.causes)
         both = sorted([*self._best, *picked.best], key=itemgetter(0), reverse=self._selection.descending)
         self._best = both[: self._size]
 

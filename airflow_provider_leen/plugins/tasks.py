@@ -38,6 +38,7 @@ class TaskRecord:
     :param operator: the name of the operator's class.
     :param values: its XComs by key.
     :param rendered: its template fields as Airflow has recorded them, None where it has not or no longer.
+    :param label: what Airflow shows for its index, by ``map_index_template``.
     """
 
     task_id: str
@@ -46,11 +47,16 @@ class TaskRecord:
     operator: str | None
     values: Mapping[str, Any]
     rendered: Mapping[str, Any] | None = None
+    label: str | None = None
 
     @property
     def name(self) -> str:
-        """The task, for a person; with its index where it is mapped."""
-        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+        """The task, for a person; with its index where it is mapped, and with what its template makes of that."""
+        if self.map_index < 0:
+            return self.task_id
+        # The index as well: two instances may have the same label.
+        index = str(self.map_index)
+        return f"{self.task_id}[{index if self.label in (None, index) else f'{index}: {one_line(self.label, 80)}'}]"
 
 
 @dataclass(frozen=True)

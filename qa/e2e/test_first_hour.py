@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from qa.e2e import ui
 from qa.e2e.standalone import Standalone
@@ -64,7 +65,8 @@ def test_a_refused_key_is_said_by_the_test_button_the_run_and_the_tab(
     run_id = ui.trigger(page, lab, "leen_smallest")
     frame = ui.open_tab(page, lab, "leen_smallest", run_id, "create_tickets")
     frame.locator("tbody tr").first.wait_for()
-    assert frame.locator("#headline").inner_text() == "2 of 2 tickets failed."
+    assert frame.locator("#headline").inner_text() == "2 of 2 tickets failed (100 %) · create_tickets failed."
+    assert "All 2 failures have the same cause" in frame.locator("#banner").inner_text()
     assert "a-wrong-key" not in frame.locator("body").inner_text()
     forget_connection(lab)
 
@@ -108,7 +110,7 @@ def test_the_tab_of_the_run_shows_filters_sorts_and_leads_to_the_tracker(
 ) -> None:
     assert lab.api("GET", f"dags/{DEMO}/dagRuns/{demo_run}")["state"] == "success"
     frame = ui.open_tab(page, lab, DEMO, demo_run)
-    assert "failed." in frame.locator("#headline").inner_text()
+    assert " failed (" in frame.locator("#headline").inner_text()
     assert frame.locator("tbody tr.rejected").count() > 0  # failures first
     rows = frame.locator("tbody tr")
     frame.locator("#chips").get_by_role("button", name="created").click()
@@ -144,7 +146,7 @@ def test_the_files_to_download_hold_what_is_filtered(page: Page, lab: Standalone
     with page.expect_download() as download:
         frame.get_by_role("link", name="CSV").click()
     lines = Path(download.value.path()).read_text().splitlines()
-    assert download.value.suggested_filename == "leen-tickets.csv"
+    assert download.value.suggested_filename.startswith(f"leen-{DEMO}-")
     assert len(lines) == frame.locator("tbody tr").count() + 1
 
 
@@ -201,6 +203,8 @@ def test_the_page_fits_a_phone(page: Page, lab: Standalone, demo_run: str, theme
     page.goto(f"{lab.url}/leen/tickets?dag_id={DEMO}&run_id={demo_run.replace('+', '%2B')}")
     page.locator("tbody tr").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert DEMO in page.locator("#where").inner_text()
+    assert Axe().run(page).response["violations"] == []
     shoot(page, f"tab-phone-{theme}")
 
 

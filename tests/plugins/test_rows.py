@@ -223,3 +223,12 @@ def test_the_csv_has_a_head_and_all_that_a_row_has() -> None:
 @pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS])
 def test_the_json_is_the_rows(rows: list[Row]) -> None:
     assert json.loads("".join(as_json(rows))) == rows
+
+
+def test_the_errors_that_several_tickets_share_are_counted_whatever_the_filter_says() -> None:
+    failed = [row("rejected", error="The title is too long.") for _ in range(3)]
+    others = [row("unknown", error="The reply was lost."), row(error="not a failure"), row("rejected")]
+    page = Page(Selection(text="nothing has this"), 0, 10)
+    for some in (failed[:1], [*failed[1:], *others]):
+        page.add(page.pick(some))
+    assert [(cause["error"], cause["count"]) for cause in page.causes.shared()] == [("The title is too long.", 3)]

@@ -197,3 +197,8 @@ def test_the_ticket_of_the_operator_that_creates_one_is_shown_as_filed() -> None
 
 def test_a_mapped_instance_is_named_with_its_index() -> None:
     assert TaskRecord("create", 3, None, None, {}).name == "create[3]"
+    assert TaskRecord("create", 3, None, None, {}, label="3").name == "create[3]"
+
+
+def test_a_mapped_task_is_named_as_its_template_says() -> None:
+    assert TaskRecord("create", 3, None, None, {}, label="semgrep\nrepo-a").name == "create[3: semgrep repo-a]"

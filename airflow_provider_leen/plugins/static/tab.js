@@ -5,6 +5,7 @@ const PAGE = 100;
 const COLUMNS = [
   ["status", "Status"], ["row", "Row"], ["key", "Key"], ["title", "Title"], ["identifier", "Identifier"], ["error", "Error"],
 ];
+const GENERATED = /^airflow-[0-9a-f]{24}$/;
 const place = new URLSearchParams(location.search);
 const wanted = { status: "", text: "", task: "", sort: "status", descending: false };
 const $ = (id) => document.getElementById(id);
@@ -12,6 +13,7 @@ let offset = 0;
 let version = null; // of what is shown
 let asked = 0; // numbers the questions, so that a late answer to an earlier one is dropped
 let timer;
+let began = null; // the first progress seen, and when
 
 function element(name, className, ...children) {
   const node = document.createElement(name);
@@ -65,6 +67,7 @@ async function load({ keep = false } = {}) {
 function change(what) {
   Object.assign(wanted, what);
   offset = 0;
+  $("table").ariaBusy = "true";
   load();
 }
 
@@ -76,12 +79,13 @@ let mayChange = true;
 
 function say(text) {
   $("page").hidden = false;
-  for (const part of $("page").children) part.hidden = part.id !== "message";
+  for (const part of $("page").children) part.hidden = !["message", "where", "title"].includes(part.id);
   $("message").textContent = text;
 }
 
 function show(shown) {
   mayChange = shown.may_change;
+  $("table").ariaBusy = "false";
   if (shown.message) return say(shown.message);
   if (offset && !shown.rows.length) return turn(-offset); // the list has become shorter
   const counted = shown.total > 0;
@@ -95,8 +99,10 @@ function show(shown) {
   $("table").hidden = !listed;
   $("nothing").hidden = !counted || listed || !filtered;
   showOverview(shown);
+  showCauses(shown);
   showRemarks(shown);
   showTools(shown);
+  showIdentifiers(shown);
   for (const button of $("chips").children) button.disabled = !(listed || filtered);
   $("rows").replaceChildren(...shown.rows.map((row) => line(row, shown.tasks.length > 1)));
   showPager(shown);
@@ -106,9 +112,10 @@ function showOverview({ total, counts, progress, tasks, may_change }) {
   const failed = sum(counts, isFailure);
   const parts = [];
   if (progress) {
-    parts.push(`${number(progress.done)} of ${tickets(progress.total)} done${may_change ? " so far" : ""}, ${number(progress.failed)} failed`);
+    parts.push(`${number(progress.done)} of ${tickets(progress.total)} done${may_change ? " so far" : ""}, ${number(progress.failed)} failed${may_change ? speed(progress) : ""}`);
   }
-  if (total) parts.push(failed ? `${number(failed)} of ${tickets(total)} failed` : `${tickets(total)}, none failed`);
+  if (total) parts.push(failed ? `${number(failed)} of ${tickets(total)} failed (${share(failed, total)})` : `${tickets(total)}, none failed`);
+  parts.push(...tasks.filter((task) => task.state === "failed").slice(0, 3).map((task) => `${task.name} failed`));
   if (!parts.length && tasks.some((task) => task.total === 0 && !task.remark)) parts.push("The list was empty: no tickets");
   $("headline").textContent = `${parts.join(" · ")}${parts.length ? "." : ""}`;
   const pieces = Object.entries(counts);
@@ -125,6 +132,25 @@ function showOverview({ total, counts, progress, tasks, may_change }) {
   const focused = $("chips").contains(document.activeElement) ? document.activeElement.value : null;
   $("chips").replaceChildren(...chips.map(([value, name, count]) => chip(value, name, count)));
   [...$("chips").children].find((button) => button.value === focused)?.focus(); // a keyboard stays where it was
+}
+
+// One decimal below 10 %, and never "0 %" or "100 %" where that is not all of it.
+function share(part, whole) {
+  const percent = (100 * part) / whole;
+  if (part && percent < 0.1) return "under 0.1 %";
+  if (part < whole && percent > 99) return "over 99 %";
+  return `${percent < 10 ? Number(percent.toFixed(1)) : Math.round(percent)} %`;
+}
+
+// Measured while the page is open: what was done before says nothing of how fast it goes now.
+function speed({ done, total }) {
+  const now = performance.now();
+  if (!began || done < began.done) began = { done, now };
+  const seconds = (now - began.now) / 1000;
+  if (seconds < 5 || done === began.done) return "";
+  const rate = (done - began.done) / seconds;
+  const left = (total - done) / rate;
+  return `, ${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second, about ${left < 90 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`} left`;
 }
 
 const FAILURES = ["unknown", "rejected", "invalid", "unsent", "unreadable"];
@@ -152,6 +178,34 @@ function chip(value, name, count) {
   node.ariaPressed = String(wanted.status === value);
   node.onclick = () => change({ status: wanted.status === value ? "" : value });
   return node;
+}
+
+// The errors that several tickets share; where it is one for all that failed, it is why the task failed.
+function showCauses({ causes, counts }) {
+  const failed = sum(counts, isFailure);
+  const [first] = causes;
+  const isOnly = Boolean(first) && first.count === failed;
+  $("banner").hidden = !isOnly;
+  if (isOnly) $("banner").replaceChildren(element("b", "", `All ${number(failed)} failures have the same cause: `), first.error);
+  $("causes").replaceChildren(...(isOnly ? [] : causes.map(cause)));
+  $("causes").hidden = isOnly || !causes.length;
+}
+
+function cause({ error, count, sought }) {
+  const text = error.length > 300 ? `${error.slice(0, 300)}…` : error;
+  const button = element("button", "", element("b", "", `${number(count)} \u00d7 `), text);
+  button.type = "button";
+  button.title = "Show these tickets";
+  button.onclick = () => { $("text").value = sought; change({ text: sought, status: "" }); };
+  return element("li", "", button);
+}
+
+// Generated identifiers say nothing to a person: the room is for titles and errors.
+function showIdentifiers({ rows }) {
+  const generated = rows.some((row) => GENERATED.test(row.identifier ?? ""));
+  const own = rows.some((row) => row.identifier && !GENERATED.test(row.identifier));
+  $("generated-choice").hidden = !generated;
+  $("table").classList.toggle("without-identifiers", !own && !$("generated").checked);
 }
 
 function showRemarks({ tasks }) {
@@ -197,7 +251,7 @@ function line(row, named) {
     cell("row", row.row === null ? "" : `#${row.row}`),
     cell(row.key?.length > 24 ? "key long" : "key", row.url ? link(row.url, row.key ?? "open") : row.key),
     title,
-    cell("identifier", row.identifier && clamped(row.identifier)),
+    cell(GENERATED.test(row.identifier ?? "") && !$("generated").checked ? "identifier generated" : "identifier", row.identifier && clamped(row.identifier)),
     cell("error", row.error && clamped(row.error)),
   );
 }
@@ -240,7 +294,9 @@ function leadTo(node, url) {
 
 function setUp() {
   for (const [column, label] of COLUMNS) {
-    const button = element("button", "", label);
+    const arrow = element("span", "arrow");
+    arrow.ariaHidden = "true";
+    const button = element("button", "", label, arrow);
     button.type = "button";
     button.onclick = () => change({ sort: column, descending: wanted.sort === column && !wanted.descending });
     const head = element("th", "", button);
@@ -254,6 +310,7 @@ function setUp() {
     change({ sort, descending: descending === "true" });
   };
   $("task").onchange = () => change({ task: $("task").value });
+  $("generated").onchange = () => load();
   let typed;
   $("text").oninput = () => {
     clearTimeout(typed);
@@ -267,9 +324,29 @@ function setUp() {
   // Airflow's own pages need a wide screen; this one does not.
   $("alone").hidden = parent === window;
   leadTo($("alone"), location.href);
+  if (parent === window) sayWhere();
   $("first").onclick = () => turn(-offset);
   $("previous").onclick = () => turn(-PAGE);
   $("next").onclick = () => turn(PAGE);
+}
+
+// Alone, the page has nothing of Airflow's around it that says what it shows.
+function sayWhere() {
+  const [dag, run, task, index] = ["dag_id", "run_id", "task_id", "map_index"].map((name) => place.get(name) ?? "");
+  const airflow = location.pathname.replace(/leen\/tickets$/, "");
+  let way = `${airflow}dags/${encodeURIComponent(dag)}/runs/${encodeURIComponent(run)}`;
+  const names = [dag, run];
+  if (task) {
+    const mapped = /^\d+$/.test(index);
+    way += `/tasks/${encodeURIComponent(task)}${mapped ? `/mapped/${index}` : ""}`;
+    names.push(mapped ? `${task}[${index}]` : task);
+  }
+  const back = element("a", "", "← Airflow");
+  back.href = way;
+  $("where").replaceChildren(back, ` \u00b7 ${names.join(" \u203a ")}`);
+  $("where").hidden = false;
+  document.documentElement.classList.add("alone");
+  document.title = `Leen tickets: ${names.join(" \u203a ")}`;
 }
 
 function turn(by) {
@@ -287,7 +364,11 @@ function followTheme() {
     follow();
   } catch {
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    const follow = () => { own.dataset.theme = dark.matches ? "dark" : "light"; };
+    const follow = () => {
+      let chosen;
+      try { chosen = localStorage.getItem("theme"); } catch { /* kept from pages by the browser */ }
+      own.dataset.theme = ["dark", "light"].includes(chosen) ? chosen : dark.matches ? "dark" : "light";
+    };
     dark.addEventListener("change", follow);
     follow();
   }
