@@ -72,7 +72,7 @@ def page(lab: Standalone, browser: Browser, session: Path) -> Iterator[Page]:
     elsewhere: list[str] = []
     known = (lab.url.removesuffix(BASE_PATH), lab.leen, "data:", "blob:")
     with browser.new_context(storage_state=session, viewport={"width": 1400, "height": 900}) as context:
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         context.on("request", lambda sent: None if sent.url.startswith(known) else elsewhere.append(sent.url))
         yield context.new_page()
     assert elsewhere == []

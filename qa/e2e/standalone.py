@@ -27,7 +27,7 @@ BASE_PATH = "/team/airflow"
 USERS = {"admin": "ADMIN", "viewer": "VIEWER"}
 """Each user's password is the name."""
 
-_STARTS_WITHIN = 180
+_STARTS_WITHIN = 300
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,6 @@ def _wait(log: Path, processes: list[subprocess.Popen[bytes]], look: Callable[[]
 def _ask(method: str, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})}, method=method)
-    with urllib.request.urlopen(request, timeout=20) as reply:
+    with urllib.request.urlopen(request, timeout=90) as reply:
         text = reply.read()
     return json.loads(text) if text else None

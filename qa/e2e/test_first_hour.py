@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEMO = "leen_bandit_demo"
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Locator, Page, Route
 
 CONNECTION_ID = "1ee00000-0000-4000-8000-000000000001"
-RUN_ENDS_WITHIN = 150
+RUN_ENDS_WITHIN = 300
 
 
 def open_form(page: Page, lab: Standalone) -> Locator:
