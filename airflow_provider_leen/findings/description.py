@@ -28,7 +28,7 @@ _MAX_DESCRIPTION = 30_000
 _MAX_TEXT = 8_000
 _MAX_CODE = 3_000
 _MAX_PLACES = 100
-_MAX_STEPS = 20
+_MAX_STEPS = _MAX_MESSAGES = 20
 
 _LINK = re.compile(r"(?<!\\)\[((?:[^\[\]\\]|\\.)*)\]\((\d{1,9})\)")
 """A link of a SARIF message to one of the result's related locations."""
@@ -70,9 +70,10 @@ def ticket(identifier: str, findings: Sequence[Finding], folder: str) -> dict[st
     """
     findings = sorted(findings, key=lambda finding: finding.subject.place.first or 0)
     first, words = findings[0], _Words(folder)
-    places = [place for finding in findings for place in (finding.subject.place, *finding.more_places)]
+    places = list(dict.fromkeys(place for one in findings for place in (one.subject.place, *one.more_places)))
+    lines = {(place.file, place.first) for place in places}
     return {
-        "name": words.name(first, len(places)),
+        "name": words.name(first, len(lines)),
         "description": cut(words.description(first, places, findings), _MAX_DESCRIPTION),
         "priority": min((finding.priority for finding in findings), key=PRIORITIES.index),
         "identifier": identifier,
@@ -90,19 +91,21 @@ class _Words:
 
     def name(self, finding: Finding, places: int) -> str:
         """Return "rule: what it is in where"."""
-        rule, where = _from_the_left(finding.subject.rule, _MAX_RULE), self._where(finding.subject.place)
+        rule = _from_the_left(one_line(finding.subject.rule, 1_000), _MAX_RULE)
+        where = self._where(finding.subject.place)
         end = f" in {_from_the_left(where, _MAX_PLACE)}" if where else ""
         end += f" and {places - 1} more place{'s' if places > 2 else ''}" if places > 1 else ""
         room = _MAX_NAME - len(f"{rule}: {end}".encode("utf-16-le")) // 2
         headline = _headline(finding)
-        return f"{rule}: {cut(headline, room)}{end}" if headline else f"{rule}{end}"
+        name = f"{rule}: {cut(headline, max(room, 1))}{end}" if headline else f"{rule}{end}"
+        return cut(name, _MAX_NAME)
 
     def description(self, first: Finding, places: Sequence[Place], findings: Sequence[Finding]) -> str:
         """Return the ticket's Markdown."""
         rule, code = first.rule, first.subject.place.code
         messages = list(dict.fromkeys(self._message(finding) for finding in findings))
         return markdown.paragraphs(
-            *(messages[:_MAX_PLACES] if len(messages) <= 3 else messages[:1]),
+            *messages[:_MAX_MESSAGES],
             markdown.facts(self._facts(first)),
             markdown.fenced(_limited(code, _MAX_CODE)) if code else None,
             markdown.section("Places", self._list(places)) if len(places) > 1 else None,
@@ -181,12 +184,13 @@ def folder_of(places: Sequence[Place]) -> str:
 
 def _headline(finding: Finding) -> str | None:
     """Return what the rule is about: as the rule says it, if it says more than its id, else as the message does."""
-    rule_id = finding.subject.rule
-    name = text(finding.rule.described.get("name"))
-    for words in (finding.rule.text("shortDescription"), finding.message, finding.rule.text("fullDescription"), name):
-        line = one_line(_LINK.sub(r"\1", words.strip().partition("\n")[0]), _MAX_NAME) if words else ""
-        # A description may be a template: `{library}` is insecure.
-        if line and rule_id.lower() not in line.lower() and not _TEMPLATE.search(line):
+    rule_id, rule = finding.subject.rule.lower(), finding.rule
+    short, full, name = rule.text("shortDescription"), rule.text("fullDescription"), text(rule.described.get("name"))
+    # A rule's words may be a template: "`{library}` is insecure".
+    words = (None if short and _TEMPLATE.search(short) else short, finding.message, full, name)
+    for each in filter(None, words):
+        line = one_line(_LINK.sub(r"\1", each.strip().partition("\n")[0]), _MAX_NAME)
+        if rule_id not in line.lower():
             return line.removesuffix(".")
     return None
 

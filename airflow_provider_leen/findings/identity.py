@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import dropwhile
 from typing import Any
 
-from airflow_provider_leen.findings.paths import common_folder, within
+from airflow_provider_leen.findings.paths import common_folder, replaced, within
 from airflow_provider_leen.findings.places import Place
 from airflow_provider_leen.findings.reading import mapping, text
 
@@ -31,7 +31,9 @@ _VERSION = re.compile(r"(?:^|/)v?(\d{1,9})$")
 _NUMBERED = re.compile(r"\b(lines?|columns?|col|row|at)\b([ :=#]*)\d+|:\d+(?::\d+)?\b", re.IGNORECASE)
 """Line numbers in a message."""
 
-_PASSING = re.compile(r"^[ \w]*(?:version|severity|score|link|url|date)[ \w]*:.*$", re.IGNORECASE | re.MULTILINE)
+_PASSING = re.compile(
+    r"^[ \w]{0,40}(?:version|severity|score|link|url|date)[ \w]{0,40}:.*$", re.IGNORECASE | re.MULTILINE
+)
 """Lines of a message such as "Fixed Version: 1.2.3"."""
 
 _TELLING = 100
@@ -172,7 +174,7 @@ def _lasting(subject: Subject) -> str:
     """Return a message without what changes while the finding does not: its folder, numbers of lines, a severity."""
     message, file = _PASSING.sub("", subject.message), subject.place.file
     if file is not None and file.loose:
-        message = message.replace(file.text, file.text.rpartition("/")[2])
+        message = replaced(message, file.text, file.text.rpartition("/")[2])
     return _NUMBERED.sub(lambda found: found[1] or "", " ".join(message.split()))
 
 

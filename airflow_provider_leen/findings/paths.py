@@ -70,6 +70,12 @@ def join(folder: str, path: str) -> str:
     return "" if joined == "." else joined
 
 
+def replaced(words: str, path: str, by: str) -> str:
+    """Return a text in which something else stands for an absolute path, however it is written there."""
+    pattern = rf"(?:file:)?/{{0,3}}{re.escape(path.lstrip('/'))}"
+    return re.sub(pattern, lambda _: by, words.replace("\\", "/"), flags=re.IGNORECASE)
+
+
 def common_folder(paths: Iterable[str]) -> str:
     """Return the innermost folder that holds all of these absolute paths; empty where there is none."""
     parts = [posixpath.dirname(path).split("/") for path in paths]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_provider_leen.findings.paths import FilePath, is_absolute, is_url, join, normal, within
+from airflow_provider_leen.findings.paths import FilePath, is_absolute, is_url, join, normal, replaced, within
 from airflow_provider_leen.findings.reading import array, count, entry_at, mapping, objects, text
 from airflow_provider_leen.findings.repository import Repository, read_repository
 
@@ -49,7 +49,7 @@ class Places:
         self._artifacts = array(run.get("artifacts"))
         self._logical = array(run.get("logicalLocations"))
         self._bases = mapping(run.get("originalUriBaseIds"))
-        self._root = normal(root) if root else None
+        self._root = (normal(root) or None) if root else None
         self._repositories = [
             (self._whole(mapping(provenance.get("mappedTo"))), repository)
             for provenance in objects(run.get("versionControlProvenance"))
@@ -72,7 +72,6 @@ class Places:
             last=last,
             code=code,
             logical=self._logical_name(location),
-            message=text(mapping(location.get("message")).get("text")),
             link=_link(place, first, last),
         )
 
@@ -99,7 +98,7 @@ class Places:
     def without_folders(self, words: str) -> str:
         """Return a text without the folders in which the sources happen to lie."""
         for known in (self._root, *(mapped for mapped, _ in self._repositories), *self._folders):
-            words = words.replace(f"{known}/", "") if known else words
+            words = replaced(words, f"{known}/", "") if known and known != "/" else words
         return words
 
     def _resolve(self, artifact: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -125,9 +125,9 @@ def severities_of(result: Mapping[str, Any], rule: Rule) -> list[Any]:
     return [severity for severity in given if severity is not None]
 
 
-def message_of(result: Mapping[str, Any], rule: Rule) -> str | None:
-    """Return what a result says, in Markdown where it has that; placeholders are filled in."""
-    message = mapping(result.get("message"))
+def message_text(message: Any, rule: Rule) -> str | None:
+    """Return what a ``message`` object says, in Markdown where it has that; placeholders are filled in."""
+    message = mapping(message)
     arguments = [
         entry if isinstance(entry, str) else str(clean_json(entry)) for entry in array(message.get("arguments"))
     ]

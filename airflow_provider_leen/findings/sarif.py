@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
@@ -13,9 +14,12 @@ from airflow_provider_leen.findings.description import Finding, folder_of, ticke
 from airflow_provider_leen.findings.identity import Identities, Subject, read_fingerprints
 from airflow_provider_leen.findings.places import Place, Places
 from airflow_provider_leen.findings.reading import array, count, mapping, objects, text
-from airflow_provider_leen.findings.rules import Tool, message_of
+from airflow_provider_leen.findings.rules import Tool, message_text
 
 log = logging.getLogger(__name__)
+
+_MAX_SAID = 4_000
+"""Characters of a message that tell one finding from another."""
 
 _NO_PROBLEM = ("pass", "notApplicable", "informational")
 
@@ -159,13 +163,17 @@ class _Report:
 
 def _read_result(result: Mapping[str, Any], tool: Tool, places: Places, repository: str) -> Finding:
     rule = tool.rule_of(result)
-    message = message_of(result, rule)
-    found = [places.place(location) for location in objects(result.get("locations"))]
+    message = message_text(result.get("message"), rule)
+
+    def read(location: Any) -> Place:
+        return replace(places.place(location), message=message_text(mapping(location).get("message"), rule))
+
+    found = [read(location) for location in objects(result.get("locations"))]
     place, *more = found or [places.file_place(mapping(result.get("analysisTarget")))]
     related: dict[int | None, list[Place]] = defaultdict(list)
     for location in objects(result.get("relatedLocations")):
-        related[count(location.get("id"))].append(places.place(location))
-    said = " ".join(filter(None, (place.message, message)))
+        related[count(location.get("id"))].append(read(location))
+    said = "\n".join(filter(None, (place.message, message)))[:_MAX_SAID]
     subject = Subject(
         tool=tool.name,
         rule=rule.id or text(rule.described.get("name")) or "finding",
@@ -182,7 +190,7 @@ def _read_result(result: Mapping[str, Any], tool: Tool, places: Places, reposito
         priority=tool.priority_of(result, rule),
         more_places=more,
         related=related,
-        flow=[places.place(step.get("location")) for step in _steps(result)],
+        flow=[read(step.get("location")) for step in _steps(result)],
     )
 
 
