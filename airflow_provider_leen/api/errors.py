@@ -5,6 +5,7 @@
     LeenError
     ├── LeenConfigError            the connection or an argument can't be used
     ├── LeenLedgerError            the ledger can't be read or written: nothing more is sent
+    │   └── LeenLedgerLostError    a part of it is missing or makes no sense: no retry helps
     ├── LeenStoppedError           stopped from outside with tickets left
     ├── LeenConnectError           no request was sent, or only a question that changes nothing
     ├── LeenOutcomeUnknownError    a request was sent, its effect isn't known (.identifiers)
@@ -45,6 +46,10 @@ class LeenConfigError(LeenError):
 
 class LeenLedgerError(LeenError):
     """What was already sent can't be read or recorded, so nothing more is sent."""
+
+
+class LeenLedgerLostError(LeenLedgerError):
+    """A part of the record of what was sent is missing or makes no sense, and stays so: nothing is sent."""
 
 
 class LeenStoppedError(LeenError):

@@ -23,9 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from airflow_provider_leen.api.errors import LeenLedgerError
+from airflow_provider_leen.api.errors import LeenLedgerError, LeenLedgerLostError
 from airflow_provider_leen.bulk.stores import Store
-from airflow_provider_leen.bulk.values import VERSION, Value, check_version, unreadable
+from airflow_provider_leen.bulk.values import EXITS, VERSION, Value, check_version, unreadable
 
 Result = TypeVar("Result")
 
@@ -261,9 +261,9 @@ def overtaken() -> LeenLedgerError:
     )
 
 
-def missing(key: str) -> LeenLedgerError:
+def missing(key: str) -> LeenLedgerLostError:
     """Return the error that says that a part of the ledger is lost."""
-    return LeenLedgerError(
+    return LeenLedgerLostError(
         f"The ledger of this task has a gap: {key} is missing. It may hide tickets that were sent, so nothing is sent. "
-        "Look into the tracker, then start a new Dag run."
+        f"{EXITS}"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
-from airflow_provider_leen.bulk.values import Value
+from airflow_provider_leen.bulk.values import Value, unreadable
 from airflow_provider_leen.bulk.whole_file import local_path
 
 SETTLES_AFTER = 2.0
@@ -152,7 +152,10 @@ class FolderStore:
         except FileNotFoundError:
             return None
         # Empty where a try died between creating a file and writing it, on a file system without hard links.
-        value: Value = json.loads(text) if text else {}
+        try:
+            value: Value = json.loads(text) if text else {}
+        except ValueError:
+            raise unreadable(f"{key}: {text[:100]!r}") from None
         return value
 
     def set(self, key: str, value: Value) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from airflow_provider_leen.api.errors import LeenLedgerError
+from airflow_provider_leen.api.errors import LeenLedgerLostError
 from airflow_provider_leen.api.text import clean
 
 VERSION = 2
@@ -25,6 +25,12 @@ MAX_TEXT = 2_000
 
 _TO_CLEAN = re.compile(rf'\\|[^"]{{{MAX_TEXT + 1}}}')
 """In JSON text: what is escaped, or a text that is too long."""
+
+EXITS = (
+    "Look into the tracker, then start a new Dag run. Or delete the whole ledger of this task (its state in Airflow, or "
+    "its folder) and clear the task: then the outcome of every ticket is unknown, and `on_unknown` decides."
+)
+"""What a person can do where a part of a ledger is lost."""
 
 Fact: TypeAlias = list[Any]
 Value: TypeAlias = dict[str, Any]
@@ -54,21 +60,21 @@ def pack(facts: Iterable[Fact]) -> list[Value]:
 def check_version(value: Value) -> None:
     """Refuse what another release has written.
 
-    :raises LeenLedgerError: it did.
+    :raises LeenLedgerLostError: it did.
     """
     if value["v"] != VERSION:
-        raise LeenLedgerError(
+        raise LeenLedgerLostError(
             "The ledger of this task was written by another release of airflow-provider-leen (version "
-            f"{value['v']!r}, this one reads {VERSION}). Finish the Dag run with that release, or look into the "
-            "tracker and start a new run."
+            f"{value['v']!r}, this one reads {VERSION}), so nothing is sent. Finish the Dag run with that release. "
+            f"Where you can't: {EXITS}"
         )
 
 
-def unreadable(value: object) -> LeenLedgerError:
+def unreadable(value: object) -> LeenLedgerLostError:
     """Return the error that says that a value makes no sense."""
-    return LeenLedgerError(
-        f"The ledger of this task holds a value that can't be read: {json.dumps(value, default=repr)[:200]}. "
-        "Look into the tracker and start a new Dag run."
+    return LeenLedgerLostError(
+        f"The ledger of this task holds a value that can't be read: {json.dumps(value, default=repr)[:200]}. It may "
+        f"hide tickets that were sent, so nothing is sent. {EXITS}"
     )
 
 

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
     LeenConfigError,
+    LeenLedgerLostError,
     LeenNotFoundError,
     LeenThresholdError,
     LeenValidationError,
@@ -20,7 +21,14 @@ from airflow_provider_leen.api.errors import (
 if TYPE_CHECKING:
     from airflow_provider_leen.api.sync_client import LeenClient
 
-NOT_RETRYABLE = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenValidationError, LeenThresholdError)
+NOT_RETRYABLE = (
+    LeenAuthError,
+    LeenConfigError,
+    LeenNotFoundError,
+    LeenLedgerLostError,
+    LeenValidationError,
+    LeenThresholdError,
+)
 """What a retry of the task cannot help: raised as ``AirflowFailException`` from the typed exception."""
 
 

@@ -55,14 +55,14 @@ def test_every_exception_can_be_made_of_a_sentence_alone(kind: type[LeenError]) 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
     drawn = [line for line in (errors.__doc__ or "").splitlines() if "Leen" in line and line.startswith("    ")]
-    names = [next(word for word in line.split() if word.startswith("Leen")) for line in drawn]
-    assert set(names) == {kind.__name__ for kind in every_class()}
-    below_response = {
-        name for name, line in zip(names, drawn, strict=True) if line.index("Leen") > drawn[1].index("Leen")
-    }
-    assert below_response == {
-        kind.__name__ for kind in every_class() if issubclass(kind, LeenResponseError) and kind is not LeenResponseError
-    }
+    parents: list[tuple[int, str]] = []
+    edges = set()
+    for line in drawn:
+        depth, name = line.index("Leen"), line[line.index("Leen") :].split()[0]
+        parents = [(at, above) for at, above in parents if at < depth]
+        edges.add((name, parents[-1][1] if parents else "Exception"))
+        parents.append((depth, name))
+    assert edges == {(kind.__name__, kind.__bases__[0].__name__) for kind in every_class()}
 
 
 def test_what_is_carried_is_a_copy_that_the_caller_cant_change() -> None:

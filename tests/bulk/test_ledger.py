@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_leen.api.errors import LeenLedgerError
+from airflow_provider_leen.api.errors import LeenLedgerError, LeenLedgerLostError
 from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, MAX_RENEWALS
 from airflow_provider_leen.bulk.stores import MemoryStore
@@ -340,7 +340,7 @@ def value_key(shelf: Shelf, number: int) -> str:
 async def test_a_value_that_is_missing_is_an_error_that_names_it(number: int) -> None:
     shelf = await with_three_values()
     del shelf.values[value_key(shelf, number)]
-    with pytest.raises(LeenLedgerError, match=f"a gap: {value_key(shelf, number)} is missing"):
+    with pytest.raises(LeenLedgerLostError, match=f"a gap: {value_key(shelf, number)} is missing"):
         await opened(shelf, 2)
 
 
@@ -348,7 +348,7 @@ async def test_a_lease_that_is_missing_is_an_error_that_names_it() -> None:
     shelf = await with_three_values()
     await opened(shelf, 2)
     del shelf.values["lease/1"]
-    with pytest.raises(LeenLedgerError, match="a gap: lease/1 is missing"):
+    with pytest.raises(LeenLedgerLostError, match="a gap: lease/1 is missing"):
         await opened(shelf, 3)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -12,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
     LeenLedgerError,
+    LeenLedgerLostError,
     LeenOutcomeUnknownError,
     LeenResponseError,
     LeenStoppedError,
@@ -300,6 +303,39 @@ def test_each_mapped_instance_has_a_folder_of_its_own(sandbox: SandboxServer, ru
     run_dag(dag)
     assert len(list((tmp_path / "leen_mapped").iterdir())) == 6
     assert len(sandbox.tickets()) == 8
+
+
+def _lose(part: Path) -> None:
+    part.unlink()
+
+
+def _damage(part: Path) -> None:
+    part.write_bytes(part.read_bytes()[:-20])
+
+
+def _age(part: Path) -> None:
+    part.write_text(json.dumps(json.loads(part.read_text()) | {"v": 1}))
+
+
+@pytest.mark.parametrize("harm", [_lose, _damage, _age])
+def test_a_part_of_the_ledger_that_is_lost_fails_the_task_without_retry_and_the_message_says_what_to_do(
+    sandbox: SandboxServer, run_dag: Any, clear: Any, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    def dag() -> DAG:
+        return bulk_dag(tickets(3), ledger_path=f"file://{tmp_path}", embed_identifier=True)
+
+    first = run_dag(dag())
+    harm(next(tmp_path.glob("*/j/*/1.json")))
+    second = clear(first, dag())
+    (error,) = second.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenLedgerLostError
+    assert all(exit in str(error) for exit in ("Look into the tracker", "start a new Dag run", "clear the task"))
+    assert len(bulk_calls(sandbox)) == 1
+    # The second exit.
+    shutil.rmtree(tmp_path)
+    assert counts(clear(second, dag()).summary()) == {"created": 3}
+    assert len(sandbox.tickets()) == 3
 
 
 # Without a memory
