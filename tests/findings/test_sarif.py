@@ -281,9 +281,9 @@ REST = (
     "id guid name toolComponent text markdown arguments messageStrings globalMessageStrings contents logicalLocations"
     " fullyQualifiedName workingDirectory executionSuccessful ruleConfigurationOverrides descriptor configuration"
     " defaultConfiguration provenance invocationIndex tags security-severity cwe relationships target status"
-    " baselineState fingerprints partialFingerprints primaryLocationLineHash repositoryUri revisionId mappedTo analysisTarget help"
-    " description helpUri shortDescription fullDescription hostedViewerUri workItemUris externalPropertyFileReferences"
-    " toolExecutionNotifications"
+    " baselineState fingerprints partialFingerprints primaryLocationLineHash repositoryUri revisionId mappedTo"
+    " analysisTarget help description helpUri shortDescription fullDescription hostedViewerUri workItemUris"
+    " externalPropertyFileReferences toolExecutionNotifications"
 )
 FIELDS = " ".join((RUN, RESULT, PLACE, REST)).split()
 KNOWN = [
