@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.bulk.summary import STATUSES, TicketResult, counts_by_status, is_result
+from airflow_provider_leen.bulk.statuses import STATUSES
+from airflow_provider_leen.bulk.summary import TicketResult, counts_by_status, is_result
 from airflow_provider_leen.bulk.whole_file import local_path, open_regular, whole_file
 
 _LONGEST_LINE = 10_000_000

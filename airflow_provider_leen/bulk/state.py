@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from airflow_provider_leen.bulk.summary import Status, UpdateStatus
+from airflow_provider_leen.bulk.statuses import Status, UpdateStatus
 
 CLOCK_SKEW = 60.0
 """Seconds by which the clocks of two hosts may differ."""

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict, TypeGuard, cast, get_args
+from typing import Any, TypedDict, TypeGuard, cast
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import clean, cut, one_line
-
-Status = Literal["created", "existing", "rejected", "invalid", "unknown", "unsent"]
-"""What became of a ticket: ``created`` or ``existing`` (succeeded), or one of the four ways to fail."""
-
-UpdateStatus = Literal["updated", "rejected", "invalid", "unknown", "unsent"]
-"""What became of a ticket that was to be changed: ``updated`` (succeeded), or one of the four ways to fail."""
-
-STATUSES: tuple[Status, ...] = get_args(Status)
-UPDATE_STATUSES: tuple[UpdateStatus, ...] = get_args(UpdateStatus)
-_ALL_STATUSES = ("created", "existing", *UPDATE_STATUSES)
-SUCCEEDED: frozenset[str] = frozenset({"created", "existing", "updated"})
+from airflow_provider_leen.bulk.statuses import (
+    ALL_STATUSES,
+    LEFT_OUT_OF_THE_RATE,
+    STATUSES,
+    SUCCEEDED,
+    UPDATE_STATUSES,
+    Status,
+    UpdateStatus,
+)
 
 MAX_ERROR = 2000
 """Characters of one ticket's error that are published."""
@@ -105,7 +103,7 @@ def summarise(results: Sequence[TicketResult]) -> Summary:
 
     :param results: one result per ticket, in input order.
     """
-    return cast(Summary, {**counts_of(results, STATUSES), "results": list(results)})
+    return cast(Summary, {**counts_of((result["status"] for result in results), STATUSES), "results": list(results)})
 
 
 def shown_error(error: str | None) -> str | None:
@@ -113,13 +111,13 @@ def shown_error(error: str | None) -> str | None:
     return error and cut(clean(error), MAX_ERROR)
 
 
-def counts_of(results: Iterable[TicketResult | UpdateResult], statuses: Iterable[str]) -> dict[str, int]:
+def counts_of(outcomes: Iterable[str], statuses: Iterable[str]) -> dict[str, int]:
     """Return the counts of a summary.
 
-    :param results: what became of each ticket.
+    :param outcomes: the status of each ticket.
     :param statuses: all that a ticket of this summary can have.
     """
-    by_status = Counter[str](result["status"] for result in results)
+    by_status = Counter(outcomes)
     return _counts({status: by_status[status] for status in statuses})
 
 
@@ -136,7 +134,7 @@ def add_up(summaries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 def counts_by_status(summary: Mapping[str, Any]) -> dict[str, int]:
     """Return the counts of a summary by status."""
-    return {status: summary[status] for status in _ALL_STATUSES if status in summary}
+    return {status: summary[status] for status in ALL_STATUSES if status in summary}
 
 
 def counted(number: int, noun: str) -> str:
@@ -144,23 +142,28 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def over_threshold(failed: int, total: int, max_failures: int | None, max_failure_rate: float | None) -> str | None:
+def over_threshold(counts: Mapping[str, Any], max_failures: int | None, max_failure_rate: float | None) -> str | None:
     """Say which threshold was passed, or return None when none was.
 
-    :param failed: how many tickets failed.
-    :param total: how many tickets there are; 0 of 0 is a rate of 0.
+    The rate is of the tickets that were not known before: hundreds of known ones must not hide that all new ones
+    failed. It is 0 if there are none.
+
+    :param counts: the counts of a summary, or of several added up.
     :param max_failures: the most failures allowed; None for no such limit.
     :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
     """
+    failed, total = counts["failed"], counts["total"]
+    known = sum(counts.get(status, 0) for status in LEFT_OUT_OF_THE_RATE)
+    rate = failed / (total - known) if total > known else 0.0
     passed = []
     if max_failures is not None and failed > max_failures:
         passed.append(f"max_failures={max_failures}")
-    if max_failure_rate is not None and total and failed / total > max_failure_rate:
+    if max_failure_rate is not None and rate > max_failure_rate:
         passed.append(f"max_failure_rate={max_failure_rate}")
     if not passed:
         return None
-    rate = 100 * failed / total if total else 0.0
-    return f"{failed} of {counted(total, 'ticket')} failed ({rate:.3g} %), more than {' and '.join(passed)} allows"
+    share = f"{100 * rate:.3g} %" + (f" of the {total - known} that were not known before" if known else "")
+    return f"{failed} of {counted(total, 'ticket')} failed ({share}), more than {' and '.join(passed)} allows"
 
 
 def check_summary(value: Any) -> AnySummary:
@@ -217,14 +220,16 @@ def read_summaries(value: Any) -> list[AnySummary]:
     return summaries
 
 
-def first_errors(results: Iterable[TicketResult | UpdateResult], limit: int) -> list[str]:
+def first_errors(results: Iterable[TicketResult | UpdateResult], limit: int, task: str = "") -> list[str]:
     """Return the first failed tickets, one line each: ``#17 SQL built from strings: the priority is unknown``.
 
     A ticket that was to be changed has no name here, and is named by its id.
 
     :param results: results in input order.
     :param limit: the most lines.
+    :param task: whose results they are, for the beginning of each line: ``create[2] #17 …``.
     """
+    of_task = f"{task} " if task else ""
     lines: list[str] = []
     for result in results:
         if len(lines) == limit:
@@ -232,7 +237,7 @@ def first_errors(results: Iterable[TicketResult | UpdateResult], limit: int) -> 
         if result["status"] not in SUCCEEDED:
             name = one_line(str(result.get("name") or result.get("ticket_id") or "(no name)"), _MAX_NAME_SHOWN)
             error = one_line(result.get("error") or result["status"], _MAX_ERROR_SHOWN)
-            lines.append(f"#{result['request_index']} {name}: {error}")
+            lines.append(f"{of_task}#{result['request_index']} {name}: {error}")
     return lines
 
 

@@ -13,12 +13,10 @@ from uuid import UUID
 from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.api.text import clean
+from airflow_provider_leen.bulk.statuses import SUCCEEDED, UPDATE_STATUSES, UpdateStatus
 from airflow_provider_leen.bulk.summary import (
-    SUCCEEDED,
-    UPDATE_STATUSES,
     Progress,
     UpdateResult,
-    UpdateStatus,
     UpdateSummary,
     counted,
     counts_of,
@@ -99,7 +97,8 @@ def summarise(ids: Sequence[Any], table: TicketTable) -> UpdateSummary:
     :param table: the facts, by id in lower case.
     """
     results = [_result(index, ticket_id, table) for index, ticket_id in enumerate(ids)]
-    return cast(UpdateSummary, {**counts_of(results, UPDATE_STATUSES), "results": results})
+    counts = counts_of((result["status"] for result in results), UPDATE_STATUSES)
+    return cast(UpdateSummary, {**counts, "results": results})
 
 
 def progress_of(summary: UpdateSummary) -> Progress:

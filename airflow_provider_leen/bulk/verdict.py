@@ -79,20 +79,22 @@ def choose_error(
         return doubt
     if halted is not None and summary["unsent"]:
         return halted
-    passed = over_threshold(summary["failed"], summary["total"], max_failures, max_failure_rate)
+    passed = over_threshold(summary, max_failures, max_failure_rate)
     if passed:
         counts = {name: value for name, value in summary.items() if name != "results"}
         return LeenThresholdError("\n  ".join([f"{passed}.", *first_errors(summary["results"], 5)]), summary=counts)
     return None
 
 
-def left_to_the_gate(summary: AnySummary, max_failures: int | None, max_failure_rate: float | None) -> str | None:
-    """Warn of tickets that failed where the task has no threshold; None where there is nothing to warn of."""
-    if not summary["failed"] or max_failures is not None or max_failure_rate is not None:
+def failures_that_nothing_judges(
+    summary: AnySummary, max_failures: int | None, max_failure_rate: float | None, *, is_gated: bool
+) -> str | None:
+    """Return a warning of tickets that failed where neither a threshold nor a gate judges them; else None."""
+    if is_gated or not summary["failed"] or max_failures is not None or max_failure_rate is not None:
         return None
     return (
-        f"{counted(summary['failed'], 'ticket')} failed and this task has no threshold of its own: let a "
-        "LeenTicketFailureSensor decide, or set max_failures."
+        f"{counted(summary['failed'], 'ticket')} failed, and the run goes on: this task has no threshold, and no gate "
+        "judges it. Set `max_failures` or `max_failure_rate`, or put a LeenTicketFailureSensor after it."
     )
 
 

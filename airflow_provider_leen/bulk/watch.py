@@ -50,11 +50,13 @@ def over_threshold_already(
 ) -> str | None:
     """Say which threshold is passed already, whatever is still to come; None when that can't be said yet.
 
-    The rate is of all tickets, so that it can't be judged before every task has said how many it has.
+    The rate can't be judged before every task has said how many tickets it has. Until a task has ended, all of its
+    tickets count: known ones that turn up later can only raise the rate.
     """
-    ended = add_up(task.summary for task in tasks if task.summary is not None)
-    running = [task.progress for task in tasks if task.summary is None and task.progress is not None]
-    failed = ended["failed"] + sum(progress["failed"] for progress in running)
-    total = ended["total"] + sum(progress["total"] for progress in running)
+    counts = add_up(task.summary for task in tasks if task.summary is not None)
+    for task in tasks:
+        if task.summary is None and task.progress is not None:
+            counts["failed"] += task.progress["failed"]
+            counts["total"] += task.progress["total"]
     all_are_known = all(task.has_ended or task.progress is not None for task in tasks)
-    return over_threshold(failed, total, max_failures, max_failure_rate if all_are_known else None)
+    return over_threshold(counts, max_failures, max_failure_rate if all_are_known else None)

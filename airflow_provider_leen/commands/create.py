@@ -19,8 +19,9 @@ from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.lookup import settled_after
+from airflow_provider_leen.bulk.statuses import STATUSES
 from airflow_provider_leen.bulk.stores import MemoryStore
-from airflow_provider_leen.bulk.summary import STATUSES, Summary, TicketResult, counted, summarise
+from airflow_provider_leen.bulk.summary import Summary, TicketResult, counted, summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare, read_defaults
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.bulk.whole_file import whole_file

@@ -63,7 +63,8 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         searched for it, default False (templated). Only with it can every unknown outcome be settled.
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
         (templated).
-    :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides (templated).
+    :param max_failure_rate: the same as a share, 0 to 1, of the tickets that were not known before: failed /
+        (total - existing); default: the gate decides (templated).
     :param results_path: an absolute path or an object-storage URL of a file that the results go to, as JSON Lines,
         instead of into XCom, for very large lists (templated). ``results`` is then empty, ``results_path`` says where
         they are, the failed rows go to ``<results_path>.failed.jsonl``, and the XCom ``failed_tickets`` is that path,

@@ -39,7 +39,7 @@ class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     :param max_concurrent_batches: jobs submitted at a time, 1 or more, default 4 (templated).
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
         (templated).
-    :param max_failure_rate: the same as a share of the total, 0 to 1; default: the gate decides (templated).
+    :param max_failure_rate: the same as a share of the tickets, 0 to 1; default: the gate decides (templated).
     :param poll_interval: seconds between two rounds of asking for the jobs, default 10 (templated).
     :param deferrable: free the worker while the jobs run, default False (templated).
     :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status, and ``results``, one for each

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.api.text import clean_json
 from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.statuses import MAY_BE_SENT_AGAIN
 from airflow_provider_leen.bulk.stores import Store
 from airflow_provider_leen.bulk.summary import Summary, counted, summarise
 from airflow_provider_leen.bulk.tickets import TicketRow, payload, prepare, read_defaults, read_tickets
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 
 log = logging.getLogger(__name__)
-
-KNOWN_NOT_TO_EXIST = ("rejected", "invalid", "unsent")
-"""The statuses of tickets that may safely be sent again."""
 
 
 class CreatingTask(BulkTask[Summary]):
@@ -178,7 +176,7 @@ class CreatingTask(BulkTask[Summary]):
     def _failed_rows(self, summary: Summary) -> Iterable[Any]:
         results = summary["results"]
         for row, result in zip(self._rows, results[: len(self._rows)], strict=True):
-            if result["status"] in KNOWN_NOT_TO_EXIST:
+            if result["status"] in MAY_BE_SENT_AGAIN:
                 yield clean_json(row.given)
 
     def _written(self, files: ResultsFiles, summary: Summary, failed: Iterable[Any]) -> BaseException | None:

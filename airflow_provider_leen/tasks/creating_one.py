@@ -15,8 +15,11 @@ from airflow_provider_leen.api.retry import Effect, effect_of_write
 from airflow_provider_leen.api.text import clean, clean_json
 from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, project_of, settled_after, why_not_by_identifier
 from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
+from airflow_provider_leen.bulk.statuses import STATUSES, Status
+from airflow_provider_leen.bulk.summary import counts_of
 from airflow_provider_leen.bulk.tickets import TicketRow, parse_text, payload, prepare
 from airflow_provider_leen.tasks.ledger import key_scope
+from airflow_provider_leen.tasks.lineage import give_to_assets
 from airflow_provider_leen.tasks.publishing import Publisher
 from airflow_provider_leen.tasks.running import connected
 
@@ -39,9 +42,12 @@ def create_ticket(operator: LeenCreateTicketOperator, context: Context, stops: S
     """
     with connected(operator) as (supervisor, hook):
         task = _CreatingOneTask(operator, context, hook, stops)
-        record = _record(task.known_ticket() or task.create(), hook.settings.ticket_url)
+        known = task.known_ticket()
+        record = _record(known or task.create(), hook.settings.ticket_url)
         publisher = Publisher(context, supervisor)
         publisher.push("return_value", record)
+        status: Status = "created" if known is None else "existing"
+        give_to_assets(operator.outlets, context, counts_of([status], STATUSES))
         publisher.conclude(None, f"A retry finds the ticket by its identifier, {task.row.identifier}.")
         return record
 

@@ -1,11 +1,12 @@
-"""How many tickets ended how, for machines: a field of the log line that tells it, and a run facet of OpenLineage."""
+"""The counts of a summary for machines: a field of a log line, OpenLineage's run facet, the extra of asset events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 NAME = "leen_tickets"
@@ -15,6 +16,18 @@ NAME = "leen_tickets"
 def counts_in(summary: Mapping[str, Any]) -> dict[str, int]:
     """Return the counts of a summary, without its results."""
     return {name: value for name, value in summary.items() if isinstance(value, int)}
+
+
+def give_to_assets(outlets: Iterable[Any], context: Context, counts: Mapping[str, int]) -> None:
+    """Add the counts to the ``extra`` of the event of each asset among a task's outlets.
+
+    Airflow emits the event when the task succeeds. An alias is left alone: it has no event of its own.
+    """
+    from airflow.providers.common.compat.sdk import Asset
+
+    for outlet in outlets:
+        if isinstance(outlet, Asset) and "outlet_events" in context:
+            context["outlet_events"][outlet].extra.update(counts)
 
 
 def lineage_of(counts: Mapping[str, int] | None) -> OperatorLineage[Any, Any] | None:

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 from airflow_provider_leen.bulk.summary import AnySummary, Progress, closing_table, counted
-from airflow_provider_leen.bulk.verdict import left_to_the_gate
+from airflow_provider_leen.bulk.verdict import failures_that_nothing_judges
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.tasks.deferral import NOTHING_TWICE, Resumed, read_event, waiting_ends_at
-from airflow_provider_leen.tasks.lineage import NAME, counts_in
+from airflow_provider_leen.tasks.gating import is_gated
+from airflow_provider_leen.tasks.lineage import NAME, counts_in, give_to_assets
 from airflow_provider_leen.tasks.publishing import Publisher
 from airflow_provider_leen.tasks.stopping import fail_without_retry
 from airflow_provider_leen.tasks.supervisor import SupervisorThread
@@ -119,6 +120,7 @@ class BulkTask(Generic[SummaryT]):
         """
         operator = self.operator
         operator.counts = counts_in(summary)
+        give_to_assets(operator.outlets, self.context, operator.counts)
         # The task's own logger: Airflow 3 drops the fields of lines that other loggers write.
         operator.log.info(
             "Results of %s:\n%s",
@@ -127,5 +129,8 @@ class BulkTask(Generic[SummaryT]):
             extra={NAME: operator.counts},
         )
         publisher.conclude(ended_with, retry)
-        if warning := left_to_the_gate(summary, operator.max_failures, operator.max_failure_rate):
+        gated = is_gated(operator.task_id, self.context.get("dag"))
+        if warning := failures_that_nothing_judges(
+            summary, operator.max_failures, operator.max_failure_rate, is_gated=gated
+        ):
             log.warning(warning)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_leen.bulk.summary import STATUSES
+from airflow_provider_leen.bulk.statuses import STATUSES
 from qa.chaos.plan import Fate
 
 EXIST = ("created", "existing")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.bulk.summary import Status, TicketResult, summarise
+from airflow_provider_leen.bulk.statuses import Status
+from airflow_provider_leen.bulk.summary import TicketResult, summarise
 from qa.chaos.check import Allowances, Evidence, problems
 from qa.chaos.plan import Fate
 

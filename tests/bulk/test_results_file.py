@@ -12,7 +12,8 @@ import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.results_file import failed_path, make_empty, read_results, write_lines
-from airflow_provider_leen.bulk.summary import Status, TicketResult, summarise
+from airflow_provider_leen.bulk.statuses import Status
+from airflow_provider_leen.bulk.summary import TicketResult, summarise
 from airflow_provider_leen.bulk.whole_file import NotRegularError, open_regular, whole_file
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk import updates
+from airflow_provider_leen.bulk.statuses import SUCCEEDED, Status
 from airflow_provider_leen.bulk.summary import (
-    SUCCEEDED,
-    Status,
     Summary,
     TicketResult,
     add_up,
@@ -128,7 +127,7 @@ def test_created_and_changed_tickets_add_up() -> None:
 @pytest.mark.parametrize(("number", "said"), [(0, "0 tickets"), (1, "1 ticket"), (2, "2 tickets")])
 def test_one_is_not_many(number: int, said: str) -> None:
     assert counted(number, "ticket") == said
-    assert f"of {said} failed" in str(over_threshold(2, number, 1, None))
+    assert f"of {said} failed" in str(over_threshold({"failed": 2, "total": number}, 1, None))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +152,7 @@ def test_one_is_not_many(number: int, said: str) -> None:
 def test_the_verdict_names_the_thresholds_that_were_passed(
     failed: int, total: int, max_failures: int | None, max_failure_rate: float | None, passed: list[str]
 ) -> None:
-    verdict = over_threshold(failed, total, max_failures, max_failure_rate)
+    verdict = over_threshold({"failed": failed, "total": total}, max_failures, max_failure_rate)
     if not passed:
         assert verdict is None
         return
@@ -161,6 +160,27 @@ def test_the_verdict_names_the_thresholds_that_were_passed(
     assert verdict.startswith(f"{failed} of {total} tickets failed")
     assert [part for part in passed if part not in verdict] == []
     assert ("max_failures" in verdict) == any("max_failures" in part for part in passed)
+
+
+@pytest.mark.parametrize(
+    ("counts", "max_failure_rate", "verdict"),
+    [
+        pytest.param({"failed": 2, "existing": 96, "total": 100}, 0.5, None, id="half of the new ones, as allowed"),
+        pytest.param(
+            {"failed": 2, "existing": 96, "total": 100},
+            0.05,
+            "2 of 100 tickets failed (50 % of the 4 that were not known before), more than max_failure_rate=0.05",
+            id="half of the new ones",
+        ),
+        pytest.param({"failed": 1, "existing": 5, "pending": 4, "total": 10}, 0.9, "100 % of the 1 that", id="pending"),
+        pytest.param({"failed": 0, "existing": 9, "total": 9}, 0.0, None, id="all are known"),
+    ],
+)
+def test_known_tickets_do_not_hide_failures(
+    counts: dict[str, int], max_failure_rate: float, verdict: str | None
+) -> None:
+    found = over_threshold(counts, None, max_failure_rate)
+    assert found == verdict or (verdict and found and verdict in found)
 
 
 def changed(**fields: Any) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from airflow_provider_leen.api.errors import (
     LeenThresholdError,
     LeenValidationError,
 )
-from airflow_provider_leen.bulk.summary import Status, Summary, summarise
+from airflow_provider_leen.bulk.statuses import Status
+from airflow_provider_leen.bulk.summary import Summary, summarise
 from airflow_provider_leen.bulk.verdict import final_error
 
 

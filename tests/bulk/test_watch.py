@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_leen.bulk.summary import Status, Summary, summarise
+from airflow_provider_leen.bulk.statuses import Status
+from airflow_provider_leen.bulk.summary import Summary, summarise
 from airflow_provider_leen.bulk.watch import WatchedTask, over_threshold_already, without_summary
 
 
-def summary(created: int, rejected: int) -> Summary:
+def summary(created: int, rejected: int, existing: int = 0) -> Summary:
     good: Status = "created"
     bad: Status = "rejected"
-    statuses = [good] * created + [bad] * rejected
+    known: Status = "existing"
+    statuses = [good] * created + [bad] * rejected + [known] * existing
     return summarise(
         [
             {
                 "request_index": index,
-                "success": status == "created",
+                "success": status != "rejected",
                 "status": status,
                 "name": "t",
                 "identifier": "i",
@@ -73,6 +75,9 @@ def test_a_task_has_ended_when_airflow_will_not_run_it_again(state: str | None, 
         ),
         pytest.param(
             [WatchedTask("create", "success", summary=summary(2, 2)), running(4, 1)], (None, 0.4), False, id="and rate"
+        ),
+        pytest.param(
+            [WatchedTask("create", "success", summary=summary(2, 2, 96)), running(4, 1)], (None, 0.3), True, id="known"
         ),
         pytest.param([running(0, 0)], (None, 0.0), False, id="no ticket at all"),
         pytest.param(

@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from airflow_provider_leen.api.settings import LeenSettings
-from airflow_provider_leen.bulk.summary import Status, TicketResult
+from airflow_provider_leen.bulk.statuses import Status
+from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.links.leen import MAX_LENGTH, LeenTicketsLink, ticket_link
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import bulk_dag, connection, tickets

@@ -12,7 +12,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_leen.bulk.summary import STATUSES, Summary
+from airflow_provider_leen.bulk.statuses import STATUSES
+from airflow_provider_leen.bulk.summary import Summary
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer

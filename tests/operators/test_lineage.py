@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias
+
+from airflow_provider_leen.operators.create import LeenCreateTicketOperator
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import tickets
+from tests.operators.dags import DEFAULTS, create, tickets
+from tests.support.airflow_run import AIRFLOW
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,3 +81,44 @@ def test_without_the_provider_the_operators_are_the_same() -> None:
         "assert counts_in({'total': 1, 'results': []}) == {'total': 1}\n"
         "Operator(task_id='create', tickets=[])\n",
     )
+
+
+# Asset events
+
+
+def extras_of(uri: str) -> list[dict[str, Any]]:
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    if AIRFLOW >= (3, 0):
+        from airflow.models.asset import AssetEvent, AssetModel
+
+        of_asset = select(AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+        wanted = of_asset.where(AssetModel.uri == uri).order_by(AssetEvent.id)
+    else:
+        from airflow.models.dataset import DatasetEvent, DatasetModel  # type: ignore[import-not-found,unused-ignore]
+
+        of_asset = select(DatasetEvent.extra).join(DatasetModel, DatasetModel.id == DatasetEvent.dataset_id)
+        wanted = of_asset.where(DatasetModel.uri == uri).order_by(DatasetEvent.id)
+    with create_session() as session:
+        return list(session.scalars(wanted))
+
+
+def test_an_asset_among_the_outlets_gets_the_counts_with_its_event(sandbox: SandboxServer, run_dag: Any) -> None:
+    asset, alias = Asset("https://tracker.example/tickets"), AssetAlias("by-alias")
+    with DAG("leen_test", schedule=None) as dag:
+        created = create([{"name": "x" * 300}, *tickets(2)], outlets=[asset, alias])
+        one = LeenCreateTicketOperator(task_id="one", ticket={"name": "one", **DEFAULTS}, outlets=[asset])
+        ids = "{{ ti.xcom_pull('one')['id'] }}"
+        update = LeenUpdateTicketsOperator(
+            task_id="update", ticket_ids=ids, updates={"status": "CLOSED"}, poll_interval=0.01, outlets=[asset]
+        )
+        created >> one >> update
+    if AIRFLOW < (3, 0):
+        # dag.test() of Airflow 2 makes no asset known.
+        DAG.bulk_write_to_db([dag])  # type: ignore[attr-defined]
+    assert set(run_dag(dag).states.values()) == {"success"}
+    of_many, of_one, of_update = extras_of(asset.uri)
+    assert (of_many["total"], of_many["created"], of_many["rejected"]) == (3, 2, 1)
+    assert (of_one["total"], of_one["created"], of_one["failed"]) == (1, 1, 0)
+    assert (of_update["total"], of_update["updated"]) == (1, 1)

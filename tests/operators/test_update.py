@@ -100,7 +100,7 @@ def test_each_ticket_has_its_result_and_a_passed_threshold_fails_the_task(
 
 
 @MODES
-def test_without_a_threshold_failures_are_left_to_the_gate_and_a_warning_says_so(
+def test_without_a_threshold_failures_are_left_to_the_gate(
     run_dag: Any, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, deferrable: bool
 ) -> None:
     with update_dag([*made(1), NOBODY], deferrable=deferrable) as dag:
@@ -108,8 +108,15 @@ def test_without_a_threshold_failures_are_left_to_the_gate_and_a_warning_says_so
     run = run_dag(dag)
     assert run.states == {"update": "success", "gate": "failed"}
     assert "1 of 2 tickets failed (50 %)" in str(run.exceptions[0])
-    assert f"(1 updated, 1 rejected).\n  #1 {NOBODY}: Leen knows no such ticket." in str(run.exceptions[0])
-    assert "1 ticket failed and this task has no threshold of its own" in caplog.text
+    assert f"(1 updated, 1 rejected).\n  update #1 {NOBODY}: Leen knows no such ticket." in str(run.exceptions[0])
+    assert "no gate judges it" not in caplog.text
+
+
+def test_failures_that_neither_a_threshold_nor_a_gate_judges_are_warned_of(
+    run_dag: Any, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run_dag(update_dag([NOBODY])).states == {"update": "success"}
+    assert "1 ticket failed, and the run goes on: this task has no threshold, and no gate judges it." in caplog.text
 
 
 def test_a_gate_that_watches_judges_changes_and_creations_together(run_dag: Any, sandbox: SandboxServer) -> None:

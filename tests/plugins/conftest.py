@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.bulk.summary import STATUSES, SUCCEEDED, Status, TicketResult
+from airflow_provider_leen.bulk.statuses import STATUSES, SUCCEEDED, Status
+from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.plugins.leen import LeenPlugin
 
 

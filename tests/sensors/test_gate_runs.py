@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task, task_group
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
+from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
@@ -43,7 +44,7 @@ def test_the_gate_fails_a_run_at_once_and_names_the_first_errors(sandbox: Sandbo
     assert type(error) is AirflowFailException
     assert type(error.__cause__) is LeenThresholdError
     assert "2 of 4" in str(error)
-    assert "#1 finding 1: " in str(error)
+    assert "\n  create #1 finding 1: " in str(error)
     assert "SHINY" in str(error)
 
 
@@ -80,6 +81,69 @@ def test_the_summaries_of_a_mapped_operator_are_added_up(
     assert run.states["gate"] == state
     if state == "success":
         assert (run.xcom("gate")["total"], run.xcom("gate")["failed"]) == (5, 2)
+
+
+def test_rows_are_named_by_their_task_map_index_and_place(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+        # The first instance fails before it has a summary.
+        mapped = LeenBulkCreateTicketsOperator.partial(task_id="mapped", ticket_defaults=DEFAULTS).expand(
+            tickets=["no list of tickets", with_bad_ones(2, 1), with_bad_ones(3, 2)]
+        )
+        single = create(with_bad_ones(1, 0), task_id="single")
+        LeenTicketFailureSensor(task_id="gate", results=[single.output, mapped.output], trigger_rule="all_done")
+    run = run_dag(dag)
+    assert run.states["gate"] == "failed"
+    head, *lines = str(run.exceptions[-1]).splitlines()
+    assert head.startswith("3 of 6 tickets failed (50 %)")
+    assert [line.split(":")[0] for line in lines] == [
+        "  single #0 finding 0",
+        "  mapped[1] #1 finding 1",
+        "  mapped[2] #2 finding 2",
+    ]
+
+
+def test_in_a_mapped_task_group_each_gate_names_its_own_instance(sandbox: SandboxServer, run_dag: Any) -> None:
+    with DAG("leen_test", schedule=None) as dag:
+
+        @task_group
+        def filed(given: Any) -> None:
+            created = LeenBulkCreateTicketsOperator(task_id="create", tickets=given, ticket_defaults=DEFAULTS)
+            LeenTicketFailureSensor(task_id="gate", results=created.output)
+
+        filed.expand(given=[tickets(1), with_bad_ones(2, 1)])
+    run = run_dag(dag)
+    assert run.states["filed.gate"] == "success failed"
+    assert "\n  filed.create[1] #1 finding 1: " in str(run.exceptions[-1])
+
+
+@pytest.mark.parametrize(
+    ("limits", "state"),
+    [
+        ({"max_failures": "{{ none }}", "max_failure_rate": "{{ 0.5 }}"}, "success"),
+        ({"max_failures": "{{ 9 }}", "max_failure_rate": "{{ 0.25 }}"}, "failed"),
+        ({"max_failures": "{{ none }}", "max_failure_rate": "{{ none }}"}, "failed"),
+    ],
+    ids=["None is no limit", "a share", "no limit at all: any failure"],
+)
+def test_limits_are_templates_whose_text_is_parsed(
+    sandbox: SandboxServer, run_dag: Any, limits: dict[str, str], state: str
+) -> None:
+    assert run_dag(gated_dag(with_bad_ones(4, 1, 2), **limits)).states["gate"] == state
+
+
+def test_known_tickets_do_not_hide_that_all_new_ones_failed(sandbox: SandboxServer, run_dag: Any) -> None:
+    known = [ticket | {"identifier": f"f-{number}"} for number, ticket in enumerate(tickets(9))]
+    with LeenHook() as hook:
+        for ticket in known:
+            hook.create_ticket(ticket | DEFAULTS)
+    with DAG("leen_test", schedule=None) as dag:
+        created = create([*known, *with_bad_ones(1, 0)], if_exists="skip")
+        LeenTicketFailureSensor(task_id="gate", results=created.output, max_failure_rate=0.2)
+        create([*known, *with_bad_ones(1, 0)], task_id="own", if_exists="skip", max_failure_rate=0.2)
+    run = run_dag(dag)
+    assert run.states == {"create": "success", "gate": "failed", "own": "failed"}
+    for error in run.exceptions:
+        assert "1 of 10 tickets failed (100 % of the 1 that were not known before)" in str(error)
 
 
 def test_a_gate_behind_a_failed_operator_still_judges_what_it_published(sandbox: SandboxServer, run_dag: Any) -> None:

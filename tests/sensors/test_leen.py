@@ -8,7 +8,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
-from airflow_provider_leen.bulk.summary import Status, Summary, TicketResult, summarise
+from airflow_provider_leen.bulk.statuses import Status
+from airflow_provider_leen.bulk.summary import Summary, TicketResult, summarise
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 
 
@@ -81,7 +82,7 @@ def test_the_gate_lets_pass_and_returns_the_counts(results: Any, limits: dict[st
         pytest.param(BAD, {"max_failure_rate": 0.4}, ["50 %", "max_failure_rate=0.4"], id="share"),
         pytest.param(BAD, {"max_failures": 9, "max_failure_rate": 0.4}, ["max_failure_rate"], id="either of both"),
         pytest.param(BAD, {}, ["#1 finding 1: no such priority", "#2 finding 2: "], id="errors"),
-        pytest.param([GOOD, BAD], {}, ["2 of 6", "summary 2: #1 finding 1: no such priority"], id="mapped"),
+        pytest.param([GOOD, BAD], {}, ["2 of 6", "summary 2 #1 finding 1: no such priority"], id="mapped"),
     ],
 )
 def test_the_gate_fails_with_counts_threshold_and_first_errors(
