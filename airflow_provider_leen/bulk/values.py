@@ -27,8 +27,8 @@ _TO_CLEAN = re.compile(rf'\\|[^"]{{{MAX_TEXT + 1}}}')
 """In JSON text: what is escaped, or a text that is too long."""
 
 EXITS = (
-    "Look into the tracker, then start a new Dag run. Or delete the whole ledger of this task (its state in Airflow, or "
-    "its folder) and clear the task: then the outcome of every ticket is unknown, and `on_unknown` decides."
+    "Look into the tracker, then start a new Dag run. Or delete the whole ledger of this task (its state in Airflow, "
+    "or its folder) and clear the task: then the outcome of every ticket is unknown, and `on_unknown` decides."
 )
 """What a person can do where a part of a ledger is lost."""
 
