@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from qa.chaos.environment import environment
+from qa.support.environment import environment
 
 if __name__ == "__main__":
     python = environment("bench", extra="bench", pinned=True)

@@ -10,11 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from qa.chaos.environment import python_with_airflow
 from qa.chaos.lab import Lab
 from qa.chaos.plan import draw_plan
 from qa.chaos.report import closing_report, line
 from qa.chaos.run import Outcome
+from qa.support.environment import python_with_airflow
 
 
 def main() -> int:

@@ -22,24 +22,26 @@ FITTING: dict[Fate, tuple[str, ...]] = {
 }
 
 
-PUBLISHED = ("return_value", "failed_tickets")
-"""The XComs that speak for the task. (Links are pushed by Airflow itself, once the task has ended.)"""
+PUBLISHED = ("return_value", "failed_tickets", "results", "failed rows")
+"""The XComs and files that speak for the task. (Links are pushed by Airflow itself, once the task has ended.)"""
 
 LATE = 0.2
-"""Seconds after its end within which an XCom may still be its own."""
+"""Seconds after its end within which an XCom or a file may still be its own."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What a run has left behind.
 
+    :param rows: the list that the newest try has read.
+    :param before: the list that the tries before it had, where it was edited.
     :param state: the Dag run's.
     :param summary: XCom ``return_value``.
     :param failed: XCom ``failed_tickets``.
     :param held: the vendor's tickets.
     :param doubtful: the identifiers in bulk calls that got no clear and prompt reply.
     :param ended_at: when the newest try has ended, in seconds since the epoch.
-    :param published: when each XCom was pushed, by key.
+    :param published: when each XCom was pushed, by key, and each file written, by name.
     :param calls_into_gap: how many bulk calls there were after a value was taken out of the ledger; None if none was.
     """
 
@@ -53,6 +55,7 @@ class Evidence:
     ended_at: float | None = None
     published: Mapping[str, float] = field(default_factory=dict)
     calls_into_gap: int | None = None
+    before: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,10 @@ def _in_vendor(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[st
             yield f"wrong: it is called {result['status']} and exists: {_told(result)}"
         elif there and result["vendor_ticket_id"] not in (None, there[0]["vendor_ticket_id"]):
             yield f"wrong: {there[0]['vendor_ticket_id']} is called {result['vendor_ticket_id']}: {_told(result)}"
+    gone = _gone(seen)
     for identifier in held.keys() - told.keys():
+        if gone[held[identifier][0]["name"]]:
+            continue
         yield f"silent: {held[identifier][0]['vendor_ticket_id']} exists and no result has its identifier"
 
 
@@ -142,9 +148,17 @@ def _contents(seen: Evidence, results: Sequence[dict[str, Any]]) -> Iterator[str
     held = Counter(ticket["name"] for ticket in seen.held)
     least = Counter(result["name"] for result in results if result["status"] in EXIST)
     most = least + Counter(result["name"] for result in results if result["status"] == "unknown")
+    most += _gone(seen)
     for name in held.keys() | least.keys():
         if not least[name] <= held[name] <= most[name]:
             yield f"doubled or lost: {held[name]} tickets are named {name!r}, {least[name]} to {most[name]} were told"
+
+
+def _gone(seen: Evidence) -> Counter[str]:
+    """Count the rows by name that an edit has taken out of the list: an earlier try may have made their tickets."""
+    return Counter(row["name"] for row in seen.before if "name" in row) - Counter(
+        row["name"] for row in seen.rows if "name" in row
+    )
 
 
 def _verdict(seen: Evidence, allowed: Allowances) -> Iterator[str]:
@@ -171,7 +185,7 @@ def _published_last(seen: Evidence) -> Iterator[str]:
     for key in PUBLISHED:
         at = seen.published.get(key)
         if at is not None and seen.ended_at is not None and at > seen.ended_at + LATE:
-            yield f"overwritten: {key} was pushed {at - seen.ended_at:.1f} s after the newest try had ended"
+            yield f"overwritten: {key} came {at - seen.ended_at:.1f} s after the newest try had ended"
 
 
 def _gap(seen: Evidence) -> Iterator[str]:

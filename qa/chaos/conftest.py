@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qa.chaos.environment import python_with_airflow
 from qa.chaos.lab import Lab
+from qa.support.environment import python_with_airflow
 
 
 @pytest.fixture(scope="package")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from qa.chaos.plan import AFTER_THE_END, Clear, Disturbance, Freeze, Kill, Plan
-from qa.chaos.processes import kill, resume
 from qa.chaos.scheduler import Look, SchedulerAirflow
 from qa.chaos.slot import Slot
+from qa.support.processes import kill, resume
 
 FAULTS_END_AT_TRY = 5
 """From this try of six on everything behaves, so that a retry is left when the faults are over."""
@@ -34,16 +36,20 @@ class Disturber:
     """What happens to one run from outside.
 
     :param run_id: of the Dag run that performs the plan.
+    :param tickets: the file that holds the run's list.
     """
 
-    def __init__(self, airflow: SchedulerAirflow, slot: Slot, plan: Plan, run_id: str) -> None:
+    def __init__(self, airflow: SchedulerAirflow, slot: Slot, plan: Plan, run_id: str, tickets: Path) -> None:
         self.done: Counter[str] = Counter()
         """What was done, by name."""
+        self.edited_at_try: int | None = None
+        """The newest try when the list was edited: those after it have another one."""
         self.calls_before_gap: int | None = None
         """How many bulk calls there were when a value was taken out of the ledger."""
         self._airflow = airflow
         self._slot = slot
         self._run = (plan.dag_id, run_id)
+        self._edited, self._tickets = plan.edited, tickets
         self._todo: list[Disturbance] = list(plan.disturbances)
         self._away = plan.away
         self._due_at: float | None = None
@@ -111,7 +117,15 @@ class Disturber:
                 kill(process for process in killed if process is not None)
             case Freeze():
                 self._freeze(due, runner, supervisor, look.try_number)
+        self._edit(look.try_number)
         self.done[due.name] += 1
+
+    def _edit(self, newest: int) -> None:
+        """Edit the list, once; whoever reads it meanwhile sees the old one or the new one."""
+        if self._edited is not None:
+            write_list(self._tickets, self._edited[0])
+            self._edited, self.edited_at_try = None, newest
+            self.done["list edited"] += 1
 
     def _freeze(self, due: Freeze, runner: psutil.Process, supervisor: psutil.Process | None, number: int) -> None:
         runner.suspend()
@@ -133,6 +147,7 @@ class Disturber:
                 self._frozen.remove(frozen)
 
     def _clear(self, due: Clear) -> None:
+        self._edit(self._airflow.look(*self._run).try_number)
         if due.memory == "kept":
             self._airflow.clear(*self._run)
         else:
@@ -148,6 +163,13 @@ class Disturber:
         self._airflow.forget(*self._run, keys)
         if keys and not gone:
             self.calls_before_gap = self._slot.bulk_count
+
+
+def write_list(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a list of tickets in one go."""
+    new = file.with_suffix(".new")
+    new.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    new.replace(file)
 
 
 def gap_in(values: Mapping[str, Any]) -> list[str]:

@@ -96,6 +96,8 @@ class Plan:
     :param rows: the list of tickets, as a Dag would give it.
     :param fates: for each row, whether it is good, refused here (invalid), by the vendor (refused), or with its whole
         batch (poison).
+    :param edited: the rows and fates after the list was edited, which happens at the first disturbance; None for never.
+    :param results_in_file: whether the results go to a file, by ``results_path``.
     :param ledger_in_folder: remember in a folder although Airflow may have a task state store.
     :param fatal: the API refuses the key at some request, which no retry mends.
     :param may_reject: whole requests are refused now and then, so that a good ticket which was alone is rejected.
@@ -108,6 +110,8 @@ class Plan:
     connection_id: str
     rows: list[dict[str, Any]]
     fates: list[Fate]
+    edited: tuple[list[dict[str, Any]], list[Fate]] | None
+    results_in_file: bool
     embed: bool
     batch_size: int
     concurrency: int
@@ -145,6 +149,7 @@ def draw_plan(seed: int, index: int, *, short: bool = False) -> Plan:
     # A task is best cleared while a call hangs.
     hanging = [it.after_calls for it in disturbances if isinstance(it, Clear) and it.after_calls > 0]
     rules = draw_rules(rng, calls, fatal=fatal, slow=disturbed, hanging=hanging)
+    edited = _edit(rng, rows, fates) if disturbances and rng.random() < 0.4 else None
     return Plan(
         index=index,
         seed=seed,
@@ -152,6 +157,8 @@ def draw_plan(seed: int, index: int, *, short: bool = False) -> Plan:
         connection_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
         rows=rows,
         fates=fates,
+        edited=edited,
+        results_in_file=rng.random() < 0.3,
         embed=rng.random() < 0.5,
         batch_size=batch_size,
         concurrency=concurrency,
@@ -201,6 +208,18 @@ def _draw_rows(rng: random.Random, *, least: int, most: int) -> tuple[list[dict[
         rows.append(row)
         fates.append(fate)
     return rows, fates
+
+
+def _edit(rng: random.Random, rows: list[dict[str, Any]], fates: list[Fate]) -> tuple[list[dict[str, Any]], list[Fate]]:
+    """Draw what a person makes of the list: some rows gone, some new, some in another place."""
+    pairs = [pair for pair in zip(rows, fates, strict=True) if rng.random() < 0.8]
+    if rng.random() < 0.5:
+        rng.shuffle(pairs)
+    new = {"project_vendor_id": "SEC"}
+    for number in range(rng.randint(1, 10)):
+        added: tuple[dict[str, Any], Fate] = ({"name": f"new {number} of {rng.getrandbits(32):08x}"} | new, "good")
+        pairs.insert(rng.randint(0, len(pairs)), added)
+    return [row for row, _ in pairs], [fate for _, fate in pairs]
 
 
 # Disturbances

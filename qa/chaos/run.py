@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_leen.bulk.results_file import failed_path
 from qa.chaos.check import Allowances, Evidence, problems
-from qa.chaos.disturb import FAULTS_END_AT_TRY, Disturber
+from qa.chaos.disturb import FAULTS_END_AT_TRY, Disturber, write_list
 from qa.chaos.faults import GARBLING
 from qa.chaos.plan import Plan
 from qa.chaos.scheduler import Look, SchedulerAirflow
@@ -47,7 +48,10 @@ class Run:
         self._slot = slot
         self._plan = plan
         self._run_id = f"{prefix}{plan.seed}-{plan.index}"
-        self._disturber = Disturber(airflow, slot, plan, self._run_id)
+        self._files = airflow.home / "lists"
+        self._tickets = self._files / f"{self._run_id}.jsonl"
+        self._results = self._files / f"{self._run_id}.results.jsonl" if plan.results_in_file else None
+        self._disturber = Disturber(airflow, slot, plan, self._run_id, self._tickets)
 
     def perform(self) -> Outcome:
         """Run it to its end, judge it."""
@@ -62,17 +66,21 @@ class Run:
         finally:
             self._disturber.end()
         self._slot.end_faults()
-        before_gap = self._disturber.calls_before_gap
+        before_gap, edited_at = self._disturber.calls_before_gap, self._disturber.edited_at_try
+        edited = plan.edited if edited_at is not None and look.try_number > edited_at else None
+        rows, fates = edited or (plan.rows, plan.fates)
+        summary, failed = self._published()
         evidence = Evidence(
-            rows=plan.rows,
-            fates=plan.fates,
+            rows=rows,
+            fates=fates,
+            before=plan.rows if edited else [],
             state=look.run,
-            summary=self._xcom("return_value"),
-            failed=self._xcom("failed_tickets"),
+            summary=summary,
+            failed=failed,
             held=self._slot.tickets(plan.connection_id),
             doubtful=self._doubtful(),
             ended_at=look.ended_at,
-            published=self._airflow.published(plan.dag_id, self._run_id),
+            published=self._airflow.published(plan.dag_id, self._run_id) | self._written(),
             calls_into_gap=None if before_gap is None else self._slot.bulk_count - before_gap,
         )
         counts = {name: count for name, count in (evidence.summary or {}).items() if name != "results"}
@@ -89,12 +97,11 @@ class Run:
         )
 
     def _conf(self) -> dict[str, Any]:
-        folder = self._airflow.home / "tickets"
-        folder.mkdir(exist_ok=True)
-        tickets = folder / f"{self._run_id}.jsonl"
-        tickets.write_text("".join(json.dumps(row) + "\n" for row in self._plan.rows))
+        self._files.mkdir(exist_ok=True)
+        write_list(self._tickets, self._plan.rows)
         return {
-            "tickets_path": str(tickets),
+            "tickets_path": str(self._tickets),
+            "results_path": str(self._results or ""),
             "conn": self._slot.conn_id,
             "connection_id": self._plan.connection_id,
             "ledger_path": self._ledger_path(),
@@ -114,6 +121,18 @@ class Run:
 
     def _xcom(self, key: str) -> Any:
         return self._airflow.xcom(self._plan.dag_id, self._run_id, key)
+
+    def _published(self) -> tuple[dict[str, Any] | None, Any]:
+        """Return the summary and the failed rows, from the files where they are there."""
+        summary, failed = self._xcom("return_value"), self._xcom("failed_tickets")
+        if self._results is None or summary is None:
+            return summary, failed
+        return summary | {"results": _lines(summary.get("results_path"))}, _lines(failed)
+
+    def _written(self) -> dict[str, float]:
+        """Return when each of the files was written, in seconds since the epoch by its name."""
+        files = {"results": self._results, "failed rows": self._results and failed_path(str(self._results))}
+        return {name: Path(file).stat().st_mtime for name, file in files.items() if file and Path(file).exists()}
 
     def _doubtful(self) -> Iterator[str]:
         garbled = any(rule.kind in GARBLING for rule in self._plan.rules)
@@ -139,6 +158,12 @@ class Run:
 
     def _look(self) -> Look:
         return self._airflow.look(self._plan.dag_id, self._run_id)
+
+
+def _lines(file: Any) -> list[Any]:
+    # Where a try has published no file, there is nothing to read: the judge misses its rows.
+    path = Path(str(file))
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def _is_clear(status: int | str | None, garbled: bool) -> bool:

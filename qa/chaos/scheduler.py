@@ -1,26 +1,22 @@
-"""A whole Airflow under a scheduler, with a home of its own, that ends with the harness whatever happens."""
+"""Airflow under a scheduler: starts runs, sees how they are, marks, clears and forgets."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
 from qa.chaos.bridge import CREATE
-from qa.chaos.processes import end, free_port, started_in
+from qa.support.airflow import AirflowProcesses
 from tests.support.airflow_home import DATABASE, home_in
 
 HERE = Path(__file__).resolve().parent
@@ -30,7 +26,6 @@ QUICK_DETECTION = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     # A killed triggerer's triggers go to another one after 3 s, not after half a minute.
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "3",
@@ -39,31 +34,10 @@ QUICK_DETECTION_2 = {
     "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "1",
     "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "1",
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     # Airflow 2 trusts SQLite with one task at a time, unless it is told that this is a test.
     "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
     "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
 }
-
-
-def environment_of_airflow(home: Path, dags: Path, port: int) -> dict[str, str]:
-    """Return the environment variables of an Airflow with a home of its own, whose API is on this port of loopback."""
-    # Not measured by coverage, either: it would slow down every process of Airflow.
-    foreign = ("AIRFLOW", "COVERAGE", "COV_CORE", "PYTEST")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return inherited | {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
-    }
 
 
 @dataclass(frozen=True)
@@ -82,7 +56,7 @@ class Look:
         return self.run in ("success", "failed")
 
 
-class SchedulerAirflow:
+class SchedulerAirflow(AirflowProcesses):
     """Airflow with scheduler and LocalExecutor, running while the context is open.
 
     :param python: the interpreter of the environment that holds Airflow, default this one.
@@ -101,30 +75,16 @@ class SchedulerAirflow:
         at_once: int = 8,
         dags: Path = HERE / "dags",
     ) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="leen-chaos-"))
-        self._python = os.path.abspath(python)  # not resolved: an environment is found by the link
-        self._connections = connections
+        super().__init__("chaos", dags, python=python)
+        self._env |= {
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": str(at_once),
+            **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections.items()},
+        }
         self._database = database
-        self._at_once = at_once
-        self._dags = dags
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._env: dict[str, str] = {}
         self._bridge: subprocess.Popen[str] | None = None
         self._asking = threading.Lock()
         self.version = ""
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._end()
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         """Start a Dag run, as soon as Airflow knows the Dag."""
@@ -159,7 +119,7 @@ class SchedulerAirflow:
 
     def start_triggerer(self) -> psutil.Process:
         """Start a triggerer, which ends with the harness if not before."""
-        return psutil.Process(self._begin("triggerer", "--skip-serve-logs").pid)
+        return self.begin("triggerer", "--skip-serve-logs")
 
     def xcom(self, dag_id: str, run_id: str, key: str, task_id: str = CREATE) -> Any:
         """Read what a task of a run has pushed."""
@@ -198,11 +158,6 @@ class SchedulerAirflow:
         return self.home / "ledgers" / run_id
 
     @property
-    def url(self) -> str:
-        """Where its API and UI are."""
-        return self._env["AIRFLOW__API__BASE_URL"]
-
-    @property
     def has_state_store(self) -> bool:
         """Whether this Airflow (3.3 and newer) can remember for a task."""
         return tuple(map(int, self.version.split(".")[:2])) >= (3, 3)
@@ -217,9 +172,9 @@ class SchedulerAirflow:
         asked = [self._python, "-c", "from importlib.metadata import version; print(version('apache-airflow'))"]
         self.version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
         is_2 = self.version.startswith("2.")
-        env = self._env = self._environment(is_2)
+        self._env |= QUICK_DETECTION_2 if is_2 else QUICK_DETECTION
         if self._database is None:
-            subprocess.run(self._airflow("db", "migrate"), env=env, cwd=self.home, check=True, capture_output=True)
+            self._migrate()
         else:
             home_in(self.home, self._database)
         with sqlite3.connect(self.home / DATABASE) as database:
@@ -229,11 +184,11 @@ class SchedulerAirflow:
         if not is_2:
             commands = [["api-server", "--workers", "1"], ["dag-processor"], *commands]
         for command in commands:
-            self._begin(*command)
+            self.begin(*command)
         with (self.home / "bridge.log").open("wb") as log:
             self._bridge = subprocess.Popen(
                 [self._python, str(HERE / "bridge.py")],
-                env=env,
+                env=self._env,
                 cwd=self.home,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -242,27 +197,11 @@ class SchedulerAirflow:
                 start_new_session=True,
             )
 
-    def _begin(self, *command: str) -> subprocess.Popen[bytes]:
-        process = started_in(self.home, self._airflow(*command), self._env, f"{command[0]}.log")
-        self._processes.append(process)
-        return process
-
-    def _airflow(self, *arguments: str) -> list[str]:
-        return [self._python, "-m", "airflow", *arguments]
-
-    def _environment(self, is_2: bool) -> dict[str, str]:
-        return environment_of_airflow(self.home, self._dags, free_port()) | {
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": str(self._at_once),
-            **(QUICK_DETECTION_2 if is_2 else QUICK_DETECTION),
-            **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in self._connections.items()},
-        }
-
     def _end(self) -> None:
         if self._bridge is not None:
             with self._bridge:  # closes the pipes
                 self._bridge.kill()
-        end(self._processes, self.home)
+        super()._end()
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         bridge = self._bridge

@@ -95,6 +95,11 @@ WRONG: dict[str, tuple[Change, str]] = {
     "pushed after the newest try had ended": (lambda seen: seen["published"].update(return_value=101.0), "overwritten"),
     "calls after a gap": (lambda seen: seen.update(calls_into_gap=2), "wrong"),
     "green with a gap": (green_with_a_gap, "silent"),
+    "a file written after the newest try had ended": (
+        lambda seen: seen["published"].update(results=101),
+        "overwritten",
+    ),
+    "results of a list that was edited since": (lambda seen: seen.update(rows=ROWS[:4], fates=FATES[:4]), "silent"),
     "an unknown ticket is handed on": (lambda seen: seen["failed"].append(ROWS[3]), "silent"),
 }
 
@@ -104,6 +109,15 @@ def test_what_is_wrong_is_seen(change: Change, word: str) -> None:
     seen = deepcopy(evidence())
     change(seen)
     assert any(problem.startswith(word) for problem in problems(Evidence(**seen), OPEN))
+
+
+def test_a_ticket_whose_row_is_gone_from_the_list_may_exist_once() -> None:
+    gone = {"identifier": "key-9", "vendor_ticket_id": "SEC-9", "name": "gone"}
+    seen = evidence() | {"before": [*ROWS, {"name": "gone"}]}
+    seen["held"].append(gone)
+    assert problems(Evidence(**seen), OPEN) == []
+    seen["held"].append(gone | {"identifier": "key-10"})
+    assert [problem.partition(":")[0] for problem in problems(Evidence(**seen), OPEN)] == ["doubled or lost"]
 
 
 def test_with_a_gap_a_run_may_end_without_a_summary_and_only_red() -> None:

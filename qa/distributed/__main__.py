@@ -14,11 +14,11 @@ from importlib.metadata import version
 from typing import Any
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from qa.chaos.environment import environment
 from qa.distributed import services
 from qa.distributed.airflow import CeleryAirflow
 from qa.distributed.run import BY_PATH, DAG_ID, Evidence, perform, perform_by_path, problems
 from qa.distributed.sizes import CONCURRENT_BATCHES, LISTS, POOL_SLOTS, TICKETS
+from qa.support.environment import environment
 
 LATENCY = 0.5
 """Seconds that each call takes, so that a task lasts for a while."""

@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from qa.chaos.processes import descendants, kill
 from qa.distributed.airflow import CeleryAirflow
 from qa.distributed.sizes import CONCURRENT_BATCHES, LISTS, POOL, POOL_SLOTS, TICKETS
+from qa.support.processes import descendants, kill
 
 DAG_ID = "leen_distributed"
 BY_PATH = "leen_by_path"

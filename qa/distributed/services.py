@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qa.chaos.processes import free_port
+from qa.support.processes import free_port
 
 SECONDS_TO_START = 60.0
 

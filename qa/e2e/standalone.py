@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qa.chaos.processes import descendants, free_port, kill, processes_in
-from qa.chaos.scheduler import environment_of_airflow
+from qa.support.airflow import environment_of_airflow
+from qa.support.processes import descendants, free_port, kill, processes_in
 
 ROOT = Path(__file__).resolve().parents[2]
 # Behind a proxy, Airflow lies under such a path: the tab must find its way there, too.

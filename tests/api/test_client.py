@@ -37,7 +37,7 @@ BULK = "/v1/itsm/tickets/bulk/sync"
 
 
 def settings_of(sandbox: SandboxServer, **changes: Any) -> LeenSettings:
-    given = {"timeout": 5.0, "max_retries": 2, "max_retry_wait": 0.01} | changes
+    given = {"timeout": 60.0, "max_retries": 2, "max_retry_wait": 0.01} | changes
     return LeenSettings(
         base_url=sandbox.base_url, api_key=sandbox.api_key, connection_id=sandbox.connection_id, **given
     )

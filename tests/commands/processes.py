@@ -44,10 +44,10 @@ def start(command: list[str], sandbox: SandboxServer, **options: Any) -> subproc
 
 
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not happened() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert happened(), process.communicate(timeout=5)
+    assert happened(), process.communicate(timeout=60)
 
 
 def has_airflow_commands() -> bool:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def write_tickets(folder: Path, count: int) -> None:
 # Ctrl-C
 
 
+def wait_until_it_says(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith(words):
+        assert process.poll() is None
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -60,18 +67,21 @@ def test_ctrl_c_ends_a_question_quietly(command: list[str], sandbox: SandboxServ
     process = start(command, sandbox)
     wait_until(lambda: sandbox.count("GET") > 0, process)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30) == ("", "")
+    assert process.communicate(timeout=120) == ("", "")
     assert process.returncode == 130
 
 
 @pytest.mark.smoke
 def test_ctrl_c_stops_create_well_and_says_what_was_created(sandbox: SandboxServer, folder: Path) -> None:
-    sandbox.inject("latency", seconds=1)
+    stopping = threading.Event()
+    sandbox.inject("latency", until=stopping.is_set, nth=tuple(range(5, 41)))
     write_tickets(folder, 2000)
     process = start([*MODULE, *CREATE], sandbox, cwd=folder)
     wait_until(lambda: sandbox.count("POST") >= 5, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    wait_until_it_says(process, "Stopping")
+    stopping.set()
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     created = len(sandbox.tickets())
     assert 0 < created < 2000
@@ -83,13 +93,11 @@ def test_ctrl_c_stops_create_well_and_says_what_was_created(sandbox: SandboxServ
 def test_a_second_ctrl_c_waits_for_nothing_and_tells_what_is_known(sandbox: SandboxServer, folder: Path) -> None:
     sandbox.inject("stall")
     process = start([*MODULE, *CREATE], sandbox, cwd=folder)
-    assert process.stderr is not None
     wait_until(lambda: sandbox.count("POST") > 0, process)
     process.send_signal(signal.SIGINT)
-    while not process.stderr.readline().startswith("Stopping"):
-        assert process.poll() is None
+    wait_until_it_says(process, "Stopping")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert err.startswith("Stopped: 0 tickets created")

@@ -105,7 +105,7 @@ def test_the_watching_gate_fails_while_the_operator_has_yet_to_go_on(
     sandbox.inject("rate_limit", retry_after=30, nth=4)
     run = run_page(
         "leen_watching_gate",
-        create_tickets={"retry_delay": timedelta(seconds=2)},
+        create_tickets={"retry_delay": timedelta(seconds=10)},
         gate={"poke_interval": 0.2},
     )
     assert run.states == {"find": "success", "create_tickets": "success", "gate": "failed"}
@@ -168,7 +168,7 @@ def test_while_that_ticket_is_open_the_next_run_makes_no_other(sandbox: SandboxS
 
 
 def sync_when_asked_in_vain(sandbox: SandboxServer) -> None:
-    until(lambda: any(request.path == LIST and request.finished for request in sandbox.requests), seconds=60)
+    until(lambda: any(request.path == LIST and request.finished for request in sandbox.requests))
     sandbox.sync()
 
 

@@ -15,7 +15,9 @@ from airflow_provider_leen.api.errors import (
     LeenError,
     LeenNotFoundError,
     LeenOutcomeUnknownError,
+    LeenRateLimitError,
     LeenResponseError,
+    LeenValidationError,
 )
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import Connect, bulk_dag, counts, tickets
@@ -92,27 +94,7 @@ def test_a_refused_method_stops_the_try_and_airflow_may_retry(sandbox: SandboxSe
     assert len(sandbox.tickets()) == 6
 
 
-def test_batches_in_flight_end_when_another_is_refused_and_none_follows(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("status", status=401, nth=1)
-    sandbox.inject("latency", seconds=0.3, nth=1)
-    sandbox.inject("latency", seconds=0.6, nth=(2, 3, 4))
-    run = run_dag(bulk_dag(tickets(20), batch_size=2, max_concurrent_batches=4))
-    assert sandbox.count("POST") == 4
-    assert counts(run.summary()) == {"created": 6, "unsent": 14}
-    assert len(sandbox.tickets()) == 6
-
-
 # Two hundreds that say too little
-
-
-def test_results_counted_from_one_are_read_like_those_from_zero(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("one_based")
-    given = tickets(3)
-    given[1]["name"] = "x" * 300
-    run = run_dag(bulk_dag(given))
-    assert run.states == {"create": "success"}
-    assert [result["status"] for result in run.summary()["results"]] == ["created", "rejected", "created"]
-    assert [result["request_index"] for result in run.summary()["results"]] == [0, 1, 2]
 
 
 def test_a_result_that_contradicts_itself_is_unknown_and_the_others_are_not(
@@ -133,27 +115,15 @@ def test_a_result_that_contradicts_itself_is_unknown_and_the_others_are_not(
 UNANSWERED = {
     "unreadable": {"kind": "garbage"},
     "409 after": {"kind": "status", "status": 409, "commit": True},
-    "202": {"kind": "status", "status": 202},
-    "204": {"kind": "status", "status": 204},
-    "408": {"kind": "status", "status": 408},
-    "500": {"kind": "status", "status": 500},
-    "502 as a page": {"kind": "status", "status": 502, "body": "html"},
     "503": {"kind": "status", "status": 503, "retry_after": 0},
-    "504 after": {"kind": "status", "status": 504, "commit": True},
-    "lost before": {"kind": "lost"},
     "lost after": {"kind": "lost", "commit": True},
-    "stall before": {"kind": "stall"},
-    "stall after": {"kind": "stall", "commit": True},
-    "cut": {"kind": "cut"},
-    "trickle": {"kind": "trickle", "seconds": 0.02},
 }
 
 
 @pytest.mark.parametrize("fault", UNANSWERED.values(), ids=UNANSWERED)
 def test_a_batch_without_an_answer_is_unknown_and_is_not_sent_again(
-    sandbox: SandboxServer, run_dag: Any, connect: Connect, fault: dict[str, Any]
+    sandbox: SandboxServer, run_dag: Any, fault: dict[str, Any]
 ) -> None:
-    connect(extra={"timeout": 1, "max_retry_wait": 0.01})
     sandbox.inject(**fault, nth=2)
     run = run_dag(bulk_dag(tickets(6), batch_size=2))
     assert run.states == {"create": "failed"}
@@ -166,17 +136,6 @@ def test_a_batch_without_an_answer_is_unknown_and_is_not_sent_again(
     assert run.xcom("create", "failed_tickets") == []
 
 
-@pytest.mark.parametrize(("fault", "created"), [("wrong_index", 6), ("short", 5)])
-def test_a_reply_that_proves_nothing_is_settled_as_far_as_it_names_tickets(
-    sandbox: SandboxServer, run_dag: Any, fault: str, created: int
-) -> None:
-    sandbox.inject(fault, nth=2)
-    run = run_dag(bulk_dag(tickets(6), batch_size=2))
-    assert sandbox.count("POST") == 3, "each batch left once"
-    assert run.summary()["created"] == created
-    assert run.summary()["unknown"] == 6 - created == len(run.exceptions)
-
-
 def test_leen_that_answers_three_batches_in_a_row_with_nothing_gets_no_more(
     sandbox: SandboxServer, run_dag: Any
 ) -> None:
@@ -187,13 +146,77 @@ def test_leen_that_answers_three_batches_in_a_row_with_nothing_gets_no_more(
     assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
 
 
-def test_a_ticket_given_by_leens_uuids_is_never_doubled_when_its_reply_is_lost(
-    sandbox: SandboxServer, run_dag: Any
+# A 429
+
+
+def test_a_wait_that_is_too_long_is_left_to_airflow(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("rate_limit", retry_after=3600, times=1)
+    run = run_dag(bulk_dag(tickets(6), batch_size=2, retries=1))
+    assert run.states == {"create": "success"}
+    (error,) = run.exceptions
+    assert type(error) is LeenRateLimitError
+    assert error.retry_after == 3600
+    assert sandbox.count("POST") == 1 + 3
+    assert len(sandbox.tickets()) == 6
+
+
+def test_a_sandbox_that_takes_few_calls_a_second_gets_each_ticket_once(
+    sandbox: SandboxServer, run_dag: Any, connect: Connect
 ) -> None:
-    sandbox.inject("lost", commit=True)
-    given = [{"name": "finding", "project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}]
-    run = run_dag(bulk_dag(given, ticket_defaults=None))
-    assert sandbox.count("POST") == 1
-    assert len(sandbox.tickets()) == 1
-    # Leen knows such a ticket, so that it may be looked up.
-    assert run.summary()["results"][0]["status"] in ("unknown", "created")
+    connect(extra={"max_retries": 20})
+    sandbox.inject("rate_limit", rate=0.4, retry_after=0.05)
+    run = run_dag(bulk_dag(tickets(40), batch_size=2, max_concurrent_batches=4))
+    assert counts(run.summary()) == {"created": 40}
+    assert sorted(ticket["name"] for ticket in sandbox.tickets()) == sorted(row["name"] for row in tickets(40))
+    assert sandbox.faults["rate_limit"] == sandbox.count("POST") - 20 > 0
+
+
+# A batch that is refused as a whole
+
+
+def with_poison(count: int, *positions: int) -> list[dict[str, Any]]:
+    given = tickets(count)
+    for position in positions:
+        given[position]["name"] = f"poison {position}"
+    return given
+
+
+@pytest.mark.parametrize(("status", "body", "calls"), [(422, "located", 2), (400, "detail_list", 2), (413, "html", 33)])
+def test_tickets_that_are_refused_are_rejected_and_the_others_are_created(
+    sandbox: SandboxServer, run_dag: Any, status: int, body: str, calls: int
+) -> None:
+    sandbox.inject("poison", text="poison", status=status, body=body, message="no such thing")
+    given = with_poison(50, 0, 17, 49)
+    run = run_dag(bulk_dag(given, max_concurrent_batches=4))
+    assert run.states == {"create": "success"}
+    assert counts(run.summary()) == {"created": 47, "rejected": 3}
+    results = run.summary()["results"]
+    said = "name: no such thing" if calls == 2 else "HTTP 413"
+    assert all(said in results[position]["error"] for position in (0, 17, 49))
+    assert run.xcom("create", "failed_tickets") == [given[position] for position in (0, 17, 49)]
+    assert sandbox.count("POST") <= calls
+    assert len(sandbox.tickets()) == 47
+
+
+def test_a_request_that_is_wrong_whatever_it_carries_is_stopped_early(sandbox: SandboxServer, run_dag: Any) -> None:
+    sandbox.inject("status", status=422, message="the connection can't write")
+    run = run_dag(bulk_dag(tickets(120), retries=2))
+    assert run.states == {"create": "failed"}
+    assert sandbox.count("POST") <= 15
+    (error,) = run.exceptions
+    assert type(error) is AirflowFailException
+    assert type(error.__cause__) is LeenValidationError
+    assert "the connection can't write" in str(error)
+    assert counts(run.summary()) == {"rejected": 4, "unsent": 116}
+    assert len(run.xcom("create", "failed_tickets")) == 120
+
+
+def test_a_list_of_which_every_ticket_is_refused_has_a_reason_for_each(sandbox: SandboxServer, run_dag: Any) -> None:
+    refused = [{"name": f"finding {number}", "priority": "SHINY"} for number in range(60)]
+    run = run_dag(bulk_dag([*refused, *({"title": f"finding {number}"} for number in range(60))]))
+    assert run.states == {"create": "success"}, "the gate decides"
+    assert counts(run.summary()) == {"rejected": 60, "invalid": 60}
+    errors = [result["error"] for result in run.summary()["results"]]
+    assert all("SHINY" in error for error in errors[:60])
+    assert all("`name` is missing" in error for error in errors[60:])
+    assert sandbox.count("POST") == 2

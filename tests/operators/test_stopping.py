@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowTaskTimeout
 from airflow_provider_leen.api.errors import LeenStoppedError
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import DEFAULTS, AtCall, bulk_dag, counts, tickets, timeout_now
-
-TIMED: dict[str, Any] = {"batch_size": 2, "execution_timeout": timedelta(seconds=100)}
+from tests.operators.dags import DEFAULTS, AtCall, bulk_dag, tickets, timeout_now
 
 
 @pytest.mark.smoke
@@ -22,7 +21,7 @@ def test_a_timeout_publishes_what_is_known_and_is_raised_as_itself(
 ) -> None:
     sandbox.inject("stall", nth=2, commit=True)
     at_call(2, timeout_now)
-    run = run_dag(bulk_dag(tickets(8), **TIMED))
+    run = run_dag(bulk_dag(tickets(8), batch_size=2, execution_timeout=timedelta(seconds=1000)))
     assert run.states == {"create": "failed"}
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
     results = run.summary()["results"]
@@ -31,57 +30,43 @@ def test_a_timeout_publishes_what_is_known_and_is_raised_as_itself(
     assert sandbox.count("POST") == 2
 
 
-def test_a_call_in_flight_at_the_timeout_may_end_soon_after_it(
-    sandbox: SandboxServer, run_dag: Any, at_call: AtCall
-) -> None:
-    sandbox.inject("latency", nth=2, seconds=0.4)
-    at_call(2, timeout_now)
-    run = run_dag(bulk_dag(tickets(8), **TIMED))
-    assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
-    assert counts(run.summary()) == {"created": 4, "unsent": 4}
-    assert len(sandbox.tickets()) == 4
-
-
 class KilledOperator(LeenBulkCreateTicketsOperator):
-    """Is told to stop, as Airflow does it, as soon as its first call is in flight."""
+    """Is told to stop, as Airflow does it, as soon as its first call is in flight, which then is answered."""
 
+    sandbox: SandboxServer
     at_call: AtCall
 
     def execute(self, context: Any) -> Any:
-        type(self).at_call(1, self.on_kill)
+        killed = threading.Event()
+        self.sandbox.inject("latency", until=killed.is_set)
+
+        def kill() -> None:
+            self.on_kill()
+            killed.set()
+
+        type(self).at_call(1, kill)
         return super().execute(context)
 
 
-def killed_dag(count: int) -> DAG:
+@pytest.mark.parametrize("count", [2, 20])
+def test_a_kill_lets_calls_in_flight_end_and_starts_no_other_and_during_the_last_one_changes_nothing(
+    sandbox: SandboxServer, run_dag: Any, at_call: AtCall, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(KilledOperator, "sandbox", sandbox, raising=False)
+    monkeypatch.setattr(KilledOperator, "at_call", at_call, raising=False)
     with DAG("leen_test", schedule=None) as dag:
         KilledOperator(
             task_id="create", tickets=tickets(count), ticket_defaults=DEFAULTS, batch_size=2, max_concurrent_batches=2
         )
-    return dag
-
-
-def test_a_kill_lets_calls_in_flight_end_and_starts_no_other(
-    sandbox: SandboxServer, run_dag: Any, at_call: AtCall, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(KilledOperator, "at_call", at_call, raising=False)
-    sandbox.inject("latency", seconds=0.3)
-    run = run_dag(killed_dag(20))
-    assert run.states == {"create": "failed"}
-    assert [type(error) for error in run.exceptions] == [LeenStoppedError]
+    run = run_dag(dag)
     in_flight = sandbox.count("POST")
     assert in_flight <= 2
-    assert counts(run.summary()) == {"created": 2 * in_flight, "unsent": 20 - 2 * in_flight}
-    assert len(sandbox.tickets()) == 2 * in_flight
-
-
-def test_a_kill_during_the_last_call_changes_nothing(
-    sandbox: SandboxServer, run_dag: Any, at_call: AtCall, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(KilledOperator, "at_call", at_call, raising=False)
-    sandbox.inject("latency", seconds=0.3)
-    run = run_dag(killed_dag(2))
-    assert run.states == {"create": "success"}
-    assert counts(run.summary()) == {"created": 2}
+    assert len(sandbox.tickets()) == run.summary()["created"] == 2 * in_flight
+    assert run.summary()["unsent"] == count - 2 * in_flight
+    if count > 2:
+        assert [type(error) for error in run.exceptions] == [LeenStoppedError]
+    else:
+        assert run.states == {"create": "success"}
 
 
 def test_an_operator_that_is_killed_before_it_runs_has_nothing_to_stop() -> None:

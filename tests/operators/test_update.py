@@ -38,6 +38,7 @@ from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 from tests.operators.dags import AtCall, Connect, create, timeout_now, update_dag
 from tests.support.airflow_run import AIRFLOW
+from tests.support.recorded import peak
 from tests.support.waiting import until
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -280,11 +281,10 @@ def test_a_leen_that_is_broken_is_left_alone(run_dag: Any, sandbox: SandboxServe
 
 def test_so_many_jobs_are_submitted_at_a_time_as_the_task_is_told(run_dag: Any, sandbox: SandboxServer) -> None:
     ids = made(12)
-    sandbox.inject("latency", path=UPDATE, seconds=0.3)
+    sandbox.inject("latency", path=UPDATE, until=lambda: sandbox.count("POST", UPDATE) >= 3)
     run = run_dag(update_dag(ids, batch_size=1, max_concurrent_batches="{{ 3 }}"))
     assert statuses(run) == {"updated": 12}
-    calls = [request for request in sandbox.requests if request.path == UPDATE]
-    assert max(sum(c.started <= call.started < (c.finished or 0) for c in calls) for call in calls) == 3
+    assert peak([request for request in sandbox.requests if request.path == UPDATE]) == 3
 
 
 def test_an_outage_while_waiting_is_waited_out(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
@@ -304,7 +304,7 @@ def named_as_going_on(run: Any, sandbox: SandboxServer) -> bool:
     assert result["status"] == "unknown"
     assert result["error"] == f"It was submitted in job {job_id}, which has not ended (status RUNNING)."
     return str(run.exceptions[0]) == (
-        "1 of Leen's jobs had not ended when the task's execution_timeout of 0:01:40 was about over: "
+        "1 of Leen's jobs had not ended when the task's execution_timeout of 0:16:40 was about over: "
         f"{job_id}. A retry sets the same values again, which does no harm."
     )
 
@@ -314,7 +314,7 @@ def test_a_job_that_never_ends_meets_the_tasks_timeout(run_dag: Any, sandbox: Sa
     sandbox.plan_jobs(stall="before")
     # By the third question the answer to the first is known.
     at_call(3, timeout_now, "GET")
-    run = run_dag(update_dag(ids, execution_timeout=timedelta(seconds=100)))
+    run = run_dag(update_dag(ids, execution_timeout=timedelta(seconds=1000)))
     assert named_as_going_on(run, sandbox)
 
 
@@ -327,7 +327,7 @@ def test_a_job_that_never_ends_meets_the_triggers_deadline(
     monkeypatch.setattr(LeenJobsTrigger, "run", too_late)
     ids = made(1)
     sandbox.plan_jobs(stall="before")
-    run = run_dag(update_dag(ids, deferrable=True, execution_timeout=timedelta(seconds=100)))
+    run = run_dag(update_dag(ids, deferrable=True, execution_timeout=timedelta(seconds=1000)))
     assert named_as_going_on(run, sandbox)
 
 
@@ -475,7 +475,7 @@ def test_a_process_that_gets_sigterm_gives_a_hanging_call_up_before_airflow_kill
                 time.sleep(0.01)
             killed_at.append(time.time())
             process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=240)
     finally:
         process.kill()
     assert file.exists(), output[-5000:]
@@ -490,7 +490,8 @@ def test_a_process_that_gets_sigterm_gives_a_hanging_call_up_before_airflow_kill
     # Not when it was published: on a busy machine, that is a question of the other processes.
     until(lambda: all(request.finished is not None for request in sandbox.requests))
     for call, at in zip((submitting, asking), killed_at, strict=True):
-        assert max(request.finished or 0 for request in stalled(*call)) - at < 5
+        # Leen's own patience is 120 s.
+        assert max(request.finished or 0 for request in stalled(*call)) - at < 60
 
 
 def test_a_timeout_while_leen_hangs_publishes_what_is_known(
@@ -499,7 +500,7 @@ def test_a_timeout_while_leen_hangs_publishes_what_is_known(
     ids = made(2)
     sandbox.inject("stall", path=UPDATE)
     at_call(sandbox.count("POST") + 1, timeout_now)
-    run = run_dag(update_dag(ids, batch_size=1, execution_timeout=timedelta(seconds=100)))
+    run = run_dag(update_dag(ids, batch_size=1, execution_timeout=timedelta(seconds=1000)))
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
     assert statuses(run) == {"unknown": 1, "unsent": 1}
 
@@ -509,7 +510,7 @@ def test_a_timeout_at_the_very_end_loses_nothing(run_dag: Any, sandbox: SandboxS
     # What the timer behind execution_timeout does, when there is only the log left to write.
     table = mocker.patch("airflow_provider_leen.tasks.running.closing_table")
     table.side_effect = lambda summary: os.kill(os.getpid(), signal.SIGALRM)
-    run = run_dag(update_dag(ids, execution_timeout=timedelta(seconds=100)))
+    run = run_dag(update_dag(ids, execution_timeout=timedelta(seconds=1000)))
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
     assert statuses(run) == {"updated": 2}
 

@@ -39,7 +39,7 @@ def test_a_store_that_hangs_is_left_alone_and_holds_up_no_other() -> None:
     async def asked(slots: Slots) -> int:
         for _ in range(2):
             with pytest.raises(TimeoutError):
-                await slots.run(["dead"], hangs.wait, soon(0.05))
+                await slots.run(["dead"], hangs.wait, soon(0.3))
         for stores in (["dead"], ["alive", "dead"]):
             with pytest.raises(BusyError):
                 await slots.run(stores, lambda: 1, soon())
@@ -65,7 +65,7 @@ def test_a_thread_that_hangs_does_not_keep_the_process_from_ending() -> None:
 
     async def hung(slots: Slots) -> list[bool]:
         with pytest.raises(TimeoutError):
-            await slots.run(["dead"], hangs.wait, soon(0.05))
+            await slots.run(["dead"], hangs.wait, soon(0.3))
         return [thread.daemon for thread in threading.enumerate() if thread.name == "leen-tab"]
 
     assert ran(hung) == [True]

@@ -24,7 +24,7 @@ LIST = "/v1/itsm/tickets"
 
 
 def sync_dag(given: Any = None, **arguments: Any) -> DAG:
-    usual: dict[str, Any] = {"poke_interval": 0.02, "timeout": 20, "mode": "poke"}
+    usual: dict[str, Any] = {"poke_interval": 0.02, "timeout": 200, "mode": "poke"}
     with DAG("leen_sync", schedule=None) as dag:
         created = create(tickets(3) if given is None else given)
         LeenTicketSyncSensor(task_id="synced", results=created.output, **usual | arguments)
@@ -175,7 +175,12 @@ def test_tickets_of_a_job_that_could_not_be_looked_up_are_waited_for_by_their_ke
     with DAG("leen_sync", schedule=None) as dag:
         created = create(tickets(2), deferrable=True, poll_interval=0.01)
         LeenTicketSyncSensor(
-            task_id="synced", results=created.output, deferrable=deferrable, poke_interval=0.02, timeout=20, mode="poke"
+            task_id="synced",
+            results=created.output,
+            deferrable=deferrable,
+            poke_interval=0.02,
+            timeout=200,
+            mode="poke",
         )
     run = run_dag(dag)
     assert run.states == {"create": "success", "synced": "success"}
@@ -199,7 +204,7 @@ def test_it_can_be_mapped_like_the_operator(run_dag: Any, sandbox: SandboxServer
         created = LeenBulkCreateTicketsOperator.partial(
             task_id="create", ticket_defaults=DEFAULTS, retry_delay=timedelta(0)
         ).expand(tickets=[tickets(1), tickets(2)])
-        LeenTicketSyncSensor.partial(task_id="synced", mode="poke", poke_interval=0.02, timeout=20).expand(
+        LeenTicketSyncSensor.partial(task_id="synced", mode="poke", poke_interval=0.02, timeout=200).expand(
             results=created.output
         )
     syncer = threading.Thread(target=_sync_until_known, args=(sandbox, 3))

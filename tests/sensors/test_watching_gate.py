@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, task
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    task,
+)
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
@@ -41,15 +46,16 @@ def test_mapped_instances_are_added_up_and_waited_for(sandbox: SandboxServer, ru
 
 
 def test_the_gate_fails_while_a_task_is_still_at_work(sandbox: SandboxServer, run_dag: Any) -> None:
+    failed: list[Any] = []
+
+    class AtWork(BaseSensorOperator):
+        def poke(self, context: Any) -> bool:
+            context["ti"].xcom_push(key="progress", value={"total": 100, "done": 10, "failed": 3})
+            return bool(failed)
+
     with DAG("leen_test", schedule=None) as dag:
-
-        @task(retries=1, retry_delay=timedelta(seconds=1))
-        def create(ti: Any = None) -> None:
-            ti.xcom_push(key="progress", value={"total": 100, "done": 10, "failed": 3})
-            raise ValueError("the first try")
-
-        create()
-        LeenTicketFailureSensor(task_ids="create", max_failures=2, **WATCH)
+        AtWork(task_id="create", mode="reschedule", poke_interval=0.05)
+        LeenTicketFailureSensor(task_ids="create", max_failures=2, on_failure_callback=failed.append, **WATCH)
     run = run_dag(dag)
     assert run.states["gate"] == "failed"
     (error,) = [error for error in run.exceptions if isinstance(error, AirflowFailException)]

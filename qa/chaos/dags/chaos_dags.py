@@ -30,6 +30,7 @@ def _dag(dag_id: str, **arguments: Any) -> DAG:
             ticket_defaults={"type": "Task"},
             **LEEN,
             ledger_path=_from_conf("ledger_path"),
+            results_path="{{ dag_run.conf.get('results_path', '') }}",
             retry_delay=timedelta(0),
             **{"retries": RETRIES, **arguments},
         )
