@@ -13,7 +13,6 @@ import pytest
 
 from airflow_provider_leen.api.errors import LeenLedgerError, LeenServerError, LeenStoppedError
 from airflow_provider_leen.bulk.create import Creation
-from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN
 from airflow_provider_leen.bulk.state import CLOCK_SKEW
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import summarise
@@ -128,31 +127,6 @@ def test_another_project_is_another_ticket(sandbox: SandboxServer) -> None:
 # Settling: tickets that carry their key
 
 
-@pytest.mark.parametrize("defaults", [VENDOR, UUID], ids=["vendor ids", "UUIDs"])
-def test_with_embedded_keys_what_was_made_is_found_and_what_was_not_is_made(
-    sandbox: SandboxServer, defaults: dict[str, str]
-) -> None:
-    sandbox.inject("lost", nth=1, commit=True)
-    sandbox.inject("lost", nth=2)
-    ended = run_try(sandbox, Store(), tickets(30), defaults=defaults, embedded=True)
-    assert ended.counts == {"created": 30}
-    assert {result["name"]: result["vendor_ticket_id"] for result in ended.results} == ids_by_name(sandbox)
-    assert len(bulk_calls(sandbox)) == 4
-    assert none_is_double(sandbox)
-
-
-def test_absence_is_believed_only_when_the_original_request_can_have_no_effect_any_more(sandbox: SandboxServer) -> None:
-    sandbox.inject("lost", nth=1)
-    clock = Clock()
-    ended = run_try(sandbox, Store(), tickets(3), embedded=True, clock=clock)
-    assert ended.counts == {"created": 3}
-    lost, again = bulk_calls(sandbox)
-    assert again.started + clock.slept >= (lost.finished or 0) + FINAL_AFTER
-    assert sent(lost) == sent(again)
-    # One at once, and the last one.
-    assert searches(sandbox) == 2
-
-
 def test_what_is_lost_again_when_it_is_sent_again_stays_unknown_until_the_next_try(sandbox: SandboxServer) -> None:
     store = Store()
     sandbox.inject("lost", nth=(1, 2))
@@ -162,15 +136,6 @@ def test_what_is_lost_again_when_it_is_sent_again_stays_unknown_until_the_next_t
     assert second.counts == {"created": 3}
     assert len(bulk_calls(sandbox)) == 3
     assert none_is_double(sandbox)
-
-
-def test_a_search_that_is_refused_leaves_tickets_unknown_and_sends_none_again(sandbox: SandboxServer) -> None:
-    sandbox.inject("lost", nth=1)
-    sandbox.inject("status", status=404, body="detail_text", message="Not Found", method="GET", path="/v1/itsm")
-    ended = run_try(sandbox, Store(), tickets(3), embedded=True)
-    assert ended.counts == {"unknown": 3}
-    assert len(bulk_calls(sandbox)) == 1
-    assert all("The tracker could not be searched" in str(result["error"]) for result in ended.results)
 
 
 def test_shorter_times_in_a_later_try_do_not_shorten_the_wait_for_what_is_on_record(sandbox: SandboxServer) -> None:
@@ -234,21 +199,6 @@ def test_what_a_look_up_found_is_on_record_for_the_next_try(sandbox: SandboxServ
     assert sandbox.count() == calls
 
 
-def test_yesterdays_ticket_with_the_same_identifier_is_not_taken_for_todays(sandbox: SandboxServer) -> None:
-    given = [{"name": "finding", "identifier": "CVE-2026-1"}]
-    run_try(sandbox, Store(), given, defaults=UUID)
-    sandbox.inject("lost")
-    ended = run_try(sandbox, Store(), given, defaults=UUID, clock=Clock(ahead=2 * CLOCK_SKEW))
-    assert ended.counts == {"unknown": 1}
-    assert "it was created at another time than this one could have been" in str(ended.results[0]["error"])
-
-
-def test_todays_ticket_with_an_identifier_of_the_users_own_is_found(sandbox: SandboxServer) -> None:
-    sandbox.inject("lost", nth=1, commit=True)
-    given = [{"name": "finding", "identifier": "CVE-2026-1"}]
-    assert run_try(sandbox, Store(), given, defaults=UUID).counts == {"created": 1}
-
-
 def test_fail_never_asks(sandbox: SandboxServer) -> None:
     sandbox.inject("lost", nth=1, commit=True)
     ended = run_try(sandbox, Store(), tickets(3), defaults=UUID, on_unknown="fail", embedded=True)
@@ -304,27 +254,6 @@ def test_a_first_try_without_a_memory_works_as_ever(sandbox: SandboxServer) -> N
     assert len(sandbox.tickets()) == 30
 
 
-def test_a_second_try_without_a_memory_takes_every_ticket_for_sent_and_names_the_way_out(
-    sandbox: SandboxServer,
-) -> None:
-    run_started = time.time()
-    run_try(sandbox, MemoryStore(), tickets(3), defaults=UUID)
-    second = run_try(sandbox, MemoryStore(), tickets(4), defaults=UUID, may_have_forgotten=run_started)
-    assert second.counts == {"created": 3, "unknown": 1}
-    assert "set ledger_path" in str(second.results[3]["error"])
-    assert len(bulk_calls(sandbox)) == 1
-
-
-def test_a_second_try_without_a_memory_and_with_embedded_keys_makes_what_is_missing(sandbox: SandboxServer) -> None:
-    run_try(sandbox, MemoryStore(), tickets(3), embedded=True)
-    started, clock = time.time(), Clock()
-    second = run_try(sandbox, MemoryStore(), tickets(4), embedded=True, may_have_forgotten=started - 60, clock=clock)
-    assert second.counts == {"created": 4}
-    assert [call.ticket_names for call in bulk_calls(sandbox)][1:] == [["finding 3"]]
-    # Nobody knows when the earlier try sent it, by whose clock: it may have been just now.
-    assert bulk_calls(sandbox)[1].started + clock.slept >= started + LEAVES_WITHIN + CLOCK_SKEW + FINAL_AFTER
-
-
 def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the_run_started(
     sandbox: SandboxServer,
 ) -> None:
@@ -337,14 +266,6 @@ def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the
     later = after + CLOCK_SKEW + 0.1
     of_another_run = run_try(sandbox, MemoryStore(), given, defaults=UUID, may_have_forgotten=later)
     assert of_another_run.counts == {"unknown": 1}
-
-
-def test_a_store_that_was_emptied_counts_as_memory(sandbox: SandboxServer) -> None:
-    store = Store()
-    assert run_try(sandbox, store, tickets(3), may_have_forgotten=time.time()).counts == {"unknown": 3}
-    # The next try finds a store that is not empty, and must not take its silence on these tickets for an answer.
-    assert run_try(sandbox, store, tickets(3), may_have_forgotten=time.time()).counts == {"unknown": 3}
-    assert bulk_calls(sandbox) == []
 
 
 def test_a_store_that_is_not_empty_is_believed(sandbox: SandboxServer) -> None:
@@ -380,26 +301,6 @@ def test_wherever_the_ledger_breaks_no_further_ticket_leaves_and_none_is_lost_or
     assert none_is_double(sandbox)
     # What was on record as about to leave can't be told from what left.
     assert not_in_tracker <= {result["identifier"] for result in second.results if result["status"] == "unknown"}
-
-
-def test_a_try_that_cant_read_its_ledger_sends_and_publishes_nothing(sandbox: SandboxServer) -> None:
-    store = Store()
-    run_try(sandbox, store, tickets(3))
-    store.can_be_read = False
-    with pytest.raises(
-        LeenLedgerError, match="nothing is known of what earlier tries sent, and this one sends nothing"
-    ):
-        run_try(sandbox, store, tickets(3))
-    assert sandbox.count() == 1
-
-
-def test_a_ledger_of_another_release_is_refused_before_anything_is_sent(sandbox: SandboxServer) -> None:
-    store = Store()
-    store.values["lease/1"] = {"v": 1, "tickets": {}}
-    with pytest.raises(LeenLedgerError, match="another release"):
-        run_try(sandbox, store, tickets(3))
-    assert sandbox.count() == 0
-    assert store.tries == 1
 
 
 def test_a_ledger_that_breaks_at_the_very_end_does_not_sink_a_finished_run(sandbox: SandboxServer) -> None:

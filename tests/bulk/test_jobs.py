@@ -105,18 +105,6 @@ def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: Sandb
     assert ended.results[0]["ticket_id"] is None
 
 
-@pytest.mark.parametrize("reason", ["object", "json_text"])
-def test_a_job_that_failed_in_part_tells_of_each_ticket(sandbox: SandboxServer, reason: str) -> None:
-    sandbox.plan_jobs(reason=reason)
-    given = [{"name": "one"}, TOO_LONG, {"name": "three"}, {"name": "four", "priority": "URGENT"}]
-    ended = submit_and_go_on(sandbox, given)
-    assert ended.statuses == ["created", "rejected", "created", "rejected"]
-    assert "255" in str(ended.results[1]["error"])
-    assert "URGENT" in str(ended.results[3]["error"])
-    assert all(ended.results[index]["vendor_ticket_id"] for index in (0, 2))
-    assert len(submissions(sandbox)) == 1
-
-
 def test_where_a_job_tells_of_no_ticket_leen_is_asked_for_each(sandbox: SandboxServer) -> None:
     sandbox.plan_jobs(reason="plain_text")
     ended = submit_and_go_on(sandbox, [{"name": "one"}, TOO_LONG, {"name": "three"}])

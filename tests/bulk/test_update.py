@@ -261,10 +261,15 @@ SECOND = {"success": False, "ticket_id": IDS[1], "error": "closed"}
     [
         (ended("SUCCESS"), ["updated", "updated"], ""),
         (ended("FAILED", breakdown(FIRST, SECOND)), ["updated", "rejected"], "closed"),
+        (
+            ended("SUCCESS", breakdown(FIRST, SECOND)),
+            ["unknown", "unknown"],
+            "Job job-1 ended with status SUCCESS. It ended",
+        ),
         (ended("FAILED", breakdown(FIRST)), ["unknown", "unknown"], "Job job-1 ended with status FAILED. "),
         (ended("FAILED", "lost"), ["unknown", "unknown"], "Job job-1 ended with status FAILED: lost. "),
     ],
-    ids=["success", "partial", "incomplete", "no breakdown"],
+    ids=["success", "partial", "A6: a success with failures", "incomplete", "no breakdown"],
 )
 def test_a_job_that_has_ended_says_how_each_ticket_fared(job: httpx.Response, proved: list[str], said: str) -> None:
     update = change(Leen(asked=[job]), IDS[:2])

@@ -73,21 +73,22 @@ def test_the_ticket_may_come_from_a_task_or_a_template(run_dag: Any, sandbox: Sa
 def test_a_lost_reply_is_settled_within_the_try_or_by_the_next_and_the_ticket_is_created_once(
     run_dag: Any, sandbox: SandboxServer, connect: Connect, commit: bool
 ) -> None:
-    connect(extra={"timeout": 0.2})
+    connect(extra={"timeout": 60 if commit else 0.5})
     sandbox.inject("lost", path=TICKETS, times=1, commit=commit)
-    run = run_dag(create_dag(retries=1))
+    run = run_dag(create_dag(retries=1, on_retry_callback=lambda _: connect()))
     assert run.states == {"create": "success"}
     assert len(sandbox.tickets()) == 1
     assert posts(sandbox) == (1 if commit else 2)
     assert [type(error) for error in run.exceptions] == ([] if commit else [LeenOutcomeUnknownError])
 
 
-def test_a_ticket_that_is_made_after_its_reply_was_given_up_is_found(
-    run_dag: Any, sandbox: SandboxServer, connect: Connect, mocker: Any
+def test_a_ticket_that_the_first_look_up_does_not_find_is_looked_up_again(
+    run_dag: Any, sandbox: SandboxServer, connect: Connect
 ) -> None:
-    connect(extra={"timeout": 0.5})
-    mocker.patch("airflow_provider_leen.tasks.creating_one.LOOK_UP_INTERVAL", 0.05)
-    sandbox.inject("latency", path=TICKETS, seconds=0.7, times=1)
+    # Its double is how long it is looked for.
+    connect(extra={"timeout": 2})
+    sandbox.inject("lost", path=TICKETS, commit=True)
+    sandbox.inject("status", status=404, path=TICKETS, method="GET", times=1)
     run = run_dag(create_dag())
     assert run.states == {"create": "success"}
     assert len(sandbox.tickets()) == posts(sandbox) == 1
@@ -113,7 +114,7 @@ def test_a_worker_that_died_after_sending_leaves_a_ticket_that_the_retry_finds(
 def test_an_outcome_that_stays_unknown_names_the_ticket_and_says_what_to_do(
     run_dag: Any, sandbox: SandboxServer, connect: Connect
 ) -> None:
-    connect(extra={"timeout": 0.1, "max_retries": 0})
+    connect(extra={"timeout": 1, "max_retries": 0})
     sandbox.inject("status", status=503, path=TICKETS, method=None)
     run = run_dag(create_dag(TICKET | {"identifier": "own"}))
     (error,) = run.exceptions
@@ -135,10 +136,11 @@ def test_an_outcome_that_stays_unknown_names_the_ticket_and_says_what_to_do(
 def test_a_retry_creates_nothing_beside_a_ticket_that_may_be_the_one_it_created(
     run_dag: Any, sandbox: SandboxServer, connect: Connect, shown: dict[str, Any], kind: type
 ) -> None:
-    connect(extra={"timeout": 0.1, "max_retries": 0})
+    connect(extra={"timeout": 0.5, "max_retries": 0})
     sandbox.inject("lost", path=TICKETS, times=1, commit=True)
     sandbox.inject("status", status=200, content={"id": "t"} | shown, path=TICKETS, method="GET")
-    run = run_dag(create_dag(TICKET | {"identifier": "own"}, retries=1))
+    patient: dict[str, Any] = {"on_retry_callback": lambda _: connect()}
+    run = run_dag(create_dag(TICKET | {"identifier": "own"}, retries=1, **patient))
     assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError, kind]
     assert posts(sandbox) == len(sandbox.tickets()) == 1
 
@@ -190,12 +192,13 @@ def test_without_an_identifier_of_its_own_nothing_is_asked_in_the_first_try(
 
 
 def test_yesterdays_ticket_does_not_settle_todays(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
-    connect(extra={"timeout": 0.1})
+    connect(extra={"timeout": 0.5})
     sandbox.inject("lost", path=TICKETS, times=1)
     long_ago: dict[str, Any] = {"id": "1", "identifier": "own", "ticket_created_at": "2020-01-01T00:00:00+00:00"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LeenHook, "get_ticket_by_identifier", lambda hook, identifier: Ticket(**long_ago))
-        run = run_dag(create_dag(TICKET | {"identifier": "own"}, retries=1))
+        patient: dict[str, Any] = {"on_retry_callback": lambda _: connect()}
+        run = run_dag(create_dag(TICKET | {"identifier": "own"}, retries=1, **patient))
     assert run.states == {"create": "success"}
     assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
     assert run.xcom("create")["id"] == sandbox.tickets()[0]["ticket_id"]
@@ -204,7 +207,7 @@ def test_yesterdays_ticket_does_not_settle_todays(run_dag: Any, sandbox: Sandbox
 def test_another_runs_ticket_of_the_same_name_does_not_settle_a_lost_reply(
     run_dag: Any, sandbox: SandboxServer, connect: Connect
 ) -> None:
-    connect(extra={"timeout": 0.1})
+    connect(extra={"timeout": 0.5})
     sandbox.inject("lost", path=TICKETS, times=1)
     created = datetime.now(UTC) - timedelta(minutes=5)
     other: dict[str, Any] = {"id": "1", "identifier": "own", "ticket_created_at": created.isoformat()}

@@ -103,36 +103,6 @@ def test_a_job_that_failed_in_part_is_judged_like_any_other_batch(
     assert run.xcom("create", "failed_tickets") == [TOO_LONG]
 
 
-def test_a_job_with_habits_of_its_own_is_believed(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("failures_only", method="GET", path=JOBS, nth=(2, 4))
-    sandbox.inject("lower_case", method="GET", path=JOBS)
-    given = [{**ticket, "identifier": f"scan-{n}"} for n, ticket in enumerate([*tickets(4), TOO_LONG])]
-    run = run_dag(job_dag(given, batch_size=5))
-    assert statuses(run) == ["created"] * 4 + ["rejected"]
-
-
-def test_a_job_that_crashed_leaves_unknown_what_leen_does_not_know(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.plan_jobs(crash_after=1)
-    run = run_dag(job_dag(tickets(3)))
-    assert statuses(run) == ["created", "unknown", "unknown"]
-    (error,) = run.exceptions
-    assert isinstance(error, LeenOutcomeUnknownError)
-    assert error.identifiers == [result["identifier"] for result in run.summary()["results"][1:]]
-    assert "The worker was lost: connection reset by peer" in str(error)
-    assert run.xcom("create", "failed_tickets") == []
-
-
-def test_what_was_refused_before_the_wait_keeps_its_reason(sandbox: SandboxServer, run_dag: Any) -> None:
-    given = [*tickets(3), {"name": "poison"}, {"nam": "typo"}]
-    sandbox.inject("poison", text="poison", message="this one is bad", path=SUBMISSION)
-    run = run_dag(job_dag(given))
-    assert statuses(run) == [*["created"] * 3, "rejected", "invalid"]
-    assert "this one is bad" in str(run.summary()["results"][3]["error"])
-    assert "nam" in str(run.summary()["results"][4]["error"])
-    assert run.xcom("create", "failed_tickets") == given[3:]
-    assert run.xcom("create", "progress") == {"total": 5, "done": 5, "failed": 2}
-
-
 def test_each_mapped_instance_goes_on_with_its_own(sandbox: SandboxServer, run_dag: Any) -> None:
     with DAG("leen_mapped", schedule=None) as dag:
         LeenBulkCreateTicketsOperator.partial(
@@ -239,18 +209,6 @@ def test_a_retry_completes_when_a_slow_job_has_ended_after_all(
     assert len(submissions(sandbox)) == 1
 
 
-def test_what_a_lost_202_may_have_done_is_sent_again_where_the_user_says_so(
-    sandbox: SandboxServer, run_dag: Any
-) -> None:
-    sandbox.inject("lost", nth=2, path=SUBMISSION)
-    sandbox.plan_jobs(seconds=0.2)
-    run = run_dag(job_dag(tickets(4), batch_size=2, on_unknown="resend"))
-    assert run.states == {"create": "success"}
-    assert counts(run.summary()) == {"created": 4}
-    assert len(submissions(sandbox)) == 3
-    assert none_is_double(sandbox)
-
-
 def test_what_a_crashed_job_surely_did_not_do_is_submitted_again(
     sandbox: SandboxServer, run_dag: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,14 +226,6 @@ def test_what_a_crashed_job_surely_did_not_do_is_submitted_again(
     assert statuses(run) == ["created"] * 3 + ["rejected", "invalid"]
     assert [len(request.ticket_names) for request in submissions(sandbox)] == [4, 3]
     assert none_is_double(sandbox)
-
-
-def test_a_job_that_crashes_every_time_is_sent_again_once_in_a_try(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.plan_jobs(crash_after=0)
-    run = run_dag(job_dag(tickets(2), on_unknown="resend"))
-    assert run.states == {"create": "failed"}
-    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
-    assert len(submissions(sandbox)) == 2
 
 
 def test_a_key_that_is_refused_in_the_middle_ends_the_submission_and_jobs_are_told_as_unknown(
@@ -336,13 +286,3 @@ def test_a_triggerer_that_may_not_ask_fails_the_task_instead_of_waiting_in_vain(
 
 
 # With what exists
-
-
-def test_tickets_that_exist_are_skipped_and_the_others_submitted(sandbox: SandboxServer, run_dag: Any) -> None:
-    given = [{"name": f"finding {number}", "identifier": f"CVE-2026-{number}"} for number in range(5)]
-    run_dag(job_dag(given[:3]))
-    run = run_dag(job_dag(given, if_exists="skip"))
-    assert statuses(run) == ["existing"] * 3 + ["created"] * 2
-    assert all(result["ticket_id"] and result["vendor_ticket_id"] for result in run.summary()["results"])
-    assert [len(request.ticket_names) for request in submissions(sandbox)] == [3, 2]
-    assert run.xcom("create", "progress") == {"total": 5, "done": 5, "failed": 0}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_leen.api.errors import LeenConfigError, LeenNotFoundError, LeenServerError
+from airflow_provider_leen.api.errors import LeenConfigError, LeenServerError
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import Connect, bulk_dag, counts
@@ -42,16 +41,6 @@ def test_a_look_up_that_fails_fails_the_task_before_anything_is_created_and_a_re
     assert [type(error) for error in run.exceptions] == [LeenServerError]
     assert counts(run.summary()) == {"existing": 3, "created": 2}
     assert len(sandbox.tickets()) == 5
-
-
-def test_a_route_that_is_missing_is_no_answer(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("status", status=404, body="html", method="GET", path=LOOK_UP)
-    run = run_dag(skipping_dag(3, retries=1))
-    (error,) = run.exceptions
-    assert type(error) is AirflowFailException
-    assert type(error.__cause__) is LeenNotFoundError
-    assert counts(run.summary()) == {"unsent": 3}
-    assert sandbox.count("POST") == 0
 
 
 def test_a_retry_does_not_take_its_own_tickets_for_old_ones(sandbox: SandboxServer, run_dag: Any) -> None:

@@ -22,13 +22,10 @@ from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
     LeenConfigError,
-    LeenConnectError,
     LeenNotFoundError,
     LeenOutcomeUnknownError,
-    LeenServerError,
     LeenStoppedError,
     LeenThresholdError,
-    LeenValidationError,
 )
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
@@ -36,7 +33,7 @@ from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger
-from tests.operators.dags import AtCall, Connect, create, timeout_now, update_dag
+from tests.operators.dags import AtCall, create, timeout_now, update_dag
 from tests.support.airflow_run import AIRFLOW
 from tests.support.recorded import peak
 from tests.support.waiting import until
@@ -140,15 +137,6 @@ def test_it_tells_the_gate_how_far_it_is(run_dag: Any, sandbox: SandboxServer, d
     assert run.xcom("update", "progress") == {"total": 3, "done": done, "failed": failed}
 
 
-@pytest.mark.parametrize(("limits", "state"), [({"max_failures": 1}, "success"), ({"max_failure_rate": 0.4}, "failed")])
-def test_a_threshold_says_how_many_failures_are_too_many(
-    run_dag: Any, sandbox: SandboxServer, limits: dict[str, Any], state: str
-) -> None:
-    run = run_dag(update_dag([*made(1), NOBODY], **limits))
-    assert run.states == {"update": state}
-    assert statuses(run) == {"updated": 1, "rejected": 1}
-
-
 @pytest.mark.smoke
 def test_ids_and_updates_may_come_from_tasks_and_templates(run_dag: Any, sandbox: SandboxServer) -> None:
     with DAG("leen_update", schedule=None) as dag:
@@ -204,96 +192,12 @@ def test_a_refused_key_or_address_ends_the_sending_and_is_not_retried(
     assert sandbox.count("POST", UPDATE) == 2
 
 
-@MODES
-def test_a_job_that_ends_with_success_and_says_otherwise_proves_nothing(
-    run_dag: Any, sandbox: SandboxServer, deferrable: bool
-) -> None:
-    sandbox.inject("claims_success", method="GET", path="/v1/jobs/", nth=1 if not deferrable else (1, 2))
-    run = run_dag(update_dag([*made(2), NOBODY], batch_size=3, deferrable=deferrable))
-    assert run.states == {"update": "failed"}
-    assert statuses(run) == {"unknown": 3}
-    (error,) = run.exceptions
-    assert "It ended with SUCCESS, and what else it says contradicts that" in str(error)
-
-
-@MODES
-def test_one_id_that_is_refused_does_not_sink_the_others(
-    run_dag: Any, sandbox: SandboxServer, deferrable: bool
-) -> None:
-    ids = made(6)
-    # The batch, its second half, and that half's last one.
-    sandbox.inject("status", path=UPDATE, status=422, nth=[1, 3, 5])
-    run = run_dag(update_dag(ids, batch_size=4, deferrable=deferrable))
-    assert run.states == {"update": "success"}
-    assert [result["status"] for result in run.xcom("update")["results"]] == [
-        *["updated"] * 3, "rejected", *["updated"] * 2,
-    ]  # fmt: skip
-    assert "HTTP 422" in run.xcom("update")["results"][3]["error"]
-    sent = [request.body["ticket_ids"] for request in sandbox.requests if request.path == UPDATE]
-    assert sent == [ids[:4], ids[:2], ids[2:4], ids[2:3], ids[3:4], ids[4:]]
-
-
-def test_a_request_that_is_wrong_is_given_up_soon_and_not_retried(run_dag: Any, sandbox: SandboxServer) -> None:
-    ids = [NOBODY[:-3] + f"{number:03}" for number in range(60)]
-    sandbox.inject("status", path=UPDATE, status=422)
-    run = run_dag(update_dag(ids, batch_size=50, retries=1))
-    (error,) = run.exceptions
-    assert (type(error), type(error.__cause__)) == (AirflowFailException, LeenValidationError)
-    assert "it is the request which is wrong" in str(error)
-    assert statuses(run) == {"rejected": 4, "unsent": 56}
-    assert sandbox.count("POST", UPDATE) <= 15
-
-
-def test_a_rate_limit_that_lasts_leaves_the_rest_unsent(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
-    connect(extra={"max_retries": 0})
-    ids = made(2)
-    sandbox.inject("rate_limit", path=UPDATE, nth=2)
-    run = run_dag(update_dag(ids, batch_size=1))
-    assert statuses(run) == {"updated": 1, "unsent": 1}
-
-
-def test_without_a_connection_nothing_is_sent(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
-    connect(host="http://127.0.0.1:9/v1", extra={"max_retries": 0})
-    run = run_dag(update_dag([NOBODY]))
-    assert [type(error) for error in run.exceptions] == [LeenConnectError]
-    assert statuses(run) == {"unsent": 1}
-
-
-def test_a_failed_submission_makes_the_outcome_unknown_and_the_others_go_on(
-    run_dag: Any, sandbox: SandboxServer
-) -> None:
-    ids = made(2)
-    sandbox.inject("status", status=503, path=UPDATE, times=1)
-    run = run_dag(update_dag(ids, batch_size=1))
-    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
-    assert statuses(run) == {"unknown": 1, "updated": 1}
-    assert LeenServerError.__name__ not in str(run.exceptions[0])
-    assert "503" in str(run.exceptions[0])
-
-
-def test_a_leen_that_is_broken_is_left_alone(run_dag: Any, sandbox: SandboxServer) -> None:
-    ids = made(5)
-    sandbox.inject("status", status=503, path=UPDATE)
-    run = run_dag(update_dag(ids, batch_size=1))
-    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
-    assert statuses(run) == {"unknown": 3, "unsent": 2}
-
-
 def test_so_many_jobs_are_submitted_at_a_time_as_the_task_is_told(run_dag: Any, sandbox: SandboxServer) -> None:
     ids = made(12)
     sandbox.inject("latency", path=UPDATE, until=lambda: sandbox.count("POST", UPDATE) >= 3)
     run = run_dag(update_dag(ids, batch_size=1, max_concurrent_batches="{{ 3 }}"))
     assert statuses(run) == {"updated": 12}
     assert peak([request for request in sandbox.requests if request.path == UPDATE]) == 3
-
-
-def test_an_outage_while_waiting_is_waited_out(run_dag: Any, sandbox: SandboxServer, connect: Connect) -> None:
-    connect(extra={"max_retries": 0})
-    ids = made(1)
-    sandbox.inject("status", status=503, path="/v1/jobs", method="GET", times=2)
-    run = run_dag(update_dag(ids))
-    assert run.states == {"update": "success"}
-    assert sandbox.count("GET", "/v1/jobs") == 3
 
 
 def named_as_going_on(run: Any, sandbox: SandboxServer) -> bool:
@@ -378,16 +282,6 @@ def test_jobs_that_go_on_when_the_trigger_was_refused_are_named(run_dag: Any, sa
     assert error.identifiers == ids
     assert "could not ask for them any more" in str(error)
     assert statuses(run) == {"unknown": 1}
-
-
-@pytest.mark.parametrize("plan", [{"crash_after": 1}, {"reason": "plain_text"}])
-def test_a_job_that_tells_of_no_ticket_leaves_them_unknown(
-    run_dag: Any, sandbox: SandboxServer, plan: dict[str, Any]
-) -> None:
-    ids = made(1)
-    sandbox.plan_jobs(**plan)
-    run = run_dag(update_dag([*ids, NOBODY]))
-    assert statuses(run) == {"unknown": 2}
 
 
 @pytest.mark.parametrize(
