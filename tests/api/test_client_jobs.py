@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -161,14 +162,21 @@ def test_a_reply_without_a_status_is_no_job(content: Any) -> None:
 # Findings
 
 
-def test_findings_come_page_by_page(client: LeenClient, sandbox: SandboxServer) -> None:
-    read = list(client.iter_vulnerability_findings(limit=100))
+@pytest.fixture
+def scanner(sandbox: SandboxServer) -> Iterator[LeenClient]:
+    settings = settings_of(sandbox)
+    with LeenClient(replace(settings, connection_id=sandbox.scanner_connection_id)) as client:
+        yield client
+
+
+def test_findings_come_page_by_page(scanner: LeenClient, sandbox: SandboxServer) -> None:
+    read = list(scanner.iter_vulnerability_findings(limit=100))
     assert [finding.id for finding in read] == [finding.record["id"] for finding in findings()]
     assert sandbox.count("GET", "/v2/vulnerability_findings") == 4
 
 
-def test_a_finding_says_whether_it_has_a_ticket(client: LeenClient) -> None:
-    read = list(client.iter_vulnerability_findings(severity=["CRITICAL", "HIGH"], state=("OPEN", "REOPENED")))
+def test_a_finding_says_whether_it_has_a_ticket(scanner: LeenClient) -> None:
+    read = list(scanner.iter_vulnerability_findings(severity=["CRITICAL", "HIGH"], state=("OPEN", "REOPENED")))
     assert {finding.has_ticket for finding in read} == {True, False}
     assert all(finding.has_ticket == (finding.ticket is not None) for finding in read)
     assert {finding.severity for finding in read} == {"CRITICAL", "HIGH"}
@@ -190,9 +198,9 @@ SINCE = datetime(2026, 1, 1, tzinfo=UTC)
     ],
 )
 def test_filters_are_written_as_leen_reads_them(
-    client: LeenClient, sandbox: SandboxServer, filters: dict[str, Any], query: dict[str, list[str]]
+    scanner: LeenClient, sandbox: SandboxServer, filters: dict[str, Any], query: dict[str, list[str]]
 ) -> None:
-    list(client.iter_vulnerability_findings(**filters, limit=1000))
+    list(scanner.iter_vulnerability_findings(**filters, limit=1000))
     [request] = sandbox.requests
     assert parse_qs(request.query) == query | {"limit": ["1000"]}
 
