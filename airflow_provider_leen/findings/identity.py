@@ -130,13 +130,13 @@ class Identities:
 class _Uses:
     """Where one value of a fingerprint is used: for each rule, what is found at which places."""
 
-    by_rule: dict[str, dict[tuple[str, int | None], str]] = field(default_factory=dict)
+    by_rule: dict[str, dict[tuple[str, int | None], set[str]]] = field(default_factory=dict)
 
     def add(self, subject: Subject) -> None:
         place = subject.place
         where = ("" if place.file is None else place.file.text, place.first)
         content = _essence(place.code) or _lasting(subject)
-        self.by_rule.setdefault(subject.rule, {})[where] = content
+        self.by_rule.setdefault(subject.rule, {}).setdefault(where, set()).add(content)
 
     def tell_findings_apart(self) -> bool:
         """Tell a hash of what was found from a text that is put into every result.
@@ -145,7 +145,10 @@ class _Uses:
         """
         if not set.intersection(*(set(contents) for contents in self.by_rule.values())):
             return False
-        return all(len(set(contents.values())) == 1 for contents in self.by_rule.values())
+        return all(
+            len(contents) == 1 or len(set.union(*contents.values())) == 1  # one line, or one and the same code
+            for contents in self.by_rule.values()
+        )
 
 
 def _looks_like_a_hash(value: str, place: Place) -> bool:
