@@ -20,7 +20,7 @@ from airflow_provider_leen.sandbox.records import jira_issue, leen_project, leen
 from airflow_provider_leen.sandbox.routing import APIError, Page, Since, add_error_handlers, found, refusal
 from airflow_provider_leen.sandbox.schemas import BulkBody, TicketBody
 from airflow_provider_leen.sandbox.store import Store
-from airflow_provider_leen.sandbox.tickets import changes, create_many
+from airflow_provider_leen.sandbox.tickets import create_many, update_one
 
 ASSUMPTIONS = {
     "API key missing or wrong": "401 with an ErrorResponse",
@@ -41,6 +41,12 @@ ASSUMPTIONS = {
     "Single create refused": "404 for an unknown UUID, else 422, with an ErrorResponse",
     "PATCH": "name, description, status, priority, assignee; answers with the ticket",
     "Lists of tickets, projects and users": "cursor pages; updatedSince together with cursor is a 422",
+    "updatedSince": "by when Leen wrote its copy: at a creation, a change through Leen, a sync. Times shown are Jira's",
+    "What people do in Jira": "seen by the search at once, by Leen after its next sync",
+    "A ticket moved in Jira": "keeps Leen's id; the search finds it by its old key, too, and shows the new one",
+    "A ticket deleted in Jira": "a 404 after the next sync; before that, Leen shows it, and a change is refused",
+    "Changing the status": "any status can follow any, unless a workflow is set; else a 422, or that ticket's error",
+    "Statuses in Jira": "To Do, In Progress, Done and the like, with Jira's three categories",
     "A job": "takes the same headers; {id, status, failure_reason}, the latter an object, JSON text or plain text",
     "A job's tickets": "made at its end, all of them stored in Leen, those with vendor ids as well",
     "Bulk update": "the documented fields only; what fails after the status changed leaves that changed",
@@ -49,6 +55,7 @@ ASSUMPTIONS = {
     "A finding's fields": "all are there, null where they don't apply; vulnerabilities is then an empty list",
     "resourceId": "Leen's id of a repository, which no field of a finding names; several, separated by commas",
     "JQL search": "Jira's issues under 'issues', pages by 'cursor' and 'next_cursor'; bad JQL is a 400",
+    "JQL that names a key that Jira doesn't have": "a 400, as from Jira",
 }
 """Behaviour of Leen that no document tells, and what the sandbox does instead."""
 
@@ -83,24 +90,23 @@ def _add_ticket_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
         except jira.Refused as refused:
             raise refusal(refused) from None
         created = store.add(connection_id, [(body, accepted)], persist=True)[0]
-        return JSONResponse(leen_ticket(found(store.get(connection_id, created.ticket_id))))
+        return JSONResponse(leen_ticket(found(store.leen.get(connection_id, created.ticket_id))))
 
     # Before the route by UUID. ``:path``, since a quoted slash arrives here unquoted.
     @app.get("/v1/itsm/tickets/by-identifier/{identifier:path}")
     async def by_identifier(identifier: str, connection_id: str = authenticated) -> JSONResponse:
-        return JSONResponse(leen_ticket(found(store.get_by_identifier(connection_id, identifier))))
+        return JSONResponse(leen_ticket(found(store.leen.get_by_identifier(connection_id, identifier))))
 
     @app.get("/v1/itsm/tickets/{ticket_id}")
     async def get(ticket_id: str, connection_id: str = authenticated) -> JSONResponse:
-        return JSONResponse(leen_ticket(found(store.get(connection_id, ticket_id.lower()))))
+        return JSONResponse(leen_ticket(found(store.leen.get(connection_id, ticket_id.lower()))))
 
     @app.patch("/v1/itsm/tickets/{ticket_id}")
     async def patch(
         ticket_id: str, body: Annotated[dict[str, Any], Body()], connection_id: str = authenticated
     ) -> JSONResponse:
-        row = found(store.get(connection_id, ticket_id.lower()))
-        store.update(row["ticket_id"], changes(body))
-        return JSONResponse(leen_ticket(found(store.get(connection_id, row["ticket_id"]))))
+        update_one(store, connection_id, ticket_id, body)
+        return JSONResponse(leen_ticket(found(store.leen.get(connection_id, ticket_id.lower()))))
 
 
 def _add_list_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
@@ -109,7 +115,7 @@ def _add_list_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
         page: Annotated[Page, Depends()], updated_since: Since = None, connection_id: str = authenticated
     ) -> JSONResponse:
         page.start(updated_since)
-        rows = store.page(connection_id, since=page.since or 0.0, limit=page.limit + 1, offset=page.offset)
+        rows = store.leen.page(connection_id, since=page.since or 0.0, limit=page.limit + 1, offset=page.offset)
         return JSONResponse(page.of([leen_ticket(row) for row in rows]))
 
     @app.get("/v1/itsm/projects")
@@ -140,6 +146,9 @@ def _add_list_routes(app: FastAPI, store: Store, authenticated: Any) -> None:
             condition = compile_jql(jql)
         except JQLError as error:
             raise APIError(422 if len(jql) > 5000 else 400, "invalid_jql", str(error)) from None
+        for key in condition.keys:
+            if store.find(connection_id, key) is None:
+                raise APIError(400, "invalid_jql", f"An issue with key '{key}' does not exist for field 'key'.")
         rows = store.search(
             connection_id, condition.sql, condition.parameters, limit=page.limit + 1, offset=page.offset
         )

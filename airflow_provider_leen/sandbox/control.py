@@ -6,14 +6,15 @@ Each call has to carry the header ``X-Leen-Sandbox: 1`` (:mod:`~.guard` says why
 - ``GET /_sandbox/stats``: counts of requests by method and route, faults by kind, tickets, duplicates; peak in flight
 - ``GET /_sandbox/requests``, ``GET /_sandbox/tickets`` (``?connection_id=``)
 - ``GET /_sandbox/jobs``, ``POST``: how jobs run (a :class:`~.jobs.JobPlan` as JSON)
-- ``POST /_sandbox/sync``: Leen sees all tickets of the vendor
+- ``POST /_sandbox/sync``: Leen sees all tickets of the vendor as they are
+- ``POST /_sandbox/people``: what a person does to a ticket in Jira (a :class:`~.people.Deed` as JSON)
+- ``GET /_sandbox/workflow``, ``POST``: which changes of status exist (a :class:`~.jira.Workflow` as JSON)
 - ``POST /_sandbox/reset``: tickets, jobs, rules, records gone, and calls under way cut off
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,9 +22,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
+from airflow_provider_leen.sandbox.jira import Workflow
 from airflow_provider_leen.sandbox.jobs import JobPlan, Jobs
+from airflow_provider_leen.sandbox.people import Deed, People
 from airflow_provider_leen.sandbox.recorder import Recorder
 from airflow_provider_leen.sandbox.records import held_ticket
+from airflow_provider_leen.sandbox.routing import APIError
 from airflow_provider_leen.sandbox.store import Store
 
 
@@ -42,13 +46,20 @@ def stats(store: Store, faults: Faults, recorder: Recorder) -> dict[str, Any]:
 
 
 def add_control_routes(
-    app: FastAPI, store: Store, faults: Faults, recorder: Recorder, jobs: Jobs, forget: Callable[[Any], None]
+    app: FastAPI,
+    store: Store,
+    faults: Faults,
+    recorder: Recorder,
+    jobs: Jobs,
+    people: People,
+    forget: Callable[[Any], None],
 ) -> None:
     """Add the routes to the app.
 
     :param forget: resets the sandbox; is told the address of the client that asks for it.
     """
     _add_job_routes(app, jobs)
+    _add_people_routes(app, store, people)
 
     @app.get("/_sandbox/faults")
     async def list_faults() -> JSONResponse:
@@ -74,8 +85,7 @@ def add_control_routes(
 
     @app.get("/_sandbox/tickets")
     async def get_tickets(connection_id: str | None = None) -> JSONResponse:
-        now = time.time()
-        return JSONResponse([held_ticket(row, now=now) for row in store.all(connection_id)])
+        return JSONResponse([held_ticket(row) for row in store.all(connection_id)])
 
     @app.get("/_sandbox/duplicates")
     async def get_duplicates() -> JSONResponse:
@@ -83,7 +93,7 @@ def add_control_routes(
 
     @app.post("/_sandbox/sync")
     async def sync() -> JSONResponse:
-        return JSONResponse({"synced": store.sync()})
+        return JSONResponse({"synced": store.leen.sync()})
 
     @app.post("/_sandbox/reset")
     async def reset(request: Request) -> JSONResponse:
@@ -102,3 +112,21 @@ def _add_job_routes(app: FastAPI, jobs: Jobs) -> None:
     async def set_plan(plan: JobPlan) -> JobPlan:
         jobs.plan = plan
         return plan
+
+
+def _add_people_routes(app: FastAPI, store: Store, people: People) -> None:
+    @app.post("/_sandbox/people")
+    async def do(deed: Deed) -> JSONResponse:
+        try:
+            return JSONResponse({"vendor_ticket_id": people.do(deed)})
+        except LookupError as error:
+            raise APIError(404, "not_found", str(error)) from None
+
+    @app.get("/_sandbox/workflow")
+    async def get_workflow() -> Workflow:
+        return store.workflow
+
+    @app.post("/_sandbox/workflow")
+    async def set_workflow(workflow: Workflow) -> Workflow:
+        store.workflow = workflow
+        return workflow

@@ -18,7 +18,11 @@ FLAGS: dict[str, dict[str, Any]] = {
     },
     "--seed": {"type": int, "help": "makes the rates of faults repeatable"},
     "--search-lag": {"type": float, "default": 0.0, "metavar": "S", "help": "until search finds a new ticket"},
-    "--sync-after": {"type": float, "metavar": "S", "help": "until Leen knows a ticket made by vendor ids"},
+    "--sync-after": {
+        "type": float,
+        "metavar": "S",
+        "help": "until Leen knows a ticket made by vendor ids, or by people",
+    },
     "--job-time": {"type": float, "default": 0.0, "metavar": "S", "help": "seconds that a job takes"},
 }
 """By name, what argparse is told of each."""

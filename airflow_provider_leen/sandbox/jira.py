@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from airflow_provider_leen.sandbox.schemas import TicketBody
+from pydantic import BaseModel, ConfigDict
+
+from airflow_provider_leen.sandbox.schemas import Status, TicketBody
 
 MAX_SUMMARY = 255
 MAX_DESCRIPTION = 32_767
@@ -62,7 +64,23 @@ PRIORITIES = {
 
 DEFAULT_PRIORITY = "Medium"
 
-STATUSES = ("OPEN", "TODO", "IN_PROGRESS", "IN_REVIEW", "BLOCKED", "PENDING", "RESOLVED", "CLOSED")
+STATUSES: dict[Status, tuple[str, str]] = {
+    "OPEN": ("Open", "new"),
+    "TODO": ("To Do", "new"),
+    "IN_PROGRESS": ("In Progress", "indeterminate"),
+    "IN_REVIEW": ("In Review", "indeterminate"),
+    "BLOCKED": ("Blocked", "indeterminate"),
+    "PENDING": ("Pending", "indeterminate"),
+    "RESOLVED": ("Resolved", "done"),
+    "CLOSED": ("Done", "done"),
+}
+"""Leen's normalised status to Jira's name and the key of its category."""
+
+STATUS_CATEGORIES = {"new": "To Do", "indeterminate": "In Progress", "done": "Done"}
+"""Key to name."""
+
+FIRST_STATUS: Status = "TODO"
+"""Of a new ticket."""
 
 _BY_ID = {project.id: project for project in PROJECTS}
 _BY_KEY = {project.key: project for project in PROJECTS}
@@ -79,6 +97,32 @@ class Refused(Exception):
     def __init__(self, message: str, *, not_found: bool = False) -> None:
         super().__init__(message)
         self.not_found = not_found
+
+
+class Workflow(BaseModel):
+    """Which statuses a ticket can be given through Leen. People find a way to any.
+
+    :param transitions: for a status, those that it leads to; one that is left out leads to all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    transitions: dict[Status, list[Status]] = {}
+
+    def check(self, key: str, current: Status, wanted: Status) -> None:
+        """Refuse a transition that does not exist.
+
+        :raises Refused: it doesn't.
+        """
+        possible = self.transitions.get(current, STATUSES)
+        if wanted != current and wanted not in possible:
+            ways = f"leads to {', '.join(possible)} only" if possible else "leads nowhere"
+            raise Refused(f"{key} can't be given the status {wanted}: in this workflow {current} {ways}.")
+
+
+def is_done(status: str) -> bool:
+    """Whether a ticket of this status counts as closed."""
+    return status in ("RESOLVED", "CLOSED")
 
 
 @dataclass(frozen=True, slots=True)

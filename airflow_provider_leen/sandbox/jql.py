@@ -1,7 +1,8 @@
 r"""The small part of JQL that a client needs, compiled to an SQL condition on the store.
 
 Understood: ``key``, ``project`` (``=``, ``in``), ``summary``, ``description``, ``text`` (``~``), ``AND``, ``OR``,
-parentheses, strings in either quotes with JQL's escapes, and an ``ORDER BY`` at the end, which is ignored. ``~ "a b"``
+parentheses, strings in either quotes with JQL's escapes, and an ``ORDER BY`` at the end, which is ignored. A ticket
+that was moved is found by its former keys, too. ``~ "a b"``
 asks for both words, ``~ "\"a b\""`` for the phrase.
 """
 
@@ -11,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_leen.sandbox.store import words
+from airflow_provider_leen.sandbox.store import moved_from, words
 
 MAX_LENGTH = 5000
 
@@ -25,7 +26,6 @@ _TOKEN = re.compile(
 )
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t"}
-_EQUALS = {"key": "vendor_key", "issuekey": "vendor_key", "project": "project_key"}
 _CONTAINS = {
     "summary": ("name_words",),
     "description": ("description_words",),
@@ -53,6 +53,8 @@ class Condition:
 
     sql: str
     parameters: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    """The tickets that it names, which have to exist."""
 
 
 def compile_jql(jql: str) -> Condition:
@@ -128,7 +130,8 @@ class _Parser:
             self.take()
             parts.append(part())
         sql = f" {operator.upper()} ".join(f"({condition.sql})" for condition in parts)
-        return Condition(sql, tuple(value for condition in parts for value in condition.parameters))
+        parameters = tuple(value for condition in parts for value in condition.parameters)
+        return Condition(sql, parameters, tuple(key for condition in parts for key in condition.keys))
 
     def _clause(self) -> Condition:
         if self.keyword() == "(":
@@ -137,9 +140,13 @@ class _Parser:
             self.take(")")
             return condition
         field = self.take().lower()
-        if field in _EQUALS:
-            values = self._values()
-            return Condition(f"{_EQUALS[field]} IN ({', '.join('?' * len(values))})", tuple(values))
+        if field in ("key", "issuekey"):
+            keys = tuple(self._values())
+            marks = ", ".join("?" * len(keys))
+            return Condition(f"vendor_key IN ({marks}) OR {moved_from(marks)}", keys * 2, keys)
+        if field == "project":
+            projects = tuple(self._values())
+            return Condition(f"project_key IN ({', '.join('?' * len(projects))})", projects)
         if field in _CONTAINS:
             self.take("~")
             return _contains(_CONTAINS[field], self._value())

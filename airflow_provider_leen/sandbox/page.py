@@ -53,16 +53,14 @@ def add_page(app: FastAPI, store: Store) -> None:
         names = [name.upper() for name in map(str.strip, (ticket or tickets).split(",")) if name]
         if names:
             held = _held(store.named(names))
-            known = {each[name].upper() for each in held for name in ("vendor_ticket_id", "ticket_id")}
-            missing = sorted(set(names) - known)
+            missing = [name for name in names if not store.named([name])]
             return HTMLResponse(render_tickets(held, missing), status_code=200 if held else 404)
         rows, total = store.matching(q, limit=PAGE_SIZE, offset=(page - 1) * PAGE_SIZE)
         return HTMLResponse(render_list(_held(rows), store.counts(), q=q, total=total, page=page))
 
 
 def _held(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    now = time.time()
-    return [held_ticket(row, now=now) for row in rows]
+    return [held_ticket(row) for row in rows]
 
 
 def render_list(

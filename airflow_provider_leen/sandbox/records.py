@@ -6,7 +6,16 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_leen.sandbox.jira import ISSUE_TYPES, PRIORITIES, PROJECTS, USERS, Project, User
+from airflow_provider_leen.sandbox.jira import (
+    ISSUE_TYPES,
+    PRIORITIES,
+    PROJECTS,
+    STATUS_CATEGORIES,
+    STATUSES,
+    USERS,
+    Project,
+    User,
+)
 
 SYNCED = "2026-01-05T08:00:00+00:00"
 """When Leen learnt of the projects and users."""
@@ -22,7 +31,8 @@ def iso(timestamp: float) -> str:
 
 
 def leen_ticket(row: sqlite3.Row) -> dict[str, Any]:
-    """A ticket as Leen knows it. What only a sync brought in has no identifier."""
+    """A ticket as Leen's copy has it. What only a sync brought in has no identifier."""
+    status, category = STATUSES[row["status"]]
     type_name = ISSUE_TYPES[row["type_id"]]
     in_leen = _is_uuid(row["parent"])
     return {
@@ -36,9 +46,14 @@ def leen_ticket(row: sqlite3.Row) -> dict[str, Any]:
             "updated_at": iso(row["updated"]),
             "type": type_name,
             "type_id": row["type_id"],
-            "status": row["status"],
+            "status": status,
             "priority": row["priority"],
-            "data": {"vendor": "JIRA", "id": jira_id(row), "statusCategory": "To Do", "customFields": {}},
+            "data": {
+                "vendor": "JIRA",
+                "id": jira_id(row),
+                "statusCategory": STATUS_CATEGORIES[category],
+                "customFields": {},
+            },
         },
         "active": True,
         "type": type_name,
@@ -47,15 +62,15 @@ def leen_ticket(row: sqlite3.Row) -> dict[str, Any]:
         "description": row["description"],
         "ticket_created_at": iso(row["created"]),
         "due_date": None,
-        "closed_at": None,
+        "closed_at": None if row["closed"] is None else iso(row["closed"]),
         "assigned_user_id": row["assignee_id"],
         "created_by_user_id": None,
-        "status_updated_at": None,
+        "status_updated_at": iso(row["status_updated"]),
         "project_id": _PROJECT_BY_KEY[row["project_key"]].id,
         "tags": [],
         "priority": _NORMALISED[row["priority"]],
         "url": f"https://jira.example.com/browse/{row['vendor_key']}",
-        "identifier": row["identifier"] if row["persisted"] else None,
+        "identifier": row["identifier"],
         "parent_ticket_vendor_id": None if in_leen else row["parent"],
         "assigned_user_vendor_id": None,
         "type_vendor_id": row["type_id"],
@@ -74,6 +89,8 @@ def jira_id(row: sqlite3.Row) -> str:
 def jira_issue(row: sqlite3.Row) -> dict[str, Any]:
     """A ticket as Jira's search gives it; the identifier is not there, since it never reaches Jira."""
     project = _PROJECT_BY_KEY[row["project_key"]]
+    status, category = STATUSES[row["status"]]
+    done = row["closed"] is not None
     return {
         "id": jira_id(row),
         "key": row["vendor_key"],
@@ -84,19 +101,24 @@ def jira_issue(row: sqlite3.Row) -> dict[str, Any]:
             "updated": iso(row["updated"]),
             "issuetype": {"id": row["type_id"], "name": ISSUE_TYPES[row["type_id"]]},
             "priority": {"name": row["priority"]},
-            "status": {"name": row["status"]},
+            "status": {
+                "name": status,
+                "statusCategory": {"key": category, "name": STATUS_CATEGORIES[category]},
+            },
+            "resolution": {"name": "Done"} if done else None,
+            "resolutiondate": iso(row["closed"]) if done else None,
             "project": {"key": project.key, "name": project.name},
         },
     }
 
 
-def held_ticket(row: sqlite3.Row, *, now: float) -> dict[str, Any]:
+def held_ticket(row: sqlite3.Row) -> dict[str, Any]:
     """A ticket as the sandbox holds it, with both sides' names for it."""
     return {
         "connection_id": row["connection_id"],
         "vendor_ticket_id": row["vendor_key"],
         "ticket_id": row["ticket_id"],
-        "in_leen": row["synced_at"] is not None and row["synced_at"] <= now,
+        "in_leen": row["synced_at"] is not None,
         "identifier": row["identifier"],
         "project": row["project_key"],
         "type": ISSUE_TYPES[row["type_id"]],
@@ -108,6 +130,7 @@ def held_ticket(row: sqlite3.Row, *, now: float) -> dict[str, Any]:
         "parent": row["parent"],
         "created": row["created"],
         "updated": row["updated"],
+        "synced_at": row["synced_at"],
     }
 
 

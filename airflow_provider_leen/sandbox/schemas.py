@@ -6,13 +6,14 @@ by what they are tested against. Like Leen's schema, these bodies tolerate unkno
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 # The limit is no limit: with any constraint at all, pydantic refuses half a surrogate pair, which is no text.
 Text = Annotated[str, Field(min_length=0)]
+Status = Literal["OPEN", "TODO", "IN_PROGRESS", "IN_REVIEW", "BLOCKED", "PENDING", "RESOLVED", "CLOSED"]
 UUIDText = Annotated[str, Field(pattern=UUID_PATTERN)]
 
 

@@ -6,8 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -22,9 +21,10 @@ from airflow_provider_leen.sandbox.control import add_control_routes
 from airflow_provider_leen.sandbox.faults import FaultRule, Faults
 from airflow_provider_leen.sandbox.gate import Gate
 from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
-from airflow_provider_leen.sandbox.jira import examine
+from airflow_provider_leen.sandbox.jira import Workflow, examine
 from airflow_provider_leen.sandbox.jobs import JobPlan, Jobs
 from airflow_provider_leen.sandbox.page import add_page
+from airflow_provider_leen.sandbox.people import People
 from airflow_provider_leen.sandbox.recorder import RecordedRequest, Recorder
 from airflow_provider_leen.sandbox.records import held_ticket
 from airflow_provider_leen.sandbox.schemas import TicketBody
@@ -44,7 +44,8 @@ class SandboxServer:
     :param latency: seconds that each call takes at least, default 0.
     :param calls_per_second: more calls in a second get a 429; None (default) for no limit.
     :param search_lag: seconds until the vendor's search finds a new ticket, default 0.
-    :param sync_after: seconds until Leen knows a ticket created with vendor ids; None (default) for never.
+    :param sync_after: seconds until Leen knows a ticket created with vendor ids, or what a person did; None (default)
+        for only after a sync on demand.
     :param job_time: seconds that an asynchronous job takes, default 0.
     :param faults: rules in force from the start.
     :raises OSError: the port is in use.
@@ -87,8 +88,10 @@ class SandboxServer:
             self._socket.close()
             raise
         self._jobs = Jobs(JobPlan(seconds=job_time))
+        self.people = People(self._store)
+        """What people do in Jira, past Leen."""
         app = create_app(self._store, api_key=api_key, jobs=self._jobs)
-        add_control_routes(app, self._store, self._faults, self._recorder, self._jobs, self._forget)
+        add_control_routes(app, self._store, self._faults, self._recorder, self._jobs, self.people, self._forget)
         add_page(app, self._store)
         gate = Gate(
             app,
@@ -152,8 +155,15 @@ class SandboxServer:
         self._faults.remove_all()
 
     def sync_after(self, seconds: float | None) -> None:
-        """Let Leen know tickets, created with vendor ids from now on, after so many seconds; None for never."""
+        """Let Leen know what happens past it from now on after so many seconds; None for only at :meth:`sync`."""
         self._store.sync_after = seconds
+
+    def workflow(self, transitions: Mapping[str, Sequence[str]]) -> None:
+        """Let these changes of status exist from now on.
+
+        :param transitions: for a status, those that it leads to; one that is left out leads to all.
+        """
+        self._store.workflow = Workflow.model_validate({"transitions": transitions})
 
     def plan_jobs(self, **options: Any) -> None:
         """Let jobs run like this from now on.
@@ -183,8 +193,7 @@ class SandboxServer:
 
     def tickets(self, connection_id: str | None = None) -> list[dict[str, Any]]:
         """What the vendor holds, oldest first, of one connection ID or of all."""
-        now = time.time()
-        return [held_ticket(row, now=now) for row in self._store.all(connection_id)]
+        return [held_ticket(row) for row in self._store.all(connection_id)]
 
     def hold(self, ticket: Mapping[str, Any], *, ago: float = 0.0) -> str:
         """Hold a ticket that another run has created, known to Leen, and return its Jira key.
@@ -201,8 +210,8 @@ class SandboxServer:
         return self._store.duplicates()
 
     def sync(self) -> int:
-        """Let Leen see all tickets of the vendor, and say how many were new to it."""
-        return self._store.sync()
+        """Let Leen see the vendor as it is, and say how many tickets were new to it, had changed or were gone."""
+        return self._store.leen.sync()
 
     def reset(self) -> None:
         """Forget tickets, jobs, rules and records. A call sent before is cut off, and leaves nothing behind."""
@@ -216,6 +225,7 @@ class SandboxServer:
         self._jobs.clear()
         self._store.clear()
         self._store.sync_after = self._sync_after
+        self._store.workflow = Workflow()
         self._faults.reset()
         self._recorder.reset()
 

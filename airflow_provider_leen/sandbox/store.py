@@ -1,51 +1,21 @@
-"""The sandbox's tickets, in SQLite: the vendor's side and what Leen knows of it.
-
-One row is one ticket in the vendor. ``ticket_id`` is its UUID in Leen, which Leen knows from ``synced_at`` on (null:
-never). ``persisted`` says that Leen stored the ticket itself, and with it the identifier: a ticket that only a sync
-brings in has none there. ``*_words`` hold the text as a search index would see it.
-"""
+"""The vendor's tickets, those of all connection IDs, and beside them :attr:`Store.leen`, what Leen knows of them."""
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_leen.sandbox.jira import Accepted, parent_of
+from airflow_provider_leen.sandbox.copies import Copies
+from airflow_provider_leen.sandbox.database import Database
+from airflow_provider_leen.sandbox.jira import FIRST_STATUS, Accepted, Workflow, is_done, parent_of
 from airflow_provider_leen.sandbox.schemas import TicketBody
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS tickets (
-    seq INTEGER PRIMARY KEY,
-    connection_id TEXT NOT NULL,
-    project_key TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    vendor_key TEXT NOT NULL,
-    ticket_id TEXT NOT NULL UNIQUE,
-    identifier TEXT NOT NULL,
-    name TEXT NOT NULL,
-    description TEXT,
-    type_id TEXT NOT NULL,
-    status TEXT NOT NULL,
-    priority TEXT NOT NULL,
-    assignee_id TEXT,
-    parent TEXT,
-    created REAL NOT NULL,
-    updated REAL NOT NULL,
-    persisted INTEGER NOT NULL,
-    synced_at REAL,
-    name_words TEXT NOT NULL,
-    description_words TEXT NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS by_key ON tickets (connection_id, project_key, number);
-CREATE INDEX IF NOT EXISTS by_identifier ON tickets (connection_id, identifier);
-"""
 
 FIRST_NUMBER = 101
 _WORD = re.compile(r"\w+")
@@ -69,7 +39,7 @@ class Store:
     """Tickets of all connection IDs.
 
     :param path: an SQLite file, kept; None (default) for memory.
-    :param sync_after: seconds after which Leen sees a ticket that was created with vendor ids; None (default): never.
+    :param sync_after: seconds after which Leen sees what it was not told; None (default): only after a sync on demand.
     :param search_lag: seconds after which the vendor's search sees a new ticket, default 0.
     :param clock: the time in seconds since 1970.
     """
@@ -83,21 +53,19 @@ class Store:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.sync_after = sync_after
-        """Holds for tickets created from now on."""
+        """Holds for what happens from now on."""
+        self.workflow = Workflow()
+        """Which changes of status the vendor allows."""
         self._search_lag = search_lag
         self._clock = clock
-        self._lock = threading.RLock()  # the server's thread and a test's share one SQLite connection
-        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
-        self._db.row_factory = sqlite3.Row
-        # Enough to survive the process; a sandbox need not survive the machine, and a sync of the disk takes 10 ms.
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = OFF")
-        self._db.executescript(_SCHEMA)
+        self._db = Database(path)
+        self.leen = Copies(self._db, clock)
 
     def close(self) -> None:
         """Close the database."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
+
+    # Writing
 
     def add(
         self,
@@ -117,7 +85,8 @@ class Store:
         now = self._clock() - ago
         created: list[Created] = []
         rows: list[dict[str, Any]] = []
-        with self._lock, self._db:
+        with self._db.writing():
+            last = self._db.value("SELECT COALESCE(MAX(seq), 0) FROM tickets")
             numbers: dict[str, int] = {}
             for body, accepted in tickets:
                 project = accepted.project.key
@@ -139,49 +108,97 @@ class Store:
                         "name": body.name,
                         "description": body.description,
                         "type_id": accepted.type_id,
-                        "status": "TODO",
+                        "status": FIRST_STATUS,
                         "priority": accepted.priority,
                         "assignee_id": accepted.assignee and accepted.assignee.id,
                         "parent": accepted.parent,
                         "created": now,
                         "updated": now,
+                        "status_updated": now,
                         "persisted": persisted,
-                        "synced_at": now if persisted else self._sync_time(now),
+                        "by_person": False,
+                        "sync_due": None if persisted else self._sync_time(now),
                         "name_words": words(body.name),
                         "description_words": words(body.description or ""),
                     }
                 )
             if rows:
-                columns = rows[0].keys()
-                values = ", ".join(f":{column}" for column in columns)
-                self._db.executemany(f"INSERT INTO tickets ({', '.join(columns)}) VALUES ({values})", rows)
+                self._db.insert(rows)
+                self.leen.take("seq > ? AND persisted", (last,), at="created")
         return created
 
-    def _next_number(self, connection_id: str, project: str) -> int:
-        sql = "SELECT MAX(number) FROM tickets WHERE connection_id = ? AND project_key = ?"
-        highest = self._db.execute(sql, (connection_id, project)).fetchone()[0]
-        return FIRST_NUMBER if highest is None else highest + 1
+    def update(self, ticket_id: str, changes: Mapping[str, Any]) -> None:
+        """Change columns of one ticket through Leen: at the vendor, and in Leen's copy."""
+        values = _written(changes, self._clock())
+        with self._db.writing():
+            self._db.change("tickets", ticket_id, values)
+            self.leen.change(ticket_id, values)
 
-    def _sync_time(self, created: float) -> float | None:
-        return None if self.sync_after is None else created + self.sync_after
+    def edit(self, ticket_id: str, changes: Mapping[str, Any], *, ago: float = 0.0) -> None:
+        """Change columns of one ticket at the vendor, which Leen learns of later.
 
-    def update(self, ticket_id: str, changes: dict[str, Any]) -> None:
-        """Change columns of one ticket."""
-        values = changes | {"updated": self._clock()}
-        if "name" in changes:
-            values["name_words"] = words(changes["name"])
-        if "description" in changes:
-            values["description_words"] = words(changes["description"] or "")
-        assignments = ", ".join(f"{column} = ?" for column in values)
-        with self._lock, self._db:
-            self._db.execute(f"UPDATE tickets SET {assignments} WHERE ticket_id = ?", (*values.values(), ticket_id))
-
-    def sync(self) -> int:
-        """Let Leen see every ticket of the vendor at once, and say how many were new to it."""
+        :param ago: how many seconds ago that was.
+        """
+        self.leen.catch_up()
         now = self._clock()
-        with self._lock, self._db:
-            sql = "UPDATE tickets SET synced_at = ? WHERE synced_at IS NULL OR synced_at > ?"
-            return self._db.execute(sql, (now, now)).rowcount
+        with self._db.writing() as db:
+            self._db.change("tickets", ticket_id, _written(changes, now - ago))
+            due = "UPDATE tickets SET sync_due = MIN(COALESCE(sync_due, ?1), ?1) WHERE ticket_id = ?2"
+            db.execute(due, (self._sync_time(now), ticket_id))
+
+    def move(self, ticket: sqlite3.Row, project: str, *, ago: float = 0.0) -> str:
+        """Give a ticket a new key, in another project, and return it. It is found by its former keys, too."""
+        with self._db.writing() as db:
+            number = self._next_number(ticket["connection_id"], project)
+            key = f"{project}-{number}"
+            former = tuple(
+                ticket[name] for name in ("connection_id", "vendor_key", "project_key", "number", "ticket_id")
+            )
+            db.execute("INSERT INTO moved VALUES (?, ?, ?, ?, ?)", former)
+            changes = {"project_key": project, "number": number, "vendor_key": key}
+            self.edit(ticket["ticket_id"], changes, ago=ago)
+        return key
+
+    def clone(self, ticket: sqlite3.Row, name: str, *, ago: float = 0.0) -> str:
+        """Add a copy of a ticket that a person made, and return its key. It has no identifier."""
+        now = self._clock()
+        with self._db.writing():
+            number = self._next_number(ticket["connection_id"], ticket["project_key"])
+            key = f"{ticket['project_key']}-{number}"
+            copied = ("connection_id", "project_key", "description", "description_words", "type_id", "priority")
+            new = {name: ticket[name] for name in (*copied, "assignee_id", "parent")}
+            names = {"ticket_id": str(uuid.uuid4()), "vendor_key": key, "number": number, "name": name}
+            times = dict.fromkeys(("created", "updated", "status_updated"), now - ago)
+            fixed = {"status": FIRST_STATUS, "persisted": False, "by_person": True, "name_words": words(name)}
+            self._db.insert([new | names | times | fixed | {"sync_due": self._sync_time(now)}])
+        return key
+
+    def clear(self) -> None:
+        """Forget every ticket."""
+        with self._db.writing() as db:
+            for table in ("tickets", "leen", "moved"):
+                db.execute(f"DELETE FROM {table}")
+
+    def _next_number(self, connection_id: str, project: str) -> int:
+        sql = "SELECT MAX(number) FROM {} WHERE connection_id = ? AND project_key = ?"
+        used = [self._db.value(sql.format(table), (connection_id, project)) for table in ("tickets", "moved")]
+        return max((number + 1 for number in used if number is not None), default=FIRST_NUMBER)
+
+    def _sync_time(self, happened: float) -> float:
+        return math.inf if self.sync_after is None else happened + self.sync_after
+
+    # Reading what the vendor holds
+
+    def find(self, connection_id: str, key: str) -> sqlite3.Row | None:
+        """The ticket with this key, or with this key before it was moved."""
+        where = f"connection_id = ? AND (vendor_key = ? OR {moved_from('?')})"
+        rows = self._select(where, (connection_id, key, key))
+        return rows[0] if rows else None
+
+    def held(self, ticket_id: str) -> sqlite3.Row | None:
+        """The ticket with this UUID, None where a person deleted it."""
+        rows = self._select("ticket_id = ?", (ticket_id,))
+        return rows[0] if rows else None
 
     def parents(self, connection_id: str, tickets: Iterable[TicketBody]) -> Collection[str]:
         """Which of the parents that the tickets name exist: Jira keys, and UUIDs of tickets that Leen knows."""
@@ -189,27 +206,13 @@ class Store:
         if not named:
             return ()
         marks = ", ".join("?" * len(named))
-        known = self._select(f"connection_id = ? AND vendor_key IN ({marks})", (connection_id, *named))
-        in_leen = self._select(self._seen(f"connection_id = ? AND ticket_id IN ({marks})"), (connection_id, *named))
-        return {row["vendor_key"] for row in known} | {row["ticket_id"] for row in in_leen}
-
-    def get(self, connection_id: str, ticket_id: str) -> sqlite3.Row | None:
-        """The ticket with this UUID, if Leen knows it."""
-        return self._first(self._seen("connection_id = ? AND ticket_id = ?"), (connection_id, ticket_id))
-
-    def get_by_identifier(self, connection_id: str, identifier: str) -> sqlite3.Row | None:
-        """The newest ticket that Leen stored under this identifier."""
-        return self._first("connection_id = ? AND identifier = ? AND persisted", (connection_id, identifier))
-
-    def page(self, connection_id: str, *, since: float, limit: int, offset: int) -> Sequence[sqlite3.Row]:
-        """Tickets that Leen knows, oldest first."""
-        where = self._seen("connection_id = ? AND updated >= ?")
-        return self._select(where, (connection_id, since), f"ORDER BY seq LIMIT {limit:d} OFFSET {offset:d}")
+        held = self._select(f"connection_id = ? AND vendor_key IN ({marks})", (connection_id, *named))
+        return {row["vendor_key"] for row in held} | self.leen.known(connection_id, named)
 
     def search(
         self, connection_id: str, where: str, parameters: Sequence[Any], *, limit: int, offset: int
     ) -> Sequence[sqlite3.Row]:
-        """Tickets of the vendor that meet an SQL condition (from :func:`.jql.compile_jql`), newest first."""
+        """Tickets that meet an SQL condition (from :func:`.jql.compile_jql`), newest first."""
         return self._select(
             f"connection_id = ? AND created <= ? AND ({where})",
             (connection_id, self._clock() - self._search_lag, *parameters),
@@ -217,21 +220,20 @@ class Store:
         )
 
     def all(self, connection_id: str | None = None) -> Sequence[sqlite3.Row]:
-        """What the vendor holds, oldest first, of one tenant or of all."""
-        if connection_id is None:
-            return self._select("1", (), "ORDER BY seq")
-        return self._select("connection_id = ?", (connection_id,), "ORDER BY seq")
+        """All tickets, oldest first, of one tenant or of all."""
+        where, parameters = ("connection_id = ?", (connection_id,)) if connection_id else ("1", ())
+        return self._select(where, parameters, "ORDER BY seq")
 
     def named(self, names: Collection[str]) -> Sequence[sqlite3.Row]:
-        """The tickets that the vendor holds under these keys or ids of Leen, in whatever tenant, oldest first."""
+        """The tickets with these keys (or former keys) or ids of Leen, in whatever tenant, oldest first."""
         marks = ", ".join("?" * len(names))
-        where = f"vendor_key IN ({marks}) OR ticket_id IN ({marks})"
-        return self._select(where, (*names, *map(str.lower, names)), "ORDER BY seq")
+        where = f"vendor_key IN ({marks}) OR ticket_id IN ({marks}) OR {moved_from(marks)}"
+        return self._select(where, (*names, *map(str.lower, names), *names), "ORDER BY seq")
 
     def matching(self, text: str, *, limit: int, offset: int = 0) -> tuple[Sequence[sqlite3.Row], int]:
-        """What the vendor holds with this text in key, title, description or identifier, newest first, and how many.
+        """The tickets with this text in key, title, description or identifier, newest first, and how many there are.
 
-        :param text: in any case; empty for everything.
+        :param text: in any case; empty for all tickets.
         """
         where = "1"
         parameters: tuple[str, ...] = ()
@@ -242,19 +244,19 @@ class Store:
             if in_words:
                 where += " OR instr(name_words, ?) OR instr(description_words, ?)"
                 parameters += (in_words, in_words)
-        with self._lock:
-            total = self._db.execute(f"SELECT COUNT(*) FROM tickets WHERE {where}", parameters).fetchone()[0]
-            order = f"ORDER BY seq DESC LIMIT {limit:d} OFFSET {offset:d}"
-            return self._select(where, parameters, order), total
+        total: int = self._db.value(f"SELECT COUNT(*) FROM tickets WHERE NOT deleted AND ({where})", parameters)
+        return self._select(where, parameters, f"ORDER BY seq DESC LIMIT {limit:d} OFFSET {offset:d}"), total
 
     def counts(self) -> dict[str, int]:
         """How many tickets each project holds, over all tenants."""
-        with self._lock:
-            rows = self._db.execute("SELECT project_key, COUNT(*) FROM tickets GROUP BY 1 ORDER BY 1").fetchall()
-        return {row[0]: row[1] for row in rows}
+        sql = "SELECT project_key, COUNT(*) FROM tickets WHERE NOT deleted GROUP BY 1 ORDER BY 1"
+        return {row[0]: row[1] for row in self._db.rows(sql)}
 
     def duplicates(self) -> dict[str, list[dict[str, Any]]]:
-        """Tickets that exist more than once in one tenant: by identifier, and by project, name and description."""
+        """Tickets that exist more than once in one tenant: by identifier, and by project, name and description.
+
+        What a person cloned is none.
+        """
         return {
             "by_identifier": self._repeated("identifier"),
             "by_content": self._repeated("project_key, name, description"),
@@ -263,24 +265,33 @@ class Store:
     def _repeated(self, columns: str) -> list[dict[str, Any]]:
         sql = (
             f"SELECT connection_id, {columns}, COUNT(*) AS count, GROUP_CONCAT(vendor_key, ' ') AS vendor_ticket_ids "
-            f"FROM tickets GROUP BY connection_id, {columns} HAVING COUNT(*) > 1 ORDER BY MIN(seq)"
+            "FROM tickets WHERE NOT deleted AND NOT by_person "
+            f"GROUP BY connection_id, {columns} HAVING COUNT(*) > 1 ORDER BY MIN(seq)"
         )
-        with self._lock:
-            rows = [dict(row) for row in self._db.execute(sql)]
+        rows = [dict(row) for row in self._db.rows(sql)]
         return [row | {"vendor_ticket_ids": row["vendor_ticket_ids"].split()} for row in rows]
 
-    def clear(self) -> None:
-        """Forget every ticket."""
-        with self._lock, self._db:
-            self._db.execute("DELETE FROM tickets")
-
-    def _seen(self, where: str) -> str:
-        return f"{where} AND synced_at <= {self._clock()!r}"
-
-    def _first(self, where: str, parameters: Sequence[Any]) -> sqlite3.Row | None:
-        rows = self._select(where, parameters, "ORDER BY seq DESC LIMIT 1")
-        return rows[0] if rows else None
-
     def _select(self, where: str, parameters: Sequence[Any], order: str = "") -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(f"SELECT * FROM tickets WHERE {where} {order}", parameters).fetchall()
+        """The tickets that a person has not deleted, with ``synced_at``, null where Leen does not know them."""
+        self.leen.catch_up()
+        synced_at = "(SELECT synced_at FROM leen WHERE leen.ticket_id = tickets.ticket_id) AS synced_at"
+        sql = f"SELECT *, {synced_at} FROM tickets WHERE NOT deleted AND ({where}) {order}"
+        return self._db.rows(sql, parameters)
+
+
+def moved_from(marks: str) -> str:
+    """An SQL condition: the ticket once had one of these keys."""
+    moved = f"SELECT ticket_id FROM moved WHERE connection_id = tickets.connection_id AND vendor_key IN ({marks})"
+    return f"ticket_id IN ({moved})"
+
+
+def _written(changes: Mapping[str, Any], at: float) -> dict[str, Any]:
+    """A change of a ticket with what follows from it."""
+    values = {**changes, "updated": at}
+    if "name" in changes:
+        values["name_words"] = words(changes["name"])
+    if "description" in changes:
+        values["description_words"] = words(changes["description"] or "")
+    if "status" in changes:
+        values |= {"status_updated": at, "closed": at if is_done(changes["status"]) else None}
+    return values

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_leen.sandbox import jira
-from airflow_provider_leen.sandbox.routing import APIError, refusal
+from airflow_provider_leen.sandbox.routing import APIError, found, refusal
 from airflow_provider_leen.sandbox.schemas import TicketBody, TicketPatch
 from airflow_provider_leen.sandbox.store import Store
 
@@ -53,14 +53,32 @@ def update_many(store: Store, connection_id: str, ticket_ids: Sequence[str], upd
     steps += [{name: value for name, value in updates.items() if name != "status"}]
     results: list[dict[str, Any]] = []
     for index, ticket_id in enumerate(ticket_ids):
-        error = None if store.get(connection_id, ticket_id.lower()) else "Leen knows no such ticket."
+        error = None
         try:
-            for step in steps if error is None else ():
-                store.update(ticket_id.lower(), changes(step))
+            for step in steps:
+                update_one(store, connection_id, ticket_id, step)
         except APIError as refused:
             error = str(refused)
         results.append({"success": error is None, "request_index": index, "ticket_id": ticket_id, "error": error})
     return breakdown(results)
+
+
+def update_one(store: Store, connection_id: str, ticket_id: str, body: Mapping[str, Any]) -> None:
+    """Change a ticket, as far as Leen knows it and Jira lets it.
+
+    :raises APIError: the ticket or the change is refused.
+    """
+    known = found(store.leen.get(connection_id, ticket_id.lower()))
+    columns = changes(body)
+    held = store.held(known["ticket_id"])
+    if held is None:
+        raise APIError(404, "not_found", f"Jira has no ticket {known['vendor_key']} any more.")
+    if "status" in columns:
+        try:
+            store.workflow.check(held["vendor_key"], held["status"], columns["status"])
+        except jira.Refused as refused:
+            raise refusal(refused) from None
+    store.update(known["ticket_id"], columns)
 
 
 def breakdown(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -154,4 +154,4 @@ def test_whatever_a_key_holds_it_is_one_phrase_in_the_search(text: str) -> None:
 
 @given(st.text(min_size=1, max_size=100))
 def test_whatever_an_id_holds_it_is_one_value_in_the_search(text: str) -> None:
-    assert compile_jql(jql_for_issue(text)).parameters == (text,)
+    assert compile_jql(jql_for_issue(text)).keys == (text,)

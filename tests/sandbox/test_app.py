@@ -172,7 +172,7 @@ def test_leen_and_the_search_see_a_ticket_when_its_time_has_come() -> None:
     ticket_id = store.all()[0]["ticket_id"]
 
     def seen() -> tuple[bool, bool]:
-        return store.get("c", ticket_id) is not None, bool(store.search("c", "1", (), limit=9, offset=0))
+        return store.leen.get("c", ticket_id) is not None, bool(store.search("c", "1", (), limit=9, offset=0))
 
     assert seen() == (False, False)
     now = 1005.0

@@ -17,9 +17,14 @@ TICKETS = {
 def found(jql: str) -> list[str]:
     condition = compile_jql(jql)
     with sqlite3.connect(":memory:") as database:
-        database.execute("CREATE TABLE tickets (vendor_key, project_key, name_words, description_words)")
-        rows = [(key, project, words(name), words(text)) for key, (project, name, text) in TICKETS.items()]
-        database.executemany("INSERT INTO tickets VALUES (?, ?, ?, ?)", rows)
+        columns = "connection_id, ticket_id, vendor_key, project_key, name_words, description_words"
+        database.execute(f"CREATE TABLE tickets ({columns})")
+        rows = [("c", key, key, project, words(name), words(text)) for key, (project, name, text) in TICKETS.items()]
+        database.executemany("INSERT INTO tickets VALUES (?, ?, ?, ?, ?, ?)", rows)
+        database.execute("CREATE TABLE moved (connection_id, vendor_key, ticket_id)")
+        database.executemany(
+            "INSERT INTO moved VALUES (?, ?, ?)", [("c", "OLD-7", "SEC-102"), ("d", "OLD-8", "SEC-102")]
+        )
         keys = database.execute(
             f"SELECT vendor_key FROM tickets WHERE {condition.sql}", condition.parameters
         ).fetchall()
@@ -32,6 +37,8 @@ def found(jql: str) -> list[str]:
     [
         ("key = SEC-101", ["SEC-101"]),
         ('key in (SEC-101, "APP-101", SEC-999)', ["SEC-101", "APP-101"]),
+        ("key in (OLD-7, OLD-8, APP-101)", ["SEC-102", "APP-101"]),
+        ("key = OLD-8", []),
         ("project = SEC", ["SEC-101", "SEC-102"]),
         ('text ~ "strings sql"', ["SEC-101", "SEC-102"]),
         (r'text ~ "\"built from strings\""', ["SEC-101"]),
@@ -49,6 +56,11 @@ def found(jql: str) -> list[str]:
 )
 def test_a_query_finds_these_tickets(jql: str, keys: list[str]) -> None:
     assert found(jql) == keys
+
+
+def test_the_keys_that_a_query_names_are_known_of_it() -> None:
+    condition = compile_jql('key = A-1 OR (text ~ B-2 AND issuekey in (C-3, "D-4"))')
+    assert condition.keys == ("A-1", "C-3", "D-4")
 
 
 @pytest.mark.parametrize(
