@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from airflow_provider_leen.api.errors import LeenLedgerError
+from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Journal, Place
 from airflow_provider_leen.bulk.state import Sending
 from airflow_provider_leen.bulk.table import TicketTable
@@ -228,7 +228,7 @@ class Ledger:
     async def _call(self, function: Callable[..., Result], *args: Any, so: str = _NOT_SENT) -> Result:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
-        except LeenLedgerError:
+        except LeenError:
             raise
         except Exception as error:
             raise LeenLedgerError(

@@ -160,15 +160,7 @@ class FolderStore:
 
     def set(self, key: str, value: Value) -> None:
         """Write a file. An object store shows an object once it is closed; a local file takes its place whole."""
-        if self._local is None:
-            self._write(key, "wb", value)
-            return
-        path = self._path(key)
-        partial = self._partial(path, value)
-        try:
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        self._put(self._path(key), _encoded(value))
 
     def create(self, key: str, value: Value) -> bool:
         """Create a file exclusively. What is read afterwards decides, whatever the store said."""
@@ -193,12 +185,23 @@ class FolderStore:
         with suppress(FileNotFoundError):
             self._path(key).unlink()
 
+    def _put(self, path: Any, content: bytes) -> None:
+        if self._local is None:
+            with path.open("wb") as file:
+                file.write(content)
+            return
+        partial = self._partial(path, content)
+        try:
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
     def _create(self, key: str, value: Value) -> None:
         if self._local is None:
             self._write(key, "xb", value)
             return
         path = self._path(key)
-        partial = self._partial(path, value)
+        partial = self._partial(path, _encoded(value))
         try:
             # Unlike mode "x", it can't leave an empty file that nobody can read if this process dies.
             os.link(partial, path)
@@ -210,12 +213,12 @@ class FolderStore:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _partial(self, path: Path, value: Value) -> Path:
+    def _partial(self, path: Path, content: bytes) -> Path:
         """Write a file under a name of its own beside the one that it is for."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid4().hex}")
         with partial.open("xb") as file:
-            file.write(_encoded(value))
+            file.write(content)
         return partial
 
     def _write(self, key: str, mode: str, value: Value) -> None:

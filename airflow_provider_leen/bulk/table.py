@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeAlias
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from airflow_provider_leen.bulk.state import Label, Proved, Sending, Ticket
 from airflow_provider_leen.bulk.values import Fact, Value, check_version, pack, plain, unreadable
@@ -23,14 +23,13 @@ Ids: TypeAlias = Mapping[str, Sequence[str | None]]
 """By key: Leen's id of the ticket and the vendor's, None where it isn't known."""
 
 P = ParamSpec("P")
+Table = TypeVar("Table", bound="TicketTable")
 
 FACTS: dict[str, Callable[..., None]] = {}
 """By name, the methods that state a fact: the vocabulary of the ledger."""
 
 
-def fact(
-    method: Callable[Concatenate[TicketTable, P], None],
-) -> Callable[Concatenate[TicketTable, P], None]:
+def fact(method: Callable[Concatenate[Table, P], None]) -> Callable[Concatenate[Table, P], None]:
     """Make a method state a fact: what it does to the table is also put on the list of what is to be recorded.
 
     Its arguments are plain JSON, the first one a list of keys or a mapping by key. They are positional, as they are
@@ -39,7 +38,7 @@ def fact(
     FACTS[method.__name__] = method
 
     @wraps(method)
-    def state(table: TicketTable, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def state(table: Table, /, *args: P.args, **kwargs: P.kwargs) -> None:
         stated = plain(args)
         if stated[0]:
             method(table, *stated, **kwargs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from airflow_provider_leen.api.errors import LeenLedgerError
@@ -20,6 +20,8 @@ from airflow_provider_leen.bulk.values import Value
 
 WINDOW = 5.0
 """Seconds for which a request that has left may be worked on."""
+
+_LOOKING = ("get", "names")
 
 Call = tuple[Any, ...]
 Answer = tuple[str, Any]
@@ -179,11 +181,11 @@ class Model:
         """
         if past.call is None:
             return
-        looks = past.call[0] == "look" or (looks and past.call[0] == "get")
+        looks = past.call[0] == "look" or (looks and past.call[0] in _LOOKING)
         for changed, answer in self._answers(world, past.number, past.call):
             after = past.then(answer)
             following = after.call[0] if after.call else ""
-            if (past.call[0], following) == ("now", "send") or (looks and following in ("get", "publish")):
+            if (past.call[0], following) == ("now", "send") or (looks and following in (*_LOOKING, "publish")):
                 yield from self._steps(changed, after, looks=looks)
             else:
                 yield changed, after
@@ -319,7 +321,7 @@ async def run(ledger: Ledger, ask: Callable[..., Any], keys: str, may_have_forgo
     return True
 
 
-def settle(ledger: Ledger, ask: Callable[..., Any], keys: str) -> None:
+def settle(ledger: Ledger, ask: Callable[..., Any], keys: Iterable[str]) -> None:
     table = ledger.table
     unknown = [key for key in keys if table[key].status == "unknown"]
     if not unknown:

@@ -1,0 +1,152 @@
+"""The ledger of a run with a register: it waits for its turn, signs its lease, and folds its record at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+
+from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
+from airflow_provider_leen.bulk.journal import Place
+from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Ledger
+from airflow_provider_leen.bulk.register_journal import Reading, RegisterJournal, shown_owner
+from airflow_provider_leen.bulk.register_table import RegisterTable
+from airflow_provider_leen.bulk.snapshot import pack, unpack
+from airflow_provider_leen.bulk.state import Sending
+
+log = logging.getLogger(__name__)
+
+SIGNS_EVERY = 60.0
+"""Seconds between two signatures of the lease."""
+
+WAITS_AT_MOST = 900.0
+"""Seconds for which a run waits for another one."""
+
+LOOKS_EVERY = 5.0
+"""Seconds between two looks at the lease of another run."""
+
+_LOST = "A part of the register is lost, which may hide that it was sent."
+
+
+class RegisterLedger(Ledger):
+    """The facts of one run of a scope, and their record. Tickets always carry their keys.
+
+    :param journal: this run's share of the record.
+    :param threads: an executor of one thread, in which the store is called; None: the loop's own.
+    :param host: the name of this machine.
+    :param now: the time in seconds since the epoch.
+    :param pause: waits for some seconds.
+    :param waits: seconds for which it waits for another run.
+    """
+
+    table: RegisterTable
+
+    def __init__(
+        self,
+        journal: RegisterJournal,
+        threads: Executor | None,
+        *,
+        host: str | None = None,
+        now: Callable[[], float] = time.time,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        waits: float = WAITS_AT_MOST,
+    ) -> None:
+        super().__init__(journal, threads, embedded=True, host=host, now=now)
+        self.table = RegisterTable("")
+        self.changes = False
+        """Whether what is to be folded differs from the snapshot that counts."""
+        self.register = journal
+        self._pause = pause
+        self._waits = waits
+        self._signing: asyncio.Task[None] | None = None
+
+    async def open(self, may_have_forgotten: float | None = None) -> RegisterTable:
+        """Wait for the lease and take it, and return the table of what is known.
+
+        :param may_have_forgotten: a register does not depend on what Airflow keeps; this says nothing here.
+        :raises LeenConfigError: the scope is another one's.
+        :raises LeenLedgerError: it can't be read, has a gap, or another run has it all the time.
+        """
+        await self._take()
+        return self._begin(await self._call(self.register.read))
+
+    async def resume(self, place: Place) -> RegisterTable:
+        """Go on after a deferral, and return the table of what is known; no new lease is taken.
+
+        :raises LeenLedgerError: it can't be read, has a gap, or a newer run has opened.
+        """
+        return self._begin(await self._call(self.register.resume_reading, place))
+
+    async def close(self) -> None:
+        """Write what is left, fold the record, and release the lease.
+
+        :raises LeenLedgerError: it can't be written, or a newer run has opened.
+        """
+        if self._signing is not None:
+            self._signing.cancel()
+        if self.failure is None:
+            await self.flush()
+        changes = self.changes or self.place.values > 0
+        await self._call(self.register.end, self._pack if changes else None)
+
+    def _pack(self) -> bytes:
+        header = {"scope": self.register.identity.scope, "scope_id": self.table.scope_id}
+        return pack(header, self.table.records())
+
+    async def _take(self) -> None:
+        waited, last = 0.0, ""
+        while (holder := await self._call(self.register.take)) is not None:
+            if waited >= self._waits:
+                raise LeenLedgerError(
+                    f"The {self.register.shown_scope} is in use by {shown_owner(holder)}, so nothing is sent. Try "
+                    "again when that run has ended."
+                )
+            if last != (last := holder["token"]):
+                log.info("Waiting: the %s is in use by %s.", self.register.shown_scope, shown_owner(holder))
+            await self._pause(LOOKS_EVERY)
+            waited += LOOKS_EVERY
+
+    def _begin(self, reading: Reading) -> RegisterTable:
+        try:
+            self.table = fill(reading, self.register.scope_id, self.register.task)
+        except LeenLedgerError:
+            self.register.give_up()
+            raise
+        self.is_open = True
+        self.changes = any(values for _, values in reading.journals)
+        self._signing = asyncio.create_task(self._sign())
+        return self.table
+
+    async def _sign(self) -> None:
+        while True:
+            await asyncio.sleep(SIGNS_EVERY)
+            try:
+                if not await self._call(self.register.sign):
+                    return
+            except LeenError as error:
+                log.warning("The lease could not be signed, which the next attempt may: %s", error)
+
+
+def fill(reading: Reading, scope_id: str, task: dict[str, object] | None) -> RegisterTable:
+    """Return the table of what stands in a scope.
+
+    :param task: whose tickets are ``created``, and not ``existing``; None for nobody's.
+    :raises LeenLedgerError: it can't be read.
+    """
+    head = reading.head or {}
+    gap = head.get("gap")
+    lost = None
+    if gap is not None:
+        lost = Sending(gap["since"], gap["until"] + LEAVES_WITHIN, "", True, reason=_LOST)
+    table = RegisterTable(scope_id, lost)
+    if reading.snapshot is not None:
+        for record in unpack(reading.snapshot)[1]:
+            table.restore(record, is_own=head["task"] == task)
+    for lease, values in reading.journals:
+        table.reads_others = lease["task"] != task
+        for value in values:
+            table.replay(value)
+    table.reads_others = False
+    return table

@@ -1,0 +1,115 @@
+"""Where a register is: a folder or an object store that all workers reach, with a folder of its own for each scope.
+
+A register's store can list, which a ledger's need not. It lists and reads past the cache that ``fsspec`` keeps of
+folders: in it, the lease of another run would not be there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from airflow_provider_leen.bulk.stores import FolderStore, Store
+from airflow_provider_leen.bulk.values import Value
+
+MARKER = "register"
+"""The value at the root that says that a register is there."""
+
+
+class ListingStore(Store, Protocol):
+    """A store that can list, and that keeps large values, too."""
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder, those of its folders included, in any order; none where it is not there."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return a large value, None where there is none."""
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write a large value, whole or not at all."""
+
+    def remove(self, key: str) -> None:
+        """Delete a large value, or a folder that is empty."""
+
+
+class RegisterStore(FolderStore):
+    """Files in a folder.
+
+    :param folder: a path with pathlib's interface (Airflow's ``ObjectStoragePath``).
+    """
+
+    def at(self, folder: str) -> RegisterStore:
+        """Return the store of a folder in it."""
+        return RegisterStore(self._folder / folder, sleep=self._sleep)
+
+    def get(self, key: str) -> Value | None:
+        """Read a file."""
+        self._look_again()
+        return super().get(key)
+
+    def create(self, key: str, value: Value) -> bool:
+        """Create a file exclusively."""
+        self._look_again()
+        return super().create(key, value)
+
+    def names(self, folder: str) -> list[str]:
+        """List a folder."""
+        if self._local is not None:
+            with suppress(FileNotFoundError):
+                return [_name(entry) for entry in os.listdir(self._local / folder) if not entry.startswith(".")]
+            return []
+        self._look_again()
+        path = self._folder / folder if folder else self._folder
+        with suppress(FileNotFoundError):
+            return [_name(posixpath.basename(str(entry).rstrip("/"))) for entry in path.fs.ls(path.path, detail=False)]
+        return []
+
+    def read(self, key: str) -> bytes | None:
+        """Read a large file."""
+        self._look_again()
+        try:
+            with self._large(key).open("rb") as file:
+                content: bytes = file.read()
+        except FileNotFoundError:
+            return None
+        return content
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write a large file."""
+        self._put(self._large(key), content)
+
+    def remove(self, key: str) -> None:
+        """Delete a large file, or an empty folder; an object store has no folders."""
+        with suppress(FileNotFoundError):
+            self._large(key).unlink()
+        if self._local is not None:
+            with suppress(OSError):
+                os.rmdir(self._local / key)
+
+    def _large(self, key: str) -> Any:
+        folder = self._folder if self._local is None else self._local
+        return folder / f"{key}.jsonl.gz"
+
+    def _look_again(self) -> None:
+        if self._local is None:
+            self._folder.fs.invalidate_cache()
+
+
+def folder_of(scope: str) -> str:
+    """Return the name of the folder of a scope: readable, and another one for each scope."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", scope).strip("-")[:40] or "all"
+    return f"{readable}-{hashlib.sha256(scope.encode()).hexdigest()[:12]}"
+
+
+def mark(root: RegisterStore, value: Callable[[], Value]) -> bool:
+    """Put the marker at a register's root at its first use, and say whether this was the first."""
+    return root.get(MARKER) is None and root.create(MARKER, value())
+
+
+def _name(entry: str) -> str:
+    return entry.partition(".")[0]

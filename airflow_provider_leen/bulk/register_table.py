@@ -1,0 +1,241 @@
+"""What a register knows: a ticket table in which a finding's identifier leads to its ticket, over all runs.
+
+A finding has one ticket in each *generation*: the first is 0, and forgetting a ticket begins the next. The key of a
+ticket is made of the scope's id, the identifier and the generation, so that a run that lost its reply and a later one
+mean the same ticket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from airflow_provider_leen.bulk.state import Proved, Sending, Ticket
+from airflow_provider_leen.bulk.table import Ids, TicketTable, fact
+
+Record = dict[str, Any]
+"""A line of a snapshot."""
+
+
+class Entry(NamedTuple):
+    """Which finding a ticket is of.
+
+    :param identifier: the finding's, as its list gave it first.
+    :param generation: 0 for its first ticket.
+    :param project: the ticket's project as it was sent, Leen's id or the tracker's; empty where it was not sent by us.
+    """
+
+    identifier: str
+    generation: int
+    project: str
+
+
+class Known(NamedTuple):
+    """What a register knows of a finding; what other modules read.
+
+    :param key: of its newest ticket.
+    :param status: ``created`` or ``existing`` (there is a ticket, or it wants none), ``unknown``, ``rejected`` or
+        ``unsent``.
+    :param ticket_id: Leen's id of the ticket, where it is known.
+    :param vendor_ticket_id: the tracker's.
+    :param filed_at: when it was sent, in seconds since the epoch; None where we did not send it.
+    :param given: whether it was taken over with ``known_path``: never changed by us.
+    :param error: why its outcome is unknown, or why it was refused.
+    """
+
+    identifier: str
+    generation: int
+    project: str
+    key: str
+    status: str
+    ticket_id: str | None
+    vendor_ticket_id: str | None
+    filed_at: float | None
+    given: bool
+    error: str | None
+
+
+def same(identifier: str) -> str:
+    """Return what identifiers of the same finding have in common."""
+    return unicodedata.normalize("NFC", identifier).strip()
+
+
+def key_of(scope_id: str, identifier: str, generation: int) -> str:
+    """Return the key of a ticket."""
+    text = f"{scope_id}\n{generation}\n{same(identifier)}"
+    return f"airflow-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
+class RegisterTable(TicketTable):
+    """The facts about all tickets of a scope, by key.
+
+    :param scope_id: the scope's random id.
+    :param forgotten: a sending that every ticket may have been in, where a part of the record is lost.
+    """
+
+    def __init__(self, scope_id: str, forgotten: Sending | None = None) -> None:
+        super().__init__(forgotten)
+        self.scope_id = scope_id
+        self.reads_others = False
+        """Whether what is replayed is another run's: what it created has existed before for this one."""
+        self.entries: dict[str, Entry] = {}
+        self._newest: dict[str, str] = {}
+        self._forgotten: set[str] = set()
+        self._given: set[str] = set()
+
+    def key_for(self, identifier: str) -> str:
+        """Return the key of the ticket that a finding has, or is to get."""
+        newest = self._newest.get(same(identifier))
+        if newest is None:
+            return key_of(self.scope_id, identifier, 0)
+        return key_of(self.scope_id, identifier, self._next(identifier)) if newest in self._forgotten else newest
+
+    def known(self, identifier: str) -> Known | None:
+        """Return what is known of a finding; None where nothing is, or where it was forgotten."""
+        newest = self._newest.get(same(identifier))
+        return None if newest is None or newest in self._forgotten else self._known(newest)
+
+    def all_known(self) -> Iterator[Known]:
+        """Return what is known of all findings."""
+        return (self._known(key) for key in self._newest.values() if key not in self._forgotten)
+
+    def lacking_ids(self, since: float) -> list[Known]:
+        """Return the tickets that we have filed since a time, and of which Leen's id is not known."""
+        return [
+            known
+            for known in self.all_known()
+            if known.status in ("created", "existing") and not known.ticket_id and (known.filed_at or 0) >= since
+        ]
+
+    def filed(self, key: str) -> float | None:
+        """Return when a ticket was sent last, None where we did not send it."""
+        sendings = self[key].sendings
+        return max(sending.at for sending in sendings) if sendings else None
+
+    def enter(self, entries: Mapping[str, Entry]) -> None:
+        """State which findings tickets are of, where that is not known."""
+        self.entered({key: list(entry) for key, entry in entries.items() if key not in self.entries})
+
+    # Facts
+
+    @fact
+    def entered(self, entries: Mapping[str, Sequence[Any]], /) -> None:
+        """Which findings tickets are of."""
+        for key, (identifier, generation, project) in entries.items():
+            self._enter(key, Entry(str(identifier), int(generation), str(project)))
+
+    @fact
+    def taken_over(self, ids: Ids, /) -> None:
+        """They are known without us: with the tickets that they have, or as findings that want none."""
+        for key, (ticket_id, vendor_ticket_id) in ids.items():
+            self._take_over(key, ticket_id, vendor_ticket_id)
+
+    @fact
+    def renamed(self, ids: Ids, /) -> None:
+        """The ids of tickets are known better: Leen's from its list, the tracker's after it was moved."""
+        for key, (ticket_id, vendor_ticket_id) in ids.items():
+            ticket = self[key]
+            ticket.ticket_id = ticket_id or ticket.ticket_id
+            ticket.vendor_ticket_id = vendor_ticket_id or ticket.vendor_ticket_id
+            self._own(key, ticket)
+
+    @fact
+    def forgotten(self, keys: Sequence[str], /) -> None:
+        """Their findings get new tickets."""
+        self._forgotten.update(keys)
+
+    # A snapshot
+
+    def records(self) -> Iterator[Record]:
+        """Return all that is worth knowing of each ticket, and of each job that has not ended."""
+        for job, keys in self.open_jobs().items():
+            yield {"job": job, "keys": keys}
+        for key, entry in self.entries.items():
+            ticket = self[key]
+            status = ticket.status
+            if status not in ("rejected", "unsent") or entry.generation or key in self._forgotten:
+                record = {"key": key, "id": entry.identifier, "gen": entry.generation, "project": entry.project}
+                yield {name: value for name, value in (record | self._facts(key, ticket)).items() if value}
+
+    def restore(self, record: Record, *, is_own: bool) -> None:
+        """Take over a line of a snapshot.
+
+        :param is_own: whether this task and run wrote it, in an earlier try.
+        """
+        if "job" in record:
+            self._jobs[record["job"]] = list(record["keys"])
+            return
+        key = record["key"]
+        self._enter(key, Entry(record["id"], record.get("gen", 0), record.get("project", "")))
+        if record.get("forgotten"):
+            self._forgotten.add(key)
+        ids = record.get("ticket"), record.get("vendor")
+        if record.get("given"):
+            self._take_over(key, *ids)
+            return
+        ticket = self[key]
+        ticket.sendings = tuple(Sending(*sending) for sending in record.get("sent", ()))
+        ticket.named = tuple(record.get("named", ()))
+        ticket.refusal = record.get("refusal")
+        if "proved" in record:
+            ticket.proved = record["proved"] if is_own else "existing"
+            ticket.ticket_id, ticket.vendor_ticket_id = ids
+            if "filed" in record:
+                ticket.sendings = (Sending(record["filed"], record["filed"], "", True),)
+            self._own(key, ticket)
+
+    def _facts(self, key: str, ticket: Ticket) -> Record:
+        known: Record = {
+            "ticket": ticket.ticket_id,
+            "vendor": ticket.vendor_ticket_id,
+            "named": list(ticket.named),
+            "forgotten": key in self._forgotten,
+        }
+        if key in self._given:
+            return known | {"given": True}
+        if ticket.proved is not None:
+            return known | {"proved": ticket.proved, "filed": self.filed(key)}
+        return known | {"sent": [list(sending) for sending in ticket.sendings], "refusal": ticket.refusal}
+
+    # What the facts change
+
+    def _enter(self, key: str, entry: Entry) -> None:
+        self.entries[key] = entry
+        newest = self._newest.get(same(entry.identifier))
+        if newest is None or self.entries[newest].generation <= entry.generation:
+            self._newest[same(entry.identifier)] = key
+
+    def _next(self, identifier: str) -> int:
+        return self.entries[self._newest[same(identifier)]].generation + 1
+
+    def _take_over(self, key: str, ticket_id: str | None, vendor_ticket_id: str | None) -> None:
+        ticket = self[key]
+        # Several findings may share such a ticket; one that is ours may not have its id.
+        ticket.sendings, ticket.proved = (), "existing"
+        ticket.ticket_id, ticket.vendor_ticket_id = ticket_id, vendor_ticket_id
+        self._given.add(key)
+        self._own(key, ticket)
+
+    def _own(self, key: str, ticket: Ticket) -> None:
+        for one in (ticket.ticket_id, ticket.vendor_ticket_id):
+            if one:
+                self._owner.setdefault(one.casefold(), key)
+
+    def _prove(self, ids: Ids, proved: Proved, *, decides: bool = False) -> None:
+        is_others = self.reads_others and proved == "created"
+        super()._prove(ids, "existing" if is_others else proved, decides=decides)
+
+    def _known(self, key: str) -> Known:
+        entry, ticket = self.entries[key], self[key]
+        return Known(
+            *entry,
+            key,
+            ticket.status,
+            ticket.ticket_id,
+            ticket.vendor_ticket_id,
+            self.filed(key),
+            key in self._given,
+            ticket.error,
+        )
