@@ -1,0 +1,421 @@
+"""What a run does about a list of findings: one pure function of the list, the register and what the tracker shows.
+
+:func:`plan` is called first with nothing read, and says in :attr:`Plan.to_read` which tickets must be read before it
+can decide; then with what the reading showed. A person's work is never undone: what could not be read stays as it is.
+
+What the plan says of findings (:attr:`Plan.changed`) is put on record before anything is sent. A second plan of the
+same run, after a crash say, then decides the same, but for what has been done meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from airflow_provider_leen.bulk.findings import Finding, History
+from airflow_provider_leen.bulk.summary import counted
+
+DAY = 86_400.0
+
+WAIT_FOR_ID = 7 * DAY
+"""Seconds that a change waits for Leen's id of its ticket before it counts as rejected."""
+
+WAIT_FOR_CHANGE = 3 * DAY
+"""Seconds that a change whose outcome can't be learnt is waited for; then what is read counts."""
+
+TOUCHED_AFTER = 60.0
+"""Seconds after our own change in which the tracker may still note it."""
+
+ALWAYS_ALLOWED = 5
+"""So many tickets may be closed in one run, whatever share that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a scope is kept; the arguments of the operator.
+
+    :param settled_after: seconds after a request has left from when on nothing more comes of it.
+    """
+
+    on_gone: str = "close"
+    on_returned: str = "reopen"
+    close_after: int = 2
+    max_close_rate: float = 0.2
+    max_new: int | None = 500
+    settled_after: float = 440.0
+
+
+@dataclass(frozen=True, slots=True)
+class FindingList:
+    """The list of a Dag run.
+
+    :param rows: by identifier, in order, whether a ticket can be filed for it.
+    :param complete: whether what is missing from it has gone.
+    :param run: the Dag run's id.
+    :param at: which list is newer, in seconds since the epoch.
+    """
+
+    rows: Mapping[str, bool]
+    complete: bool
+    run: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the register knows of a scope.
+
+    :param findings: by identifier.
+    :param newest: the newest list that reached its plan.
+    """
+
+    findings: Mapping[str, Finding]
+    newest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the tracker, or Leen, shows of a ticket.
+
+    :param state: ``gone`` where it was deleted.
+    :param updated_at: when anything of it was changed last, in seconds since the epoch.
+    :param vendor_ticket_id: the tracker's id by now, where it is shown: a ticket that was moved has a new one.
+    :param ticket_id: Leen's id, where it is shown.
+    """
+
+    state: Literal["open", "closed", "gone"]
+    updated_at: float | None = None
+    vendor_ticket_id: str | None = None
+    ticket_id: str | None = None
+
+
+Kind = Literal["create", "keep", "reopen", "close", "pending", "reject", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is done about a finding.
+
+    :param kind: ``unknown`` is left to the filing story, which settles it; ``reject`` is a change that can't be made.
+    :param finding: as it is known by now: for ``create``, the finding of the new ticket.
+    :param reason: for a person.
+    :param listed: whether it is in the list.
+    """
+
+    kind: Kind
+    finding: Finding
+    reason: str = ""
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing at all is sent, for a person."""
+
+    kind: Literal["older list", "max_close_rate", "max_new", "other plan"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done.
+
+    :param actions: those of the list's rows in order, then those of the findings that are gone.
+    :param to_read: the findings whose tickets must be read first.
+    :param changed: the findings of which more is known now, by identifier: to be recorded before anything is sent.
+    :param newest: the newest list from now on.
+    :param waiting: findings that are gone, and whose tickets stay open since the list is empty.
+    :param closed_by_people: tickets that a reading has shown as closed by a person.
+    :param earlier_unknown: findings that are not in the list, and of which nobody knows whether a ticket was filed.
+    :param known: findings of the list that the register knows.
+    """
+
+    complete: bool
+    newest: float | None
+    actions: tuple[Action, ...] = ()
+    to_read: tuple[str, ...] = ()
+    changed: Mapping[str, Finding] = field(default_factory=dict)
+    refusal: Refusal | None = None
+    waiting: int = 0
+    closed_by_people: int = 0
+    earlier_unknown: int = 0
+    known: int = 0
+
+    @property
+    def hash(self) -> str:
+        """A hash of what is sent: two plans that send the same have the same one."""
+        sent = sorted(
+            (it.kind, it.finding.identifier, it.finding.generation)
+            for it in self.actions
+            if it.kind in ("create", "reopen", "close")
+        )
+        return hashlib.sha256(json.dumps(sent).encode()).hexdigest()[:32]
+
+
+def plan(
+    found: FindingList,
+    scope: Scope,
+    shown: Mapping[str, Reading | None],
+    settings: Settings,
+    now: float,
+    *,
+    running: Collection[str] = (),
+    expected: str | None = None,
+) -> Plan:
+    """Decide what is done about each finding.
+
+    :param found: the list.
+    :param scope: what the register knows.
+    :param shown: what was read, by identifier; None for what can't be read.
+    :param now: the time, in seconds since the epoch.
+    :param running: the jobs that Leen says have not ended.
+    :param expected: the hash of the plan that was approved; None for any.
+    """
+    if scope.newest is not None and found.at < scope.newest:
+        message = (
+            "This list is older than the newest one that this register has seen: a run that was cleared must not undo "
+            "what a later run did. Nothing was sent. Run the newest Dag run instead."
+        )
+        return Plan(found.complete, scope.newest, refusal=Refusal("older list", message))
+    draft = _Draft(found, scope, shown, settings, now, running)
+    made = draft.plan()
+    # A plan that still needs readings can't be compared: what they show may change it.
+    refusal = draft.brake(made)
+    if refusal is None and expected is not None and not made.to_read and expected != made.hash:
+        refusal = Refusal(
+            "other plan",
+            f"The plan is not the one that was expected: it is {made.hash}, and `expected_plan` is {expected}. The "
+            "register or the tracker has changed since it was made. Nothing was sent. Make and approve a new plan.",
+        )
+    if refusal is None:
+        return made
+    back = {name: it for name in found.rows if (it := scope.findings.get(name)) and it.history != it.history.listed()}
+    seen = {name: replace(it, history=it.history.listed()) for name, it in back.items()}
+    return replace(made, actions=(), to_read=(), changed=seen, refusal=refusal)
+
+
+class _Draft:
+    """A plan in the making."""
+
+    def __init__(
+        self,
+        found: FindingList,
+        scope: Scope,
+        shown: Mapping[str, Reading | None],
+        settings: Settings,
+        now: float,
+        running: Collection[str],
+    ) -> None:
+        self.found = found
+        self.scope = scope
+        self.shown = shown
+        self.settings = settings
+        self.now = now
+        self.running = running
+        self.to_read: list[str] = []
+        self.waiting = 0
+        self.decided = 0
+        """Tickets that this run decides to close; those of earlier runs were counted then."""
+        self.actions: list[Action] = []
+
+    def plan(self) -> Plan:
+        findings = self.scope.findings
+        rows = self.found.rows
+        for identifier, can_be_filed in rows.items():
+            action = self.about_listed(findings.get(identifier) or Finding(identifier), can_be_filed)
+            self.actions.append(action)
+        changed = {it.finding.identifier: it.finding for it in self.actions}
+        for identifier, finding in findings.items():
+            if identifier not in rows:
+                gone = self.about_gone(finding)
+                changed[identifier] = gone.finding
+                if gone.kind != "keep":
+                    self.actions.append(gone)
+        changed = {name: it for name, it in changed.items() if it != findings.get(name, Finding(name))}
+        return Plan(
+            self.found.complete,
+            self.found.at,
+            tuple(self.actions),
+            tuple(self.to_read),
+            changed,
+            waiting=self.waiting,
+            closed_by_people=sum(it.history.closed_by == "person" for it in {**findings, **changed}.values()),
+            earlier_unknown=sum(it.ticket == "unknown" and name not in rows for name, it in findings.items()),
+            known=sum(name in findings and findings[name].ticket != "none" for name in rows),
+        )
+
+    def brake(self, made: Plan) -> Refusal | None:
+        """Say why nothing at all is sent, if so."""
+        new = sum(action.kind == "create" for action in made.actions)
+        limit = self.settings.max_new
+        if limit is not None and new > limit:
+            return Refusal(
+                "max_new",
+                f"This run would file {counted(new, 'ticket')}, and max_new is {limit}: nothing was sent. The register "
+                f"knows {made.known} of the {counted(len(self.found.rows), 'finding')} of the list. Is it the right "
+                "register and scope, and are the identifiers the same as yesterday? If all of them are new, raise "
+                "max_new for this run.",
+            )
+        open_tickets = sum(it.ticket == "filed" and it.history.is_open for it in self.scope.findings.values())
+        rate = self.settings.max_close_rate
+        if self.decided > ALWAYS_ALLOWED and self.decided > rate * open_tickets:
+            return Refusal(
+                "max_close_rate",
+                f"This run would close {self.decided} of {counted(open_tickets, 'open ticket')}, and max_close_rate is "
+                f"{rate}: nothing was sent. Is the list whole? If all of them have gone, raise max_close_rate for this "
+                "run.",
+            )
+        return None
+
+    # A finding that is in the list
+
+    def about_listed(self, finding: Finding, can_be_filed: bool) -> Action:
+        if finding.ticket == "none":
+            return Action("create" if can_be_filed else "keep", _with(finding, History()))
+        finding, blocked = self.after_its_change(finding, listed=True)
+        finding = _with(finding, finding.history.listed())
+        if finding.ticket == "unknown":
+            return Action("unknown", finding)
+        if blocked:
+            return Action("pending", finding, blocked)
+        history = finding.history
+        if finding.ticket == "unwanted" or not history.away:
+            return Action("keep", finding)
+        if self.settings.on_returned == "keep" and not history.late:
+            return Action("keep", _with(finding, history.dealt_with()))
+        return self.about_returned(finding, can_be_filed)
+
+    def about_returned(self, finding: Finding, can_be_filed: bool) -> Action:
+        history = finding.history
+        reading = self.read(finding)
+        if reading is None:
+            return Action("pending", finding, _UNREAD)
+        finding = _as_shown(finding, reading)
+        if reading.state == "open":
+            return Action("keep", _with(finding, history.seen_open().dealt_with()))
+        if self.may_reopen(finding, reading):
+            return Action("reopen", finding, "Its finding is back.")
+        if not can_be_filed:
+            return Action("keep", finding)
+        why = history.refusal or ("it was deleted" if reading.state == "gone" else "a person closed or changed it")
+        if self.settings.on_returned == "create":
+            why = "on_returned is 'create'"
+        successor = finding.successor()
+        return Action("create", successor, f"Its finding is back. {successor.follows} is not reopened: {why}")
+
+    def may_reopen(self, finding: Finding, reading: Reading) -> bool:
+        """Tell whether it is we who closed the ticket, and nobody touched it since."""
+        history = finding.history
+        return (
+            self.settings.on_returned != "create"
+            and reading.state == "closed"
+            and finding.ticket == "filed"
+            and finding.ticket_id is not None
+            and history.closed_by == "us"
+            and history.closed_at is not None
+            and not history.refusal
+            and reading.updated_at is not None
+            and reading.updated_at <= history.closed_at + TOUCHED_AFTER
+        )
+
+    # A finding that is not in the list
+
+    def about_gone(self, finding: Finding) -> Action:
+        if finding.ticket in ("none", "unwanted"):
+            return Action("keep", finding, listed=False)
+        finding, blocked = self.after_its_change(finding, listed=False)
+        history = finding.history
+        if self.found.complete:
+            history = history.missed(self.found.run, self.settings.close_after)
+        if self.settings.on_gone == "keep":
+            history = replace(history, close_since=None)
+        finding = _with(finding, history)
+        if blocked:
+            return Action("pending", finding, blocked, listed=False)
+        is_over = len(history.missing) >= self.settings.close_after
+        if finding.ticket != "filed" or not history.is_open or history.held:
+            return Action("keep", finding, listed=False)
+        if self.settings.on_gone == "keep" or not (is_over or history.close_since is not None):
+            return Action("keep", finding, listed=False)
+        return self.about_to_close(finding)
+
+    def about_to_close(self, finding: Finding) -> Action:
+        history = finding.history
+        is_decided = history.close_since is not None
+        if not self.found.rows and self.found.complete and self.settings.max_close_rate < 1:
+            self.waiting += 1
+            return Action("pending" if is_decided else "keep", finding, "The list is empty.", listed=False)
+        if not self.found.complete:
+            return Action("pending" if is_decided else "keep", finding, "The list is not complete.", listed=False)
+        if history.close_since is None:
+            self.decided += 1
+            history = replace(history, close_since=self.now)
+            finding = _with(finding, history)
+        reading = self.read(finding)
+        if reading is None:
+            return Action("pending", finding, _UNREAD, listed=False)
+        finding = _as_shown(finding, reading)
+        if reading.state != "open":
+            seen = history.seen_closed() if reading.state == "closed" else history.seen_gone()
+            return Action("keep", _with(finding, seen), listed=False)
+        if finding.ticket_id is not None:
+            return Action("close", finding, "Its finding is gone.", listed=False)
+        if self.now - (history.close_since or self.now) < WAIT_FOR_ID:
+            return Action("pending", finding, "Leen does not know the ticket before its next sync.", listed=False)
+        return Action("reject", finding, _NOT_SYNCED, listed=False)
+
+    # Both
+
+    def read(self, finding: Finding) -> Reading | None:
+        if finding.identifier not in self.shown:
+            self.to_read.append(finding.identifier)
+            return None
+        return self.shown[finding.identifier]
+
+    def after_its_change(self, finding: Finding, *, listed: bool) -> tuple[Finding, str]:
+        """Settle the change whose outcome is not on record; say why the finding has to wait for it, if so."""
+        history, change = finding.history, finding.history.change
+        if change is None:
+            return finding, ""
+        is_overdue = self.now - change.sent_at >= WAIT_FOR_CHANGE
+        if change.job in self.running and not is_overdue:
+            return finding, f"Job {change.job}, which changes it, has not ended."
+        reading = self.read(finding)
+        if reading is None:
+            return finding, _UNREAD
+        finding = _as_shown(finding, reading)
+        if reading.state == "gone":
+            return _with(finding, history.seen_gone()), ""
+        if reading.state == change.wanted:
+            made = history.made()
+            if change.wanted == "open" and not listed and self.is_a_persons(reading, change.sent_at):
+                made = replace(made, held=True)
+            return _with(finding, made), ""
+        if change.ended or is_overdue:
+            return _with(finding, history.withdrawn()), ""
+        return finding, "It was to be changed, and the outcome is unknown so far."
+
+    def is_a_persons(self, reading: Reading, sent_at: float) -> bool:
+        """Tell whether a person may have done what our own change, which was sent then, was to do."""
+        ours_until = sent_at + self.settings.settled_after + TOUCHED_AFTER
+        return reading.updated_at is None or reading.updated_at > ours_until
+
+
+_UNREAD = "The ticket could not be read, and is not changed unread."
+_NOT_SYNCED = (
+    "Leen has not synced the ticket for a week, so it can't be changed. Is its project in the filter of the Leen "
+    "connection? Close it by hand, or forget it: airflow leen register forget."
+)
+
+
+def _with(finding: Finding, history: History) -> Finding:
+    return finding if finding.history == history else replace(finding, history=history)
+
+
+def _as_shown(finding: Finding, reading: Reading) -> Finding:
+    """Take over the ids that a reading shows."""
+    vendor_ticket_id = reading.vendor_ticket_id or finding.vendor_ticket_id
+    return replace(finding, vendor_ticket_id=vendor_ticket_id, ticket_id=finding.ticket_id or reading.ticket_id)
