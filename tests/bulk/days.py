@@ -195,9 +195,10 @@ class Days:
     keeps_order = True
     reads = True
 
-    def __init__(self, settings: Settings, *, knows_ids: bool) -> None:
+    def __init__(self, settings: Settings, *, knows_ids: bool, can_reopen: bool = True) -> None:
         self.settings = settings
         self.knows_ids = knows_ids
+        self.can_reopen = can_reopen
         self.tracker = Tracker()
         self.scopes = {name: Scope(name) for name in SCANNERS} if self.has_scopes else {}
         if not self.has_scopes:
@@ -386,7 +387,7 @@ class Days:
             assert finding.ticket_id == issue.leen_id
             self.tracker.check_change(scope, issue, wanted, self.settings)
             issues.append(issue)
-        how = self.weather.job
+        how = self.weather.job if wanted == "closed" or self.can_reopen else "refused"
         delay = {"slow": 6 * 3600.0, "very slow": 30 * 3600.0}.get(how, 1.0)
         lands_at = None if how in ("never", "vanished") else self.now + delay
         job = Job(issues, wanted, how, lands_at)
