@@ -10,10 +10,9 @@ which tickets are filed with; findings are read with the scanner's.
 
 from __future__ import annotations
 
-from typing import Any
-
 from airflow.providers.common.compat.sdk import dag, task
 
+from airflow_provider_leen.findings import ticket_from_leen_finding
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
@@ -33,19 +32,10 @@ def leen_findings_to_tickets() -> None:
         raise ValueError(f"Leen sees no project named {PROJECT!r}: correct PROJECT in the Dag file.")
 
     @task
-    def find_tickets() -> list[dict[str, Any]]:
+    def find_tickets() -> list[dict[str, str]]:
         with LeenHook(connection_id=SCANNER) as hook:
             findings = hook.iter_vulnerability_findings(severity=["CRITICAL", "HIGH"], state=["OPEN", "REOPENED"])
-            return [
-                {
-                    "name": finding.title,
-                    "description": finding.description,
-                    "priority": finding.severity,
-                    "identifier": f"finding-{finding.id}",
-                }
-                for finding in findings
-                if not finding.has_ticket
-            ]
+            return [ticket_from_leen_finding(finding) for finding in findings if not finding.has_ticket]
 
     create = LeenBulkCreateTicketsOperator(
         task_id="create_tickets",

@@ -48,7 +48,7 @@ def ticket_from_leen_finding(finding: BaseModel | Mapping[str, Any]) -> dict[str
 
 def _facts(finding: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     resource, product = mapping(finding.get("resource_related")), mapping(finding.get("product"))
-    vendor = mapping(finding.get("vendor_data"))
+    rule = mapping(finding.get("analytic"))
     yield "Severity", _shown(finding.get("severity"))
     yield "Vulnerability", ", ".join(_vulnerabilities(finding))
     yield "File", _file(mapping(resource.get("affected_code")))
@@ -56,8 +56,8 @@ def _facts(finding: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         yield title, _described(resource.get(field))
     yield "Resource", _described(resource)
     yield "Service", _joined(*(resource.get(field) for field in ("service", "protocol", "port")))
-    yield "Product", _joined(product.get("vendor_name"), product.get("name"), product.get("version"))
-    yield "Found by", _joined(vendor.get("vendor"), mapping(vendor.get("scanner")).get("name"))
+    yield "Rule", markdown.link(_joined(rule.get("name") or rule.get("uid")) or "", text(rule.get("url")))
+    yield "Found by", _joined(product.get("vendor_name"), product.get("name"))
     yield "State", _shown(finding.get("state"))
     yield "First seen", _shown(finding.get("first_seen"))
     yield "Last seen", _shown(finding.get("last_seen"))

@@ -28,7 +28,7 @@ def link(shown: str, url: str | None) -> str:
 
     :param shown: Markdown without links.
     """
-    if url is None or not _SHOWABLE.match(url.strip()):
+    if url is None or not shown or not _SHOWABLE.match(url.strip()):
         return shown
     return f"[{shown}]({quote(url.strip(), safe=_SAFE)})"
 

@@ -20,7 +20,13 @@ FINDING = {
     "type": "DEPENDENCY",
     "first_seen": "2026-01-02T03:04:05+00:00",
     "remediation": "Upgrade lodash to 4.17.21.",
-    "product": {"vendor_name": "OpenJS", "name": "lodash"},
+    "product": {"vendor_name": "Snyk", "name": "Open Source"},
+    "analytic": {
+        "type": "RULE",
+        "uid": "js-lodash",
+        "name": "Old lodash",
+        "url": "https://rules.example.com/js-lodash",
+    },
     "resource_related": {
         "affected_code": {
             "file_path": "web/package-lock.json",
@@ -31,7 +37,6 @@ FINDING = {
         "affected_package": {"name": "lodash", "version": "4.17.20"},
     },
     "vulnerabilities": [{"uid": "CVE-2021-23337"}, {"uid": "GHSA-35jh-r3h4-6jhm"}],
-    "vendor_data": {"vendor": "SNYK", "scanner": {"name": "Open Source"}},
     "analytic_output": "lodash@4.17.20 ```",
 }
 
@@ -49,8 +54,8 @@ def test_a_finding_s_ticket_says_what_where_and_how_to_fix_it(finding: Any) -> N
         "- **File:** [`web/package-lock.json`, lines 12 to 14]"
         "(https://github.com/acme/shop/blob/main/web/package-lock.json#L12)\n"
         "- **Package:** lodash 4.17.20\n"
-        "- **Product:** OpenJS lodash\n"
-        "- **Found by:** SNYK Open Source\n"
+        "- **Rule:** [Old lodash](https://rules.example.com/js-lodash)\n"
+        "- **Found by:** Snyk Open Source\n"
         "- **State:** OPEN\n"
         "- **First seen:** 2026-01-02T03:04:05+00:00\n\n"
         "**Fix**\n\nUpgrade lodash to 4.17.21.\n\n"
