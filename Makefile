@@ -49,9 +49,11 @@ screenshots: env  ## the same, and take the pictures in docs/images anew
 matrix: env  ## run all tests on every Airflow and Python supported (ARGS="-s 'tests(airflow-2.11.2-py3.11)'" for one)
 	@$(BIN)/nox $(ARGS)
 
-lint: env  ## check format and style
+lint: env  ## check format, style, spelling and workflows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/codespell
+	@if [ -d .github ]; then $(BIN)/zizmor --offline --pedantic --quiet .github; fi
 
 typecheck: env  ## check the types, strictly
 	@$(BIN)/mypy

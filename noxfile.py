@@ -27,6 +27,7 @@ MATRIX: list[tuple[str, str, list[str]]] = [
     ("3.2.2", "3.12", ["fastapi<0.137", "svcs<26.2"]),
     ("3.3.2", "3.11", []),
     ("3.3.2", "3.13", []),
+    ("3.3.2", "3.14", []),
 ]
 """Release of Airflow, Python, and what has to be pinned beside it."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+_RESERVED = re.compile(r"[\w-]\.example\b(?!\.com)")
+
 
 def version_of(source: str) -> str:
     """Return the version that the package's ``__init__.py`` states: the one place that does."""
@@ -34,12 +36,19 @@ def problems(tag: str, version: str, changelog: str) -> list[str]:
     return found
 
 
+def placeholders(pyproject: str, security: str) -> list[str]:
+    """Name the files that still have an address under the reserved name ``.example``, where nobody answers."""
+    texts = {"[project.urls] in pyproject.toml": pyproject, "SECURITY.md": security}
+    return [f"{where}: write the project's real address" for where, text in texts.items() if _RESERVED.search(text)]
+
+
 def main() -> int:
     if len(sys.argv) != 2 or not sys.argv[1].strip():
         print("*** name the tag: make release-check TAG=v0.1.0")
         return 2
     version = version_of((ROOT / "airflow_provider_leen" / "__init__.py").read_text())
     found = problems(sys.argv[1].strip(), version, (ROOT / "CHANGELOG.md").read_text())
+    found += placeholders((ROOT / "pyproject.toml").read_text(), (ROOT / "SECURITY.md").read_text())
     for problem in found:
         print(f"*** {problem}")
     if not found:

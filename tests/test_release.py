@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_leen import __version__
-from scripts.release_check import problems, version_of
+from scripts.release_check import placeholders, problems, version_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CHANGELOG = "# Changelog\n\n## [1.2.0] - 2026-01-31\n\n## [1.1.0] - 2025-12-01\n"
@@ -32,6 +32,21 @@ def test_the_tag_of_the_version_with_a_dated_entry_may_be_released() -> None:
 def test_what_does_not_fit_is_named(tag: str, version: str, changelog: str, problem: str) -> None:
     (found,) = problems(tag, version, changelog)
     assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "security", "named"),
+    [
+        ('Source = "https://github.com/someone/airflow-provider-leen"', "security@leen.dev", []),
+        ('Source = "https://airflow-provider-leen.example/source"', "x@leen.dev", ["pyproject.toml"]),
+        ("", "Write to security@airflow-provider-leen.example.", ["SECURITY.md"]),
+    ],
+)
+def test_an_address_where_nobody_answers_keeps_a_tag_from_being_released(
+    pyproject: str, security: str, named: list[str]
+) -> None:
+    found = placeholders(pyproject, security)
+    assert [file for file, problem in zip(named, found, strict=True) if file in problem] == named
 
 
 def test_it_reads_the_package_s_own_version() -> None:

@@ -343,7 +343,7 @@ def a_store_that_accepts_and_never_replies() -> Iterator[tuple[str, list[socket.
 
     class StalledFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
         protocol = scheme
-        cachable = False
+        cacheable = False
 
         def _open(self, *args: Any, **kwargs: Any) -> Any:
             with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -451,7 +451,7 @@ def test_no_connection_is_used_but_the_listed_one(
         return "".join(f"{json.dumps(result)}\n" for result in results(2)).encode()
 
     for conn_id in ("team_a", "team_b", None):
-        memory = type("OwnMemory", (fsspec.get_filesystem_class("memory"),), {"store": {}, "cachable": False})()
+        memory = type("OwnMemory", (fsspec.get_filesystem_class("memory"),), {"store": {}, "cacheable": False})()
         memory.store = {}
         memory.pipe_file("/bucket/results.jsonl", content())
         attach("memory", conn_id, fs=memory)
