@@ -83,7 +83,7 @@ class Run:
             published=self._airflow.published(plan.dag_id, self._run_id) | self._written(),
             calls_into_gap=None if before_gap is None else self._slot.bulk_count - before_gap,
         )
-        counts = {name: count for name, count in (evidence.summary or {}).items() if name != "results"}
+        counts = {name: count for name, count in (evidence.summary or {}).items() if isinstance(count, int)}
         return Outcome(
             plan=plan,
             state=look.run,

@@ -16,7 +16,6 @@ from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.state import CLOCK_SKEW
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import summarise
-from airflow_provider_leen.bulk.values import Value
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -405,53 +404,3 @@ def test_a_stop_after_the_end_is_of_no_consequence(sandbox: SandboxServer) -> No
     ended = run_try(sandbox, Store(), tickets(3), meanwhile=kept.append)
     assert kept[0].stop("The task was stopped.") is None
     assert ended.counts == {"created": 3}
-
-
-# A stop while keys are being recorded
-
-
-class SlowStore(Store):
-    """A store whose first value waits until it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reached = threading.Event()
-        self.let_go = threading.Event()
-
-    def set(self, key: str, value: Value) -> None:
-        if key.startswith("j/") and not self.reached.is_set():
-            self.reached.set()
-            assert self.let_go.wait(60)
-        super().set(key, value)
-
-
-def test_a_batch_whose_keys_are_still_being_recorded_when_the_task_is_stopped_does_not_leave(
-    sandbox: SandboxServer,
-) -> None:
-    store = SlowStore()
-
-    def stop(run: Creation) -> None:
-        assert store.reached.wait(60)
-        asked = run.stop("stopped")
-        until(lambda: run.error is not None)
-        store.let_go.set()
-        assert asked is not None
-        asked.result(60)
-
-    run_try(sandbox, store, tickets(40), meanwhile=stop)
-    assert sandbox.count("POST") == 0
-
-
-def test_keys_that_were_recorded_too_late_to_leave_are_withdrawn(sandbox: SandboxServer) -> None:
-    store = SlowStore()
-
-    def stop(run: Creation) -> None:
-        assert store.reached.wait(60)
-        asked = run.stop("stopped")
-        assert asked is not None
-        asked.result(60)
-        store.let_go.set()
-
-    run_try(sandbox, store, tickets(40), meanwhile=stop, stop_grace=0.05)
-    assert sandbox.count("POST") == 0
-    assert run_try(sandbox, store, tickets(40)).counts == {"created": 40}

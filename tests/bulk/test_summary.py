@@ -8,10 +8,9 @@ import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk import updates
-from airflow_provider_leen.bulk.statuses import SUCCEEDED, Status
+from airflow_provider_leen.bulk.statuses import Status
 from airflow_provider_leen.bulk.summary import (
     Summary,
-    TicketResult,
     add_up,
     check_summary,
     closing_table,
@@ -20,31 +19,12 @@ from airflow_provider_leen.bulk.summary import (
     first_errors,
     over_threshold,
     read_summaries,
-    summarise,
 )
 from airflow_provider_leen.bulk.table import TicketTable
+from tests.support.results import result, summary_of
 
 CREATED: Status = "created"
 REJECTED: Status = "rejected"
-
-
-def result(index: int, status: Status = "created", **fields: Any) -> TicketResult:
-    succeeded = status in SUCCEEDED
-    return {
-        "request_index": index,
-        "success": succeeded,
-        "status": status,
-        "name": f"finding {index}",
-        "identifier": f"id-{index}",
-        "ticket_id": None,
-        "vendor_ticket_id": f"SEC-{index}" if succeeded else None,
-        "error": None if succeeded else f"refused {index}",
-        **fields,  # type: ignore[typeddict-item]
-    }
-
-
-def summary_of(*statuses: Status) -> Summary:
-    return summarise([result(index, status) for index, status in enumerate(statuses)])
 
 
 def test_a_summary_counts_each_status_once() -> None:

@@ -16,6 +16,7 @@ from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk import updates
 from airflow_provider_leen.bulk.lookup import Created
+from airflow_provider_leen.bulk.statuses import Status
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, summarise
 from airflow_provider_leen.bulk.sync import (
     Awaited,
@@ -27,29 +28,21 @@ from airflow_provider_leen.bulk.sync import (
     vendor_names,
 )
 from airflow_provider_leen.bulk.table import TicketTable
+from tests.support.results import result
 
 
-def result(index: int, status: Any, ticket_id: str | None, key: str | None) -> TicketResult:
-    return {
-        "request_index": index,
-        "success": status in ("created", "existing"),
-        "status": status,
-        "name": f"finding {index}",
-        "identifier": f"scan-{index}",
-        "ticket_id": ticket_id,
-        "vendor_ticket_id": key,
-        "error": None if status == "created" else "so",
-    }
+def a_result(index: int, status: Status, ticket_id: str | None, key: str | None) -> TicketResult:
+    return result(index, status, identifier=f"scan-{index}", ticket_id=ticket_id, vendor_ticket_id=key)
 
 
 SUMMARY: Summary = summarise(
     [
-        result(0, "created", None, "SEC-1"),
-        result(1, "created", "leen-2", "SEC-2"),
-        result(2, "rejected", None, None),
-        result(3, "created", None, None),
-        result(4, "existing", None, "SEC-5"),
-        result(5, "unknown", None, "SEC-6"),
+        a_result(0, "created", None, "SEC-1"),
+        a_result(1, "created", "leen-2", "SEC-2"),
+        a_result(2, "rejected", None, None),
+        a_result(3, "created", None, None),
+        a_result(4, "existing", None, "SEC-5"),
+        a_result(5, "unknown", None, "SEC-6"),
     ]
 )
 

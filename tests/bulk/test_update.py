@@ -15,9 +15,7 @@ import pytest
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
-    LeenServerError,
     LeenStoppedError,
-    LeenValidationError,
 )
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.journal import Journal, Owner
@@ -169,36 +167,6 @@ def test_ids_that_the_refusal_locates_are_rejected_at_once() -> None:
     assert [len(ids) for ids in leen.batches] == [50, 48]
     assert counts(update) == {"updated": 48, "rejected": 2}
     assert error_of(update, IDS[40]) == "closed"
-
-
-@pytest.mark.parametrize("position", [0, 17, 49])
-def test_one_bad_id_is_found_by_halving_and_all_others_are_submitted_once(position: int) -> None:
-    leen = Leen(spoilt_by(IDS[position]))
-    update = change(leen, IDS, then=nothing)
-    assert [key for key, status in statuses(update).items() if status == "rejected"] == [IDS[position]]
-    submitted = [ticket_id for ids in update.jobs_under_way.values() for ticket_id in ids]
-    assert sorted(submitted) == sorted(set(IDS) - {IDS[position]}) == sorted(update.unknown)
-    assert len(leen.batches) <= 13
-
-
-@pytest.mark.parametrize("size", [50, 3, 1])
-@pytest.mark.parametrize("status", [400, 413, 422])
-def test_what_is_wrong_with_every_id_is_the_request(size: int, status: int) -> None:
-    leen = Leen(lambda ids: refused("no such status", status))
-    update = change(leen, IDS, batch_size=size)
-    assert isinstance(update.error, LeenValidationError)
-    assert update.error.status == status
-    assert counts(update)["rejected"] == 4
-    assert set(counts(update)) <= {"rejected", "unsent"}
-    assert len(leen.batches) <= 15
-
-
-def test_after_three_submissions_without_an_answer_nothing_more_is_sent() -> None:
-    leen = Leen(lambda ids: httpx.Response(503))
-    update = change(leen, IDS[:6], batch_size=1)
-    assert isinstance(update.error, LeenServerError)
-    assert counts(update)["unknown"] == len(leen.batches) == 3
-    assert "HTTP 503" in error_of(update, IDS[0])
 
 
 def test_a_key_that_is_refused_ends_the_submission_and_what_was_submitted_is_waited_for() -> None:

@@ -20,27 +20,9 @@ from airflow_provider_leen.api.errors import (
     LeenValidationError,
 )
 from airflow_provider_leen.bulk.statuses import Status
-from airflow_provider_leen.bulk.summary import Summary, summarise
+from airflow_provider_leen.bulk.summary import Summary
 from airflow_provider_leen.bulk.verdict import final_error
-
-
-def summary_of(*statuses: Status) -> Summary:
-    return summarise(
-        [
-            {
-                "request_index": index,
-                "success": status in ("created", "existing"),
-                "status": status,
-                "name": f"finding {index}",
-                "identifier": f"id-{index}",
-                "ticket_id": None,
-                "vendor_ticket_id": None,
-                "error": None if status in ("created", "existing") else f"reason {index}",
-            }
-            for index, status in enumerate(statuses)
-        ]
-    )
-
+from tests.support.results import summary_of
 
 FIRST = [LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError]
 AFTER_UNKNOWN = [LeenConnectError, LeenRateLimitError, LeenServerError, LeenResponseError, LeenValidationError]
@@ -101,7 +83,7 @@ def test_a_passed_threshold_names_counts_and_first_errors() -> None:
     error = final_error(SOME_BAD, None, 1, None)
     assert isinstance(error, LeenThresholdError)
     assert "2 of 3 tickets failed" in str(error)
-    assert "#1 finding 1: reason 1" in str(error)
+    assert "#1 finding 1: refused 1" in str(error)
     assert error.summary["failed"] == 2
     assert "results" not in error.summary
 
@@ -112,6 +94,6 @@ def test_unknown_outcomes_are_all_named_the_first_twenty_with_what_is_known() ->
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.identifiers == [f"id-{index}" for index in range(1, 31)]
     assert all(identifier in str(error) for identifier in error.identifiers)
-    assert str(error).count("reason ") == 20
+    assert str(error).count("refused ") == 20
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.identifiers) == (str(error), error.identifiers)

@@ -5,30 +5,14 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_leen.bulk.statuses import Status
-from airflow_provider_leen.bulk.summary import Summary, summarise
+from airflow_provider_leen.bulk.summary import Summary
 from airflow_provider_leen.bulk.watch import WatchedTask, over_threshold_already, without_summary
+from tests.support.results import summary_of
 
 
 def summary(created: int, rejected: int, existing: int = 0) -> Summary:
-    good: Status = "created"
-    bad: Status = "rejected"
-    known: Status = "existing"
-    statuses = [good] * created + [bad] * rejected + [known] * existing
-    return summarise(
-        [
-            {
-                "request_index": index,
-                "success": status != "rejected",
-                "status": status,
-                "name": "t",
-                "identifier": "i",
-                "ticket_id": None,
-                "vendor_ticket_id": None,
-                "error": None,
-            }
-            for index, status in enumerate(statuses)
-        ]
-    )
+    given: dict[Status, int] = {"created": created, "rejected": rejected, "existing": existing}
+    return summary_of(*(status for status, count in given.items() for _ in range(count)))
 
 
 def running(total: int, failed: int, state: str = "running") -> WatchedTask:

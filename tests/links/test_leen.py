@@ -8,12 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from airflow_provider_leen.api.settings import LeenSettings
-from airflow_provider_leen.bulk.statuses import Status
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.links.leen import MAX_LENGTH, LeenTicketsLink, ticket_link
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import bulk_dag, connection, tickets
 from tests.support.airflow_run import AIRFLOW, AirflowRun
+from tests.support.results import result
 
 TICKET_URL = "https://acme.atlassian.net/browse/{vendor_ticket_id}"
 SEARCH_URL = "https://acme.atlassian.net/issues/?jql=key in ({vendor_ticket_ids}) order by key"
@@ -26,21 +26,8 @@ def settings(**urls: str) -> LeenSettings:
     return LeenSettings(base_url="https://api.leen.dev/v1", api_key="a-key", connection_id="an-id", **urls)  # type: ignore[arg-type]
 
 
-def result(vendor_ticket_id: str | None, status: Status = "created") -> TicketResult:
-    return {
-        "request_index": 0,
-        "success": status in ("created", "existing"),
-        "status": status,
-        "name": "a finding",
-        "identifier": None,
-        "ticket_id": None,
-        "vendor_ticket_id": vendor_ticket_id,
-        "error": None,
-    }
-
-
 def created(*ids: str | None) -> list[TicketResult]:
-    return [result(vendor_ticket_id) for vendor_ticket_id in ids]
+    return [result(vendor_ticket_id=vendor_ticket_id) for vendor_ticket_id in ids]
 
 
 def search_of(link: str | None) -> str:
@@ -66,8 +53,8 @@ def test_one_ticket_is_searched_for_where_only_the_search_is_set() -> None:
     "results",
     [
         [],
-        [result(None, "rejected"), result(None, "unknown"), result(None, "unsent")],
-        [result("SEC-1", "existing")],
+        [result(0, "rejected"), result(1, "unknown"), result(2, "unsent")],
+        [result(1, "existing")],
         created(None),
     ],
     ids=["no ticket", "none created", "none new", "ids not known"],

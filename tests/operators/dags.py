@@ -21,6 +21,9 @@ from tests.support.airflow_run import AIRFLOW
 
 DEFAULTS = {"project_vendor_id": "SEC", "type": "Task"}
 
+TOO_LONG = "x" * 300
+"""A name that the vendor refuses."""
+
 REMEMBERING = {"ledger_path": None if AIRFLOW >= (3, 3) else f"{os.environ['AIRFLOW_HOME']}/ledger"}
 """Where Airflow itself remembers nothing, the tests' operators do all the same."""
 
@@ -30,6 +33,14 @@ AtCall = Callable[..., None]
 
 def tickets(count: int) -> list[dict[str, Any]]:
     return [{"name": f"finding {number}"} for number in range(count)]
+
+
+def with_bad_ones(count: int, *positions: int) -> list[dict[str, Any]]:
+    """Tickets of which the vendor refuses some."""
+    given = tickets(count)
+    for position in positions:
+        given[position]["name"] = TOO_LONG
+    return given
 
 
 def bulk_dag(given: Any = None, *, native: bool = False, **arguments: Any) -> DAG:

@@ -11,17 +11,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_leen.api.errors import LeenAuthError, LeenThresholdError
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import bulk_dag, counts, create, tickets
-
-TOO_LONG = "x" * 300
-
-
-def with_bad_ones(count: int, *positions: int) -> list[dict[str, Any]]:
-    """Tickets of which the vendor refuses some."""
-    given = tickets(count)
-    for position in positions:
-        given[position]["name"] = TOO_LONG
-    return given
+from tests.operators.dags import TOO_LONG, bulk_dag, counts, create, tickets, with_bad_ones
 
 
 def test_results_come_in_the_order_of_the_input_whatever_batch_ends_first(sandbox: SandboxServer, run_dag: Any) -> None:

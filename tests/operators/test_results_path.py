@@ -15,21 +15,21 @@ from airflow_provider_leen.bulk.results_file import write_lines
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
-from tests.operators.dags import DEFAULTS, AtCall, Connect, bulk_dag, create, tickets, timeout_now
-
-TOO_LONG = "x" * 300
+from tests.operators.dags import (
+    DEFAULTS,
+    TOO_LONG,
+    AtCall,
+    Connect,
+    bulk_dag,
+    create,
+    tickets,
+    timeout_now,
+    with_bad_ones,
+)
 
 
 def lines(path: Path | str) -> list[Any]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
-
-
-def with_bad_ones(count: int, *positions: int) -> list[dict[str, Any]]:
-    """Tickets of which the vendor refuses some."""
-    given = tickets(count)
-    for position in positions:
-        given[position]["name"] = TOO_LONG
-    return given
 
 
 @pytest.mark.smoke

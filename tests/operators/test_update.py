@@ -18,13 +18,11 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout, task
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
     LeenConfigError,
     LeenNotFoundError,
     LeenOutcomeUnknownError,
-    LeenStoppedError,
     LeenThresholdError,
 )
 from airflow_provider_leen.hooks.leen import LeenHook
@@ -320,25 +318,6 @@ def test_an_argument_that_makes_no_sense_is_refused_in_the_dag_file(arguments: d
 # Being stopped
 
 
-def test_a_kill_ends_the_sending_and_the_wait(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:
-    ids = made(2)
-    sandbox.plan_jobs(stall="before")
-    dag = update_dag(ids, batch_size=1)
-    asked = AsyncLeenClient.get_job
-
-    async def killed(client: AsyncLeenClient, job_id: str) -> Any:
-        # What the signal handler does, while the main thread is waiting for Leen.
-        running[-1].on_kill()
-        return await asked(client, job_id)
-
-    running: list[Any] = []
-    mocker.patch.object(LeenUpdateTicketsOperator, "pre_execute", lambda self, context: running.append(self))
-    mocker.patch.object(AsyncLeenClient, "get_job", killed)
-    run = run_dag(dag)
-    assert [type(error) for error in run.exceptions] == [LeenStoppedError]
-    assert statuses(run) == {"unknown": 2}
-
-
 @pytest.mark.skipif(AIRFLOW < (3, 0), reason="dag.test() of Airflow 2 ends with the task that is killed")
 def test_a_process_that_gets_sigterm_gives_a_hanging_call_up_before_airflow_kills_it_and_publishes(
     sandbox: SandboxServer, airflow_home: Path
@@ -386,17 +365,6 @@ def test_a_process_that_gets_sigterm_gives_a_hanging_call_up_before_airflow_kill
     for call, at in zip((submitting, asking), killed_at, strict=True):
         # Leen's own patience is 120 s.
         assert max(request.finished or 0 for request in stalled(*call)) - at < 60
-
-
-def test_a_timeout_while_leen_hangs_publishes_what_is_known(
-    run_dag: Any, sandbox: SandboxServer, at_call: AtCall
-) -> None:
-    ids = made(2)
-    sandbox.inject("stall", path=UPDATE)
-    at_call(sandbox.count("POST") + 1, timeout_now)
-    run = run_dag(update_dag(ids, batch_size=1, execution_timeout=timedelta(seconds=1000)))
-    assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
-    assert statuses(run) == {"unknown": 1, "unsent": 1}
 
 
 def test_a_timeout_at_the_very_end_loses_nothing(run_dag: Any, sandbox: SandboxServer, mocker: Any) -> None:

@@ -7,28 +7,21 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.bulk.statuses import STATUSES, SUCCEEDED, Status
+from airflow_provider_leen.bulk.statuses import STATUSES, Status
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.plugins.leen import LeenPlugin
+from tests.support.results import result
 
 
 def results(count: int) -> list[TicketResult]:
     """The results of a long list, a failure among them now and then."""
 
-    def result(index: int) -> TicketResult:
+    def a_result(index: int) -> TicketResult:
         status: Status = STATUSES[index % len(STATUSES)] if index % 50 == 0 else "created"
-        return {
-            "request_index": index,
-            "success": status in SUCCEEDED,
-            "status": status,
-            "name": f"SQL built from strings in orm/query.py:{index}",
-            "identifier": f"airflow-{index:024}",
-            "ticket_id": None,
-            "vendor_ticket_id": f"SEC-{index}",
-            "error": None if status in SUCCEEDED else "There is no such priority.",
-        }
+        name = f"SQL built from strings in orm/query.py:{index}"
+        return result(index, status, name=name, identifier=f"airflow-{index:024}", vendor_ticket_id=f"SEC-{index}")
 
-    return [result(index) for index in range(count)]
+    return [a_result(index) for index in range(count)]
 
 
 @pytest.fixture(scope="module")

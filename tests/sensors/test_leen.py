@@ -8,26 +8,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
-from airflow_provider_leen.bulk.statuses import Status
-from airflow_provider_leen.bulk.summary import Summary, TicketResult, summarise
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
-
-
-def summary_of(*statuses: Status) -> Summary:
-    results: list[TicketResult] = [
-        {
-            "request_index": index,
-            "success": status in ("created", "existing"),
-            "status": status,
-            "name": f"finding {index}",
-            "identifier": None,
-            "ticket_id": None,
-            "vendor_ticket_id": None,
-            "error": None if status in ("created", "existing") else "no such priority",
-        }
-        for index, status in enumerate(statuses)
-    ]
-    return summarise(results)
+from tests.support.results import summary_of
 
 
 class LazyItems(Sequence[Any]):
@@ -81,8 +63,8 @@ def test_the_gate_lets_pass_and_returns_the_counts(results: Any, limits: dict[st
         pytest.param(BAD, {"max_failures": 1}, ["max_failures=1"], id="number"),
         pytest.param(BAD, {"max_failure_rate": 0.4}, ["50 %", "max_failure_rate=0.4"], id="share"),
         pytest.param(BAD, {"max_failures": 9, "max_failure_rate": 0.4}, ["max_failure_rate"], id="either of both"),
-        pytest.param(BAD, {}, ["#1 finding 1: no such priority", "#2 finding 2: "], id="errors"),
-        pytest.param([GOOD, BAD], {}, ["2 of 6", "summary 2 #1 finding 1: no such priority"], id="mapped"),
+        pytest.param(BAD, {}, ["#1 finding 1: refused 1", "#2 finding 2: "], id="errors"),
+        pytest.param([GOOD, BAD], {}, ["2 of 6", "summary 2 #1 finding 1: refused 1"], id="mapped"),
     ],
 )
 def test_the_gate_fails_with_counts_threshold_and_first_errors(
@@ -98,7 +80,7 @@ def test_the_gate_fails_with_counts_threshold_and_first_errors(
 def test_at_most_five_errors_are_named() -> None:
     with pytest.raises(AirflowFailException) as caught:
         judge([summary_of("rejected", "rejected", "rejected")] * 2)
-    assert str(caught.value).count("no such priority") == 5
+    assert str(caught.value).count("refused ") == 5
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknownError
-from airflow_provider_leen.bulk.summary import TicketResult, summarise
+from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.sync import LeenTicketSyncSensor, _begin
 from tests.operators.dags import DEFAULTS, connection, create, tickets
+from tests.support.results import result
 
 LIST = "/v1/itsm/tickets"
 
@@ -233,17 +234,7 @@ def test_an_event_that_cant_be_read_is_never_a_success(event: Any) -> None:
 def test_what_leen_knew_a_moment_ago_is_waited_for_until_the_same_deadline(
     airflow_db: None, sandbox: SandboxServer
 ) -> None:
-    result = TicketResult(
-        request_index=0,
-        success=True,
-        status="created",
-        name="finding 0",
-        identifier="scan-0",
-        ticket_id=None,
-        vendor_ticket_id="SEC-999",
-        error=None,
-    )
-    sensor = LeenTicketSyncSensor(task_id="synced", results=summarise([result]))
+    sensor = LeenTicketSyncSensor(task_id="synced", results=summarise([result(vendor_ticket_id="SEC-999")]))
     context: Any = {"dag_run": SimpleNamespace(start_date=datetime.now(UTC))}
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute_complete(context, {"status": "done", "deadline": 123.0})
