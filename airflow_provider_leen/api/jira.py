@@ -16,6 +16,9 @@ from airflow_provider_leen.api.reservations import errors_in
 MAX_JQL = 5000
 """The longest search that Leen takes, in characters."""
 
+_CLOSED = frozenset({"CLOSED", "RESOLVED"})
+"""Leen's statuses in which nothing is left to do."""
+
 _KEY = "airflow-[0-9a-f]{24}"
 _KEY_AS_LAST_LINE = re.compile(rf"(?:\A|[\n>])[ \t]*({_KEY})(?:\s|</\w+>)*\Z")
 
@@ -31,6 +34,8 @@ class Record:
     :param created_at: in seconds since the epoch; None where it is shown without its offset from UTC, too.
     :param projects: what its project is called: Leen's id, the tracker's key or id.
     :param contradictions: what it says against itself.
+    :param is_closed: whether its status is one of those in which nothing is left to do.
+    :param updated_at: when anything of it was changed last, in seconds since the epoch.
     """
 
     ticket_id: str | None
@@ -41,6 +46,8 @@ class Record:
     created_at: float | None
     projects: frozenset[str]
     contradictions: tuple[str, ...] = ()
+    is_closed: bool | None = None
+    updated_at: float | None = None
 
 
 def is_key(identifier: str) -> bool:
@@ -60,6 +67,8 @@ def read_ticket(ticket: Ticket) -> Record:
         read_time(ticket.ticket_created_at),
         _names(ticket.project_id, (ticket.model_extra or {}).get("project_vendor_id"), _project_of(vendor_id)),
         tuple(errors_in(ticket.model_extra or {})),
+        None if ticket.status is None else ticket.status.strip().upper() in _CLOSED,
+        read_time((ticket.vendor_attributes or {}).get("updated_at")),
     )
 
 
@@ -83,6 +92,8 @@ def read_hit(hit: Any) -> Record | None:
         _key_in(fields.get("description")),
         read_time(fields.get("created")),
         _names(*names, _project_of(issue_key)),
+        is_closed=_is_closed(fields.get("status")),
+        updated_at=read_time(fields.get("updated")),
     )
 
 
@@ -104,6 +115,11 @@ def jql_for(keys: Sequence[str]) -> str:
 def jql_for_issue(vendor_ticket_id: str) -> str:
     """Write the JQL that finds one ticket by its Jira key."""
     return f"key = {_in_jql(vendor_ticket_id)}"
+
+
+def jql_for_issues(vendor_ticket_ids: Sequence[str]) -> str:
+    """Write the JQL that finds tickets by their Jira keys; Jira refuses it where one of them does not exist."""
+    return f"key in ({', '.join(map(_in_jql, vendor_ticket_ids))})"
 
 
 def in_searches(keys: Sequence[str]) -> Iterator[list[str]]:
@@ -152,6 +168,18 @@ def _last_text(description: Any) -> str:
 def is_issue_key(text: str) -> bool:
     """Tell whether a text has the form of a Jira key, which no UUID has."""
     return _project_of(text) is not None
+
+
+def _is_closed(status: Any) -> bool | None:
+    category = status.get("statusCategory") if isinstance(status, dict) else None
+    key = _text(category.get("key")) if isinstance(category, dict) else None
+    return None if key is None else key.casefold() == "done"
+
+
+def project_of(issue_key: str) -> str | None:
+    """Return the key of the project that a Jira key names, in upper case; None where it is no Jira key."""
+    project = _project_of(issue_key)
+    return project and project.upper()
 
 
 def _project_of(issue_key: str | None) -> str | None:

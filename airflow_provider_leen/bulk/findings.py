@@ -48,6 +48,7 @@ class History:
     :param late: whether our closing was still under way when its finding was back.
     :param refusal: why the tracker refused to reopen the ticket.
     :param change: the change whose outcome is not on record.
+    :param changed_at: until when our last change may have left.
     """
 
     missing: tuple[str, ...] = ()
@@ -60,6 +61,7 @@ class History:
     late: bool = False
     refusal: str = ""
     change: Change | None = None
+    changed_at: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -102,7 +104,7 @@ class History:
 
     def sent(self, wanted: Shown, at: float) -> History:
         """A request that changes it is about to leave: recorded before it does."""
-        return replace(self, change=Change(wanted, at))
+        return replace(self, change=Change(wanted, at), changed_at=at)
 
     def submitted(self, job: str) -> History:
         """The change is in this job."""

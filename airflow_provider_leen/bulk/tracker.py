@@ -1,0 +1,171 @@
+"""Asks the tracker, else Leen, what a ticket is like right before it is changed.
+
+The tracker is asked for up to 50 tickets by their Jira keys in one search. It refuses a search as a whole where one of
+them is gone, so a refused search is halved. What is asked for alone, and is unknown, is gone only if the very same
+search finds another ticket of its project. What can't be read, for whatever reason, is left as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from airflow_provider_leen.api import jira
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenError,
+    LeenNotFoundError,
+    LeenValidationError,
+)
+from airflow_provider_leen.api.jira import Record
+from airflow_provider_leen.api.reservations import SearchReply, read_search
+from airflow_provider_leen.bulk.asking import ask_all
+from airflow_provider_leen.bulk.plan import Reading
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 50
+"""Tickets a search."""
+
+_FATAL = (LeenAuthError, LeenConfigError)
+
+
+class Asked(NamedTuple):
+    """A ticket that is to be read.
+
+    :param identifier: of its finding.
+    :param key: this package's key, which its description ends with; a ticket that was moved is known by it.
+    :param vendor_ticket_id: the tracker's id, as it is known.
+    :param ticket_id: Leen's.
+    :param written_at: when we wrote it last: an older copy of Leen's says nothing.
+    """
+
+    identifier: str
+    key: str
+    vendor_ticket_id: str | None
+    ticket_id: str | None
+    written_at: float
+
+
+class TicketReader:
+    """Reads tickets.
+
+    :param client: the API.
+    :param others: by Jira project, tickets of ours that may show that a search finds tickets of the project at all.
+    """
+
+    def __init__(self, client: AsyncLeenClient, others: Mapping[str, Sequence[str]]) -> None:
+        self._client = client
+        self._others = others
+        self._finds: dict[tuple[str, str], bool] = {}
+
+    async def read(self, asked: Sequence[Asked]) -> dict[str, Reading | None]:
+        """Read tickets; None for one that can't be read.
+
+        :return: by the identifiers of their findings.
+        :raises LeenError: the API key or the connection can't be used.
+        """
+        shown: dict[str, Reading | None] = {it.identifier: None for it in asked}
+        at_tracker = [it for it in asked if it.vendor_ticket_id and jira.is_issue_key(it.vendor_ticket_id)]
+        for start in range(0, len(at_tracker), AT_ONCE):
+            await self._search_for(at_tracker[start : start + AT_ONCE], shown)
+
+        async def by_id(it: Asked) -> None:
+            shown[it.identifier] = await self._from_leen(it)
+
+        await ask_all(by_id, [it for it in asked if shown[it.identifier] is None and it.ticket_id])
+        unread = sum(reading is None for reading in shown.values())
+        if unread:
+            log.warning("Not read, and so not changed in this run: %d of %d tickets.", unread, len(asked))
+        return shown
+
+    async def _search_for(self, group: Sequence[Asked], shown: dict[str, Reading | None]) -> None:
+        try:
+            reply = await self._search([str(it.vendor_ticket_id) for it in group])
+        except (LeenValidationError, LeenNotFoundError):
+            if len(group) == 1:
+                await self._not_found(group[0], shown)
+            else:
+                middle = len(group) // 2
+                await self._search_for(group[:middle], shown)
+                await self._search_for(group[middle:], shown)
+            return
+        except _FATAL:
+            raise
+        except LeenError as error:
+            log.warning("The tracker could not be asked for %d tickets: %s", len(group), error)
+            return
+        records = [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
+        left = []
+        for it in group:
+            record = _its_record(it, records, is_alone=len(group) == 1)
+            if record is None:
+                left.append(it)
+            else:
+                shown[it.identifier] = _reading(record)
+        if len(group) > 1:
+            # A page may be shorter than what was asked for.
+            alone = [[it] for it in left] if len(left) == len(group) else [left] if left else []
+            for rest in alone:
+                await self._search_for(rest, shown)
+        elif left and reply.is_empty:
+            await self._not_found(left[0], shown)
+
+    async def _not_found(self, it: Asked, shown: dict[str, Reading | None]) -> None:
+        """It is gone, if a search finds another ticket of its project."""
+        mine = str(it.vendor_ticket_id)
+        project = str(jira.project_of(mine))
+        for other in self._others.get(project, ()):
+            if other.casefold() != mine.casefold() and await self._is_found(project, other):
+                shown[it.identifier] = Reading("gone")
+                return
+
+    async def _is_found(self, project: str, vendor_ticket_id: str) -> bool:
+        asked = project, vendor_ticket_id
+        if asked not in self._finds:
+            try:
+                hits = (await self._search([vendor_ticket_id])).hits
+            except _FATAL:
+                raise
+            except LeenError:
+                hits = []
+            self._finds[asked] = any(jira.read_hit(hit) is not None for hit in hits)
+        return self._finds[asked]
+
+    async def _search(self, vendor_ticket_ids: Sequence[str]) -> SearchReply:
+        return read_search(await self._client.search_page(jira.jql_for_issues(vendor_ticket_ids)))
+
+    async def _from_leen(self, it: Asked) -> Reading | None:
+        try:
+            record = jira.read_ticket(await self._client.get_ticket(str(it.ticket_id)))
+        except _FATAL:
+            raise
+        except LeenError:
+            return None
+        is_newer = record.updated_at is not None and record.updated_at > it.written_at
+        is_it = (record.ticket_id or "").casefold() == str(it.ticket_id).casefold() and _may_be(it, record)
+        return _reading(record) if is_it and is_newer else None
+
+
+def _its_record(it: Asked, records: Sequence[Record], *, is_alone: bool) -> Record | None:
+    """Find a ticket among those that were found. One that was moved has another Jira key by now."""
+    mine = str(it.vendor_ticket_id).casefold()
+    found = [record for record in records if (record.vendor_ticket_id or "").casefold() == mine]
+    found = found or [record for record in records if record.key == it.key]
+    if not found and is_alone and len(records) == 1:
+        found = list(records)
+    return found[0] if len(found) == 1 and _may_be(it, found[0]) else None
+
+
+def _may_be(it: Asked, record: Record) -> bool:
+    return record.key in (None, it.key) and not record.contradictions
+
+
+def _reading(record: Record) -> Reading | None:
+    if record.is_closed is None:
+        return None
+    state = "closed" if record.is_closed else "open"
+    return Reading(state, record.updated_at, record.vendor_ticket_id, record.ticket_id)  # type: ignore[arg-type]
