@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,34 +45,30 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """Values that are gone when the try ends. Nobody else can write them.
-
-    :param values: those that it begins with; None where nobody will read a journal, which then is not kept.
-    """
+    """Values that are gone when the try ends. Nobody else can write them, nor read a journal, which is not kept."""
 
     durable = False
     refuses_overtaken_writes = True
 
-    def __init__(self, values: Mapping[str, Value] | None = None) -> None:
-        self.values: dict[str, Value] = dict(values or {})
-        self._keeps_journals = values is not None
+    def __init__(self) -> None:
+        self._leases: dict[str, Value] = {}
 
     def get(self, key: str) -> Value | None:
         """Return the value of a key."""
-        return self.values.get(key)
+        return self._leases.get(key)
 
     def set(self, key: str, value: Value) -> None:
-        """Keep a value."""
-        if self._keeps_journals or not key.startswith("j/"):
-            self.values[key] = value
+        """Keep a value, unless it is a journal's."""
+        if not key.startswith("j/"):
+            self._leases[key] = value
 
     def create(self, key: str, value: Value) -> bool:
         """Keep a value if there is none."""
-        return self.values.setdefault(key, value) == value
+        return self._leases.setdefault(key, value) == value
 
     def delete(self, key: str) -> None:
         """Forget a value."""
-        self.values.pop(key, None)
+        self._leases.pop(key, None)
 
 
 class TaskStateStore:

@@ -1,7 +1,7 @@
 """Changes many tickets alike, through Leen's jobs: the story of a run.
 
 Setting the same values twice does no harm, so a later try sends everything again, and the ledger of a run is in memory.
-Where the worker is freed while jobs run, its values travel with the deferral.
+Where the worker is freed while jobs run, an outline of it travels with the deferral.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.results import Claim
-from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.ledger import Ledger
+from airflow_provider_leen.bulk.outline import Outline, outline_of, restore
 from airflow_provider_leen.bulk.run import Run
 from airflow_provider_leen.bulk.sending import STOP_GRACE
 from airflow_provider_leen.bulk.work import LedgerWork
@@ -93,10 +93,15 @@ class Update(Run):
             await self.ledger.open()
             await self._sender.send(self._ids)
 
-    async def resume(self, place: Place) -> None:
+    def outline(self) -> Outline:
+        """Return what the process that goes on after a deferral needs."""
+        return outline_of(self._ids, self.ledger.table, self.jobs_under_way)
+
+    async def resume(self, outline: Outline) -> None:
         """Go on after a deferral: ask for each job once."""
         async with self._running():
-            await self.ledger.resume(place)
+            await self.ledger.open()
+            restore(self._ids, self.ledger.table, outline)
             await self._collect()
 
     async def wait(self, poll_interval: float, on_progress: Callable[[], None]) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.api.text import clean_json
 from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.statuses import MAY_BE_SENT_AGAIN
 from airflow_provider_leen.bulk.stores import Store
 from airflow_provider_leen.bulk.summary import Summary, counted, summarise
 from airflow_provider_leen.bulk.tickets import TicketRow, payload, prepare, read_defaults, read_tickets
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.links.leen import LeenTicketsLink, ticket_link
-from airflow_provider_leen.tasks.deferral import carried, end_of_waiting
+from airflow_provider_leen.tasks.deferral import end_of_waiting
 from airflow_provider_leen.tasks.files import ResultsFiles, check_differs, rows_at
 from airflow_provider_leen.tasks.ledger import key_scope, make_ledger, may_have_forgotten, open_store
 from airflow_provider_leen.tasks.publishing import PUBLISHED_BY_A_RETRY, Publisher
@@ -98,6 +100,11 @@ class CreatingTask(BulkTask[Summary]):
 
     def _make_run(self) -> Creation:
         operator, resumed = self.operator, self.resumed
+        place: Place | None = None
+        self._may_send_again = True
+        if resumed is not None:
+            # Once in a try is enough.
+            place, self._may_send_again = resumed.carried
         embedded = operator.embed_identifier
         return Creation(
             self.client.aio,
@@ -109,8 +116,8 @@ class CreatingTask(BulkTask[Summary]):
             on_unknown=operator.on_unknown,
             skip_existing=operator.if_exists == "skip",
             as_jobs=operator.deferrable,
-            resume=resumed.place if resumed else None,
-            may_send_again=resumed is None or (resumed.may_send_again and resumed.status != "timeout"),
+            resume=place,
+            may_send_again=self._may_send_again and (resumed is None or resumed.status != "timeout"),
             refusal=self._refusal(),
             may_have_forgotten=may_have_forgotten(self.context, self._store) if operator.durable else None,
             on_progress=self.report_progress,
@@ -136,8 +143,16 @@ class CreatingTask(BulkTask[Summary]):
         return end_of_waiting(self.resumed, jobs, unknown, self.operator.execution_timeout)
 
     def _carried(self) -> dict[str, Any]:
-        may_send_again = not self._run.sent_again and (self.resumed is None or self.resumed.may_send_again)
-        return carried(self._run.ledger.place, may_send_again=may_send_again)
+        return {
+            "place": asdict(self._run.ledger.place),
+            "may_send_again": self._may_send_again and not self._run.sent_again,
+        }
+
+    @staticmethod
+    def read_carried(carried: Any) -> tuple[Place, bool]:
+        """Read where the task is in its ledger, and whether tickets may be sent again whose outcome is unknown."""
+        place = carried["place"]
+        return Place(int(place["lease"]), str(place["token"]), int(place["values"])), carried["may_send_again"] is True
 
     # Publishing
 

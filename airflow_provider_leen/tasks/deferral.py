@@ -1,20 +1,18 @@
 """How a task frees its worker while Leen's jobs run: until when, and how what it knows comes back.
 
 What the next process needs goes in by the trigger's arguments and comes back in its event: where the task is in its
-ledger, and for one without a durable ledger what stands in it. Airflow drops what else a deferral hands over in
-``dag.test()``.
+ledger, or, of one without a durable ledger, an outline of what it knows. Airflow drops what else a deferral hands over
+in ``dag.test()``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from airflow_provider_leen.api.errors import LeenOutcomeUnknownError
-from airflow_provider_leen.bulk.journal import Place
 
 LEFT_FOR_THE_END = 60.0
 """Seconds of its time, at the most, that a deferred task keeps for collecting and publishing."""
@@ -29,37 +27,25 @@ class Resumed(NamedTuple):
 
     :param status: ``done``, ``timeout`` or ``error``.
     :param message: why the triggerer could not ask, where it could not.
-    :param place: where the task is in its ledger.
-    :param values: what stands in a ledger that is not durable.
-    :param may_send_again: whether tickets may be sent again whose outcome is unknown; once in a try is enough.
+    :param carried: what the task knew before it waited.
     """
 
     status: str
     message: str | None
-    place: Place
-    values: Mapping[str, Any]
-    may_send_again: bool
+    carried: Any
 
 
-def carried(place: Place, *, values: Mapping[str, Any] | None = None, may_send_again: bool = True) -> dict[str, Any]:
-    """Return what a trigger carries for :func:`read_event`."""
-    return {"place": asdict(place), "values": dict(values or {}), "may_send_again": may_send_again}
-
-
-def read_event(event: Any, *, retry: str = NOTHING_TWICE) -> Resumed:
+def read_event(event: Any, read_carried: Callable[[Any], Any], *, retry: str = NOTHING_TWICE) -> Resumed:
     """Return what a trigger's event says, if it is one.
 
     :param event: what the trigger sent.
+    :param read_carried: reads what the task knew; an error of its means that it can't be understood.
     :param retry: what a retry of the task does, for a person.
     :raises LeenOutcomeUnknownError: it can't be understood, and must not pass for success.
     """
     try:
-        state = event["carried"]
-        place = Place(int(state["place"]["lease"]), str(state["place"]["token"]), int(state["place"]["values"]))
-        if event["status"] in _STATUSES and isinstance(state["values"], dict):
-            return Resumed(
-                event["status"], event.get("message"), place, state["values"], state["may_send_again"] is True
-            )
+        if event["status"] in _STATUSES:
+            return Resumed(event["status"], event.get("message"), read_carried(event["carried"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         pass
     raise LeenOutcomeUnknownError(

@@ -71,9 +71,14 @@ class BulkTask(Generic[SummaryT]):
     @classmethod
     def go_on(cls, operator: Any, context: Context, event: Any) -> SummaryT:
         """Go on after the trigger: collect what the jobs did, publish it, and raise when the task has to fail."""
-        resumed = read_event(event, retry=cls.retry_does)
+        resumed = read_event(event, cls.read_carried, retry=cls.retry_does)
         with connected(operator) as (supervisor, hook):
             return cls(operator, context, supervisor, hook.get_conn(), resumed).execute()
+
+    @staticmethod
+    def read_carried(carried: Any) -> Any:
+        """Read what a trigger has carried; see :func:`~.deferral.read_event`."""
+        raise NotImplementedError
 
     def prepare(self) -> None:
         """Read the arguments and make the run."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
+from airflow_provider_leen.bulk.outline import read_outline
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import UpdateSummary
 from airflow_provider_leen.bulk.update import Update
@@ -18,7 +19,7 @@ from airflow_provider_leen.bulk.updates import (
     summarise,
     unique_ids,
 )
-from airflow_provider_leen.tasks.deferral import Resumed, carried, end_of_waiting, waited_too_long
+from airflow_provider_leen.tasks.deferral import Resumed, end_of_waiting, waited_too_long
 from airflow_provider_leen.tasks.ledger import make_ledger
 from airflow_provider_leen.tasks.publishing import Publisher
 from airflow_provider_leen.tasks.running import BulkTask
@@ -33,15 +34,15 @@ class UpdatingTask(BulkTask[UpdateSummary]):
 
     operator: LeenUpdateTicketsOperator
     retry_does = SAME_VALUES_AGAIN
+    read_carried = staticmethod(read_outline)
 
     def prepare(self) -> None:
         """Read the ids and make the run."""
         operator = self.operator
         self._ids = read_ticket_ids(operator.ticket_ids)
-        self._store = MemoryStore(self.resumed.values if self.resumed else {})
         self._run = Update(
             self.client.aio,
-            make_ledger(self.context, self._store, self.supervisor.executor, embedded=False),
+            make_ledger(self.context, MemoryStore(), self.supervisor.executor, embedded=False),
             unique_ids(self._ids),
             read_updates(operator.updates),
             batch_size=operator.batch_size,
@@ -73,7 +74,7 @@ class UpdatingTask(BulkTask[UpdateSummary]):
     def _go_on(self, resumed: Resumed) -> BaseException | None:
         """Ask for the jobs that the trigger waited for; return why those that go on are not waited for any longer."""
         run = self._run
-        drive(self.operator, self.client, run, run.resume(resumed.place))
+        drive(self.operator, self.client, run, run.resume(resumed.carried))
         if run.error is not None or not run.jobs_under_way:
             return None
         ended = end_of_waiting(
@@ -94,10 +95,8 @@ class UpdatingTask(BulkTask[UpdateSummary]):
 
     def _wait_for_jobs(self) -> NoReturn:
         """Free the worker until the jobs have ended."""
-        run = self._run
-        self.client.run(run.ledger.flush())
         self._report_progress()
-        self.wait_for(list(run.jobs_under_way), carried(run.ledger.place, values=self._store.values))
+        self.wait_for(list(self._run.jobs_under_way), self._run.outline()._asdict())
 
     def _report_progress(self) -> None:
         self.report_progress(progress_of(summarise(self._ids, self._run.ledger.table)))

@@ -20,6 +20,7 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import Ledger
+from airflow_provider_leen.bulk.outline import read_outline
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.update import Update
 from tests.support import virtual_time
@@ -86,7 +87,6 @@ def change(
     at_once: int = 1,
     stop_grace: float = 60.0,
     poll_interval: float = 0.001,
-    store: MemoryStore | None = None,
     before: Callable[[Update], object] = lambda update: None,
     then: Callable[[Update], Any] | None = None,
 ) -> Update:
@@ -99,7 +99,7 @@ def change(
     async def go() -> Update:
         settings = LeenSettings(base_url="https://leen.test/v1", api_key="secret", connection_id="c", max_retries=0)
         async with AsyncLeenClient(settings, transport=httpx.MockTransport(leen)) as client:
-            journal = Journal(store or MemoryStore(), Owner({"task_id": "update"}, 1))
+            journal = Journal(MemoryStore(), Owner({"task_id": "update"}, 1))
             update = Update(
                 client,
                 Ledger(journal, virtual_time.Inline(), embedded=False),
@@ -281,22 +281,34 @@ def test_a_key_that_is_refused_ends_the_waiting_and_the_jobs_stay_named() -> Non
 
 
 def test_another_process_goes_on_with_what_was_recorded() -> None:
-    store, leen = MemoryStore({}), Leen(asked=[httpx.Response(200, json={"status": "RUNNING"})])
-    first = change(leen, IDS[:4], batch_size=2, store=store, then=lambda update: update.ledger.flush())
-    values = json.loads(json.dumps(store.values))
-
-    async def resumed() -> Update:
-        settings = LeenSettings(base_url="https://leen.test/v1", api_key="secret", connection_id="c")
-        async with AsyncLeenClient(settings, transport=httpx.MockTransport(leen)) as client:
-            ledger = Ledger(Journal(MemoryStore(values), Owner({"task_id": "update"}, 1)), None, embedded=False)
-            update = Update(client, ledger, IDS[:4], {"status": "CLOSED"}, batch_size=2, max_concurrent_batches=1)
-            await update.resume(first.ledger.place)
-            return update
-
-    update = asyncio.run(resumed())
+    leen = Leen(asked=[httpx.Response(200, json={"status": "RUNNING"})])
+    first = change(leen, IDS[:4], batch_size=2, then=nothing)
+    update = resumed(leen, first, IDS[:4])
     assert leen.calls == ["POST", "POST", "GET", "GET"], "each job is asked for once"
     assert statuses(update) == dict(zip(IDS, ["unknown"] * 2 + ["updated"] * 2, strict=False))
     assert update.jobs_under_way == {"job-1": IDS[:2]}
+
+
+def test_a_list_that_is_another_one_after_the_wait_leaves_its_tickets_unknown() -> None:
+    leen = Leen()
+    update = resumed(leen, change(leen, IDS[:4], then=nothing), IDS[1:4])
+    assert leen.calls == ["POST"]
+    assert set(statuses(update).values()) == {"unknown"}
+    assert "another one than before" in error_of(update, IDS[1])
+
+
+def resumed(leen: Leen, before: Update, ids: list[str]) -> Update:
+    """Go on in another process."""
+
+    async def go_on() -> Update:
+        settings = LeenSettings(base_url="https://leen.test/v1", api_key="secret", connection_id="c")
+        async with AsyncLeenClient(settings, transport=httpx.MockTransport(leen)) as client:
+            ledger = Ledger(Journal(MemoryStore(), Owner({"task_id": "update"}, 1)), None, embedded=False)
+            update = Update(client, ledger, ids, {"status": "CLOSED"}, batch_size=2, max_concurrent_batches=1)
+            await update.resume(read_outline(json.loads(json.dumps(before.outline()._asdict()))))
+            return update
+
+    return asyncio.run(go_on())
 
 
 # Being stopped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,17 +12,20 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknownError
 from airflow_provider_leen.bulk.journal import Place
+from airflow_provider_leen.bulk.outline import Outline
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
-from airflow_provider_leen.tasks.deferral import Resumed, carried, end_of_waiting, read_event, waiting_ends_at
+from airflow_provider_leen.tasks.creating import CreatingTask
+from airflow_provider_leen.tasks.deferral import Resumed, end_of_waiting, read_event, waiting_ends_at
+from airflow_provider_leen.tasks.updating import UpdatingTask
 
 STARTED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-PLACE = Place(2, "token", 7)
-STATE = carried(PLACE)
+PLACE = {"place": {"lease": 2, "token": "token", "values": 7}, "may_send_again": False}
+OUTLINE = {"list_hash": "00ff", "outcomes": [["job", "job-1"], ["rejected", "closed"]], "runs": [[0, 3], [1, 1]]}
 
 
 def resumed(status: str, message: str | None = None) -> Resumed:
-    return Resumed(status, message, PLACE, {}, True)
+    return Resumed(status, message, None)
 
 
 @pytest.mark.parametrize(
@@ -37,12 +41,24 @@ def test_a_task_without_a_timeout_waits_without_end() -> None:
 
 
 @pytest.mark.parametrize("status", ["done", "timeout", "error"])
-@pytest.mark.parametrize("may_send_again", [True, False])
-def test_what_a_trigger_carries_comes_back_in_its_event(status: str, may_send_again: bool) -> None:
-    state = json.loads(json.dumps(carried(PLACE, values={"lease/1": {"v": 2}}, may_send_again=may_send_again)))
-    assert read_event({"status": status, "message": "m", "carried": state}) == (
-        status, "m", PLACE, {"lease/1": {"v": 2}}, may_send_again
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("read", "carried", "meaning"),
+    [
+        (CreatingTask.read_carried, PLACE, (Place(2, "token", 7), False)),
+        (CreatingTask.read_carried, PLACE | {"may_send_again": True}, (Place(2, "token", 7), True)),
+        (
+            UpdatingTask.read_carried,
+            OUTLINE,
+            Outline("00ff", [["job", "job-1"], ["rejected", "closed"]], [[0, 3], [1, 1]]),
+        ),
+    ],
+    ids=["creating", "creating, once more", "updating"],
+)
+def test_what_a_trigger_carries_comes_back_in_its_event(
+    status: str, read: Callable[[Any], Any], carried: Any, meaning: Any
+) -> None:
+    event = json.loads(json.dumps({"status": status, "message": "m", "carried": carried}))
+    assert read_event(event, read) == Resumed(status, "m", meaning)
 
 
 @pytest.mark.parametrize(
@@ -55,12 +71,13 @@ def test_what_a_trigger_carries_comes_back_in_its_event(status: str, may_send_ag
         True,
         {"status": "done"},
         {"status": "done", "carried": None},
-        {"status": "done", "carried": STATE | {"place": None}},
-        {"status": "done", "carried": STATE | {"place": {"lease": "x", "token": "t", "values": 0}}},
-        {"status": "done", "carried": STATE | {"values": None}},
-        {"status": "success", "carried": STATE},
-        {"status": ["done"], "carried": STATE},
-        {"carried": STATE},
+        {"status": "done", "carried": PLACE | OUTLINE | {"place": None, "runs": None}},
+        {"status": "done", "carried": {"place": {"lease": "x", "token": "t", "values": 0}}},
+        {"status": "done", "carried": OUTLINE | {"runs": [[2, 1]]}},
+        {"status": "done", "carried": OUTLINE | {"outcomes": ["job"]}},
+        {"status": "success", "carried": PLACE | OUTLINE},
+        {"status": ["done"], "carried": PLACE | OUTLINE},
+        {"carried": PLACE | OUTLINE},
     ],
     ids=repr,
 )
