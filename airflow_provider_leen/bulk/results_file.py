@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.bulk.statuses import STATUSES
+from airflow_provider_leen.bulk.statuses import statuses_of
 from airflow_provider_leen.bulk.summary import TicketResult, counts_by_status, is_result
 from airflow_provider_leen.bulk.whole_file import local_path, open_regular, whole_file
 
@@ -67,12 +67,13 @@ def read_opened(path: Any, open_file: Callable[[], Any], counts: Mapping[str, An
     :raises LeenConfigError: as there; also where opening fails.
     """
     by_status: Counter[str] = Counter()
+    statuses = statuses_of(counts)
     try:
         with open_file() as file:
             # Airflow 2 wraps the file so that it can't be iterated over.
             for line in iter(partial(file.readline, _LONGEST_LINE), ""):
                 result = json.loads(line)
-                if not is_result(result, STATUSES):
+                if not is_result(result, statuses):
                     raise ValueError("it holds something else than results")
                 by_status[result["status"]] += 1
                 yield result

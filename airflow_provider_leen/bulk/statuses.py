@@ -1,16 +1,19 @@
-"""The statuses that a ticket can end with: the one list, from which summaries, gate, log, tab and command line follow.
+"""The statuses that a ticket can end with: the one list, from which summaries, gate, log, tab and commands follow.
 
-A status succeeded unless it is listed under :data:`Failed`. A new one is added to the ``Literal`` of the summaries that
-have it, to their counts in :mod:`~airflow_provider_leen.bulk.summary`, and where it follows from a ticket's facts
-(:mod:`~airflow_provider_leen.bulk.state`).
+A new status touches three files: it is listed here, counted in :mod:`~airflow_provider_leen.bulk.summary`, and follows
+from facts in :mod:`~airflow_provider_leen.bulk.state`.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+Succeeded = Literal["created", "existing", "updated"]
+"""Created by this run; known before; changed by this run."""
 
 Failed = Literal["rejected", "invalid", "unknown", "unsent"]
-"""Refused by Leen or the tracker; refused here; sent with an unknown outcome; known not to have been carried out."""
+"""Refused by Leen or the tracker; refused here; sent, with an unknown outcome; known not to have been carried out."""
 
 Status = Literal["created", "existing", Failed]
 """How the creation of a ticket ends."""
@@ -18,17 +21,21 @@ Status = Literal["created", "existing", Failed]
 UpdateStatus = Literal["updated", Failed]
 """How the change of a ticket ends."""
 
+SUCCEEDED: tuple[str, ...] = get_args(Succeeded)
 FAILED: tuple[str, ...] = get_args(Failed)
+ALL_STATUSES = SUCCEEDED + FAILED
+"""In the order in which a log shows them."""
+
 STATUSES: tuple[Status, ...] = get_args(Status)
 UPDATE_STATUSES: tuple[UpdateStatus, ...] = get_args(UpdateStatus)
 
-SUCCEEDED: frozenset[str] = frozenset({*STATUSES, *UPDATE_STATUSES} - {*FAILED})
-
-ALL_STATUSES: tuple[str, ...] = (*sorted(SUCCEEDED), *FAILED)
-"""In the order in which they are shown, failures last."""
-
-LEFT_OUT_OF_THE_RATE: frozenset[str] = frozenset({"existing", "pending"})
+LEFT_OUT_OF_THE_RATE = frozenset({"existing", "pending"})
 """This run did nothing about these tickets, so they must not dilute the share of those that failed."""
 
-MAY_BE_SENT_AGAIN: frozenset[str] = frozenset(FAILED) - {"unknown"}
+MAY_BE_SENT_AGAIN = frozenset(FAILED) - {"unknown"}
 """These tickets are known not to exist."""
+
+
+def statuses_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the statuses that a summary counts: of tickets that were created, or of tickets that were changed."""
+    return UPDATE_STATUSES if "updated" in summary else STATUSES

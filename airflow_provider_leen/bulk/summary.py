@@ -16,9 +16,9 @@ from airflow_provider_leen.bulk.statuses import (
     LEFT_OUT_OF_THE_RATE,
     STATUSES,
     SUCCEEDED,
-    UPDATE_STATUSES,
     Status,
     UpdateStatus,
+    statuses_of,
 )
 
 MAX_ERROR = 2000
@@ -177,7 +177,7 @@ def check_summary(value: Any) -> AnySummary:
             f"A summary is a mapping of counts and results, this is of type {type(value).__name__}: "
             "give the gate the operator's `.output`."
         )
-    statuses = UPDATE_STATUSES if "updated" in value else STATUSES
+    statuses = statuses_of(value)
     for field in ("total", "succeeded", "failed", *statuses):
         count = value.get(field)
         if not _is_whole(count) or count < 0:

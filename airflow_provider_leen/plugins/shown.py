@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_leen.api.text import one_line
-from airflow_provider_leen.plugins.tasks import STATUSES, TaskTickets
+from airflow_provider_leen.plugins.tasks import FAILURES, STATUSES, TaskTickets
 
 NOTHING_IN_TASK = (
     "This task has filed no tickets: it is none of Leen's operators. "
@@ -32,6 +32,7 @@ def what_is_shown(tasks: Sequence[TaskTickets], *, is_run: bool, unreadable: dic
         "may_change": any(task.may_change for task in tasks),
         "total": counts.total(),
         "counts": {status: counts[status] for status in STATUSES if counts[status]},
+        "failures": [status for status in FAILURES if counts[status]],
         "progress": dict(progress) if progress else None,
         "tasks": [
             {

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.text import one_line
+from airflow_provider_leen.bulk.statuses import FAILED, SUCCEEDED
 from airflow_provider_leen.bulk.summary import Progress
 from airflow_provider_leen.bulk.watch import ENDED
 from airflow_provider_leen.plugins.places import FOLDERS, Place, may_be_allowed, place_of
@@ -20,9 +21,11 @@ CREATES_MANY = "LeenBulkCreateTicketsOperator"
 CREATES_ONE = "LeenCreateTicketOperator"
 LEEN_OPERATORS = frozenset({CREATES_MANY, CREATES_ONE, "LeenUpdateTicketsOperator"})
 
-STATUSES = ("unknown", "rejected", "invalid", "unsent", "unreadable", "existing", "created", "updated", "filed")
-"""What may have become of a ticket, failures first. ``filed``: created or found, by the operator that creates one;
-``unreadable``: the summary has an entry that is no result."""
+FAILURES = ("unknown", *(status for status in FAILED if status != "unknown"), "unreadable")
+"""The most urgent first. ``unreadable``: the summary has an entry that is no result."""
+
+STATUSES = (*FAILURES, *SUCCEEDED, "filed")
+"""In the order in which the page shows them. ``filed``: created or found, by the operator that creates one."""
 
 UNREADABLE = object()
 """Stands for the value of an XCom that is no JSON, or that Python refuses to read."""

@@ -76,6 +76,7 @@ document.addEventListener("visibilitychange", () => document.hidden || load({ ke
 // Showing
 
 let mayChange = true;
+let failures = []; // the statuses of tickets that failed
 
 function say(text) {
   $("page").hidden = false;
@@ -85,6 +86,7 @@ function say(text) {
 
 function show(shown) {
   mayChange = shown.may_change;
+  failures = shown.failures;
   $("table").ariaBusy = "false";
   if (shown.message) return say(shown.message);
   if (offset && !shown.rows.length) return turn(-offset); // the list has become shorter
@@ -153,8 +155,7 @@ function speed({ done, total }) {
   return `, ${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second, about ${left < 90 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`} left`;
 }
 
-const FAILURES = ["unknown", "rejected", "invalid", "unsent", "unreadable"];
-const isFailure = (status) => FAILURES.includes(status);
+const isFailure = (status) => failures.includes(status);
 const sum = (counts, fits) => Object.entries(counts).reduce((all, [name, count]) => all + (fits(name) ? count : 0), 0);
 
 function piece(name, count) {
