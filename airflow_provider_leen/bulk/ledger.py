@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
@@ -40,6 +41,7 @@ _NOTHING_KNOWN = "nothing is known of what earlier tries sent, and this one send
 Result = TypeVar("Result")
 
 
+@dataclass(slots=True, eq=False)
 class Intent:
     """Tickets that are about to leave in one request.
 
@@ -47,16 +49,14 @@ class Intent:
     :param as_job: whether they are submitted as a job.
     :param settled_after: seconds after they left from when on nothing more comes of it.
     :param leaves_by: until when they may leave; None while they are not on record.
+    :param abandoned: whether nobody waits any more for them to be on record.
     """
 
-    __slots__ = ("abandoned", "as_job", "keys", "leaves_by", "settled_after")
-
-    def __init__(self, keys: Sequence[str], as_job: bool, settled_after: float) -> None:
-        self.keys = keys
-        self.as_job = as_job
-        self.settled_after = settled_after
-        self.leaves_by: float | None = None
-        self.abandoned = False
+    keys: Sequence[str]
+    as_job: bool
+    settled_after: float
+    leaves_by: float | None = None
+    abandoned: bool = False
 
 
 class Ledger:

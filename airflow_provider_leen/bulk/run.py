@@ -89,16 +89,18 @@ class Run:
         """
         asking = asyncio.ensure_future(question)
         stopped = asyncio.ensure_future(self._stopped.wait())
-        await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not asking.done():
-            left = self._stopped_at + grace - asyncio.get_running_loop().time()
-            await asyncio.wait([asking], timeout=max(0.0, left))
-        if not asking.done():
-            asking.cancel()
-            await asyncio.wait([asking])
+        try:
+            await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                left = self._stopped_at + grace - asyncio.get_running_loop().time()
+                await asyncio.wait([asking], timeout=max(0.0, left))
+            if asking.done():
+                return asking.result()
             raise LeenStoppedError(str(self._stop_reason))
-        return asking.result()
+        finally:
+            asking.cancel()
+            stopped.cancel()
+            await asyncio.wait([asking, stopped])
 
     async def _stop(self) -> None:
         if not self._stopped.is_set():

@@ -232,7 +232,8 @@ class TicketTable(dict[str, Ticket]):
             self._owner |= dict.fromkeys(folded, key)
             if ticket.proved is None:
                 ticket.proved = proved
-                ticket.named = tuple(one for one in ticket.named if one not in mine)
+                if ticket.named:
+                    ticket.named = tuple(one for one in ticket.named if one not in mine)
             else:
                 # A second ticket for the same key is told by its ids, and does not replace the first one.
                 self._add_named(ticket, _beyond(ticket, ticket_id, vendor_ticket_id))
