@@ -84,7 +84,7 @@ COMMANDS = (
         "create",
         "Create a ticket for every row of a file",
         "airflow_provider_leen.commands.create:create",
-        {"file": {"metavar": "FILE", "help": "tickets by Leen's field names: .json, .jsonl or .csv"}}
+        {"file": {"metavar": "FILE", "help": "tickets by Leen's field names: .json, .jsonl, .csv or .sarif"}}
         | CONNECTION
         | {
             "--default": {
@@ -93,6 +93,13 @@ COMMANDS = (
                 "type": field_and_value,
                 "metavar": "FIELD=VALUE",
                 "help": "a field laid under every ticket, such as project_vendor_id=SEC (repeatable)",
+            },
+            "--priority-map": {
+                "action": "append",
+                "default": [],
+                "type": field_and_value,
+                "metavar": "FROM=TO",
+                "help": "what a priority of the file is called in the ticket, such as ERROR=HIGH (repeatable)",
             },
             "--if-exists": {
                 "choices": ("create", "skip"),
@@ -103,7 +110,10 @@ COMMANDS = (
                 "action": "store_true",
                 "help": "end each description with the ticket's key, to search the vendor for it when a reply is lost",
             },
-            "--dry-run": {"action": "store_true", "help": "check every row and send nothing; needs no connection"},
+            "--dry-run": {
+                "action": "store_true",
+                "help": "show what is made of every row, and send nothing; needs no connection",
+            },
             "--output": {"metavar": "FILE", "help": "write the summary with all results there, as JSON"},
         },
     ),

@@ -187,6 +187,39 @@ def test_a_dry_run_checks_every_row_and_sends_nothing(
     assert sandbox.requests == []
 
 
+def test_a_dry_run_shows_what_is_made_of_each_row_and_what_the_tracker_will_refuse(
+    leen: Callable[..., Said], sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.ndjson"
+    rows = [
+        {"name": "a\nb", "priority": "error", "identifier": "x"},
+        {"name": "c" * 300, "priority": "low"},
+        {"name": "d", "priority": "P1", "identifier": "x"},
+        {"name": "e", "priority": "P1"},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    said = leen("create", str(path), *TO_SEC, "--priority-map", "ERROR=HIGH", "--dry-run")
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        "line 1: the priority becomes another name",
+        "line 1: line breaks in the name become spaces",
+        "line 2: the priority becomes another name",
+        "line 2: the name is cut, and stands whole in the description",
+        "line 3: `identifier` 'x' is that of line 1, which is the ticket of both",
+        "line 4: the tracker will refuse it: `priority` 'P1' is none of Leen's (CRITICAL, HIGH, MEDIUM, LOW, "
+        "INFORMATIONAL, UNKNOWN): unless the tracker has one of this name, map it (--priority-map)",
+        "Not sent as given: in 2 tickets the priority becomes another name, in 1 ticket line breaks in the name become "
+        "spaces, in 1 ticket the name is cut, and stands whole in the description, 1 row with the identifier of an "
+        "earlier row follows it.",
+        "4 of 4 rows can be sent; nothing was sent.",
+    ]
+    said = leen("create", str(path), *TO_SEC, "--priority-map", "ERROR=HIGH", "--priority-map", "P1=CRITICAL")
+    assert said.code == 0
+    assert "4 tickets: 3 created, 1 existing." in said.out
+    assert "Not sent as given: in 3 tickets" in said.err
+    assert [ticket["priority"] for ticket in sandbox.tickets()] == ["High", "Low", "Highest"]
+
+
 def test_a_dry_run_writes_what_it_found_to_the_output(
     leen: Callable[..., Said], sandbox: SandboxServer, mixed: str, tmp_path: Path
 ) -> None:
@@ -224,16 +257,20 @@ def test_a_row_is_named_by_the_line_that_it_begins_at(
     leen: Callable[..., Said], sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "t.csv"
-    path.write_text('name,identifier\n"first\nsecond",a\n\nthird,\n,b\nfourth,a\n')
+    path.write_text('name,identifier,description\nfirst,a,"one\ntwo"\n\nthird,,\n,b,\nfourth,a,\n')
     said = leen("create", str(path), *TO_SEC, "--dry-run")
-    assert said.out.splitlines()[:-1] == [
+    assert said.out.splitlines()[:-2] == [
         "line 6: `name` is missing: write the ticket's title",
-        "line 7: `identifier` 'a' is that of line 2 too: make it unique, or leave it out",
+        "line 7: `identifier` 'a' is that of line 2, which is the ticket of both",
     ]
     sandbox.inject("lost")
     said = leen("create", str(path), *TO_SEC)
-    assert [line.split()[0] for line in said.out.splitlines() if " | unknown" in line] == ["2", "5"]
-    assert re.findall(r"^  (.*) \(identifier", said.err, re.MULTILINE) == [r"line 2 'first\nsecond'", "line 5 'third'"]
+    assert [line.split()[0] for line in said.out.splitlines() if " | unknown" in line] == ["2", "5", "7"]
+    assert re.findall(r"^  (.*) \(identifier", said.err, re.MULTILINE) == [
+        "line 2 'first'",
+        "line 5 'third'",
+        "line 7 'fourth'",
+    ]
 
 
 def test_a_row_of_an_array_is_named_by_its_position_from_1(leen: Callable[..., Said], tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def read_summaries(value: Any) -> list[AnySummary]:
     """
     if isinstance(value, str):
         # Reading a text needs the readers of tickets, which cost a Dag file more than the gate itself.
-        from airflow_provider_leen.bulk.tickets import parse_text
+        from airflow_provider_leen.bulk.reading import parse_text
 
         value = parse_text(value, "results")
     if value is None:

@@ -15,7 +15,7 @@ from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled, final_from, project_of
 from airflow_provider_leen.bulk.state import Ticket
 from airflow_provider_leen.bulk.summary import Progress, TicketResult, shown_error
-from airflow_provider_leen.bulk.tickets import TicketRow
+from airflow_provider_leen.bulk.tickets import TicketRow, follows
 
 Payload = Callable[[TicketRow], dict[str, Any]]
 """Makes the request body of a valid row."""
@@ -100,8 +100,10 @@ class TicketList:
 
     def progress(self) -> Progress:
         """Return how far the try is."""
-        table, invalid = self._ledger.table, len(self.rows) - len(self.by_key)
+        table = self._ledger.table
         counts = Counter(table[key].status for key in self.by_key)
+        counts.update(table[str(self.rows[row.follows].key)].status for row in self.rows if row.follows is not None)
+        invalid = len(self.rows) - counts.total()
         done = counts.total() - counts["unknown"] - counts["unsent"] + invalid
         return {"total": len(self.rows), "done": done, "failed": counts["rejected"] + invalid}
 
@@ -122,6 +124,8 @@ class TicketList:
         return results
 
     def _result(self, row: TicketRow, error: LeenError | None) -> TicketResult:
+        if row.follows is not None:
+            return _result_of_twin(row, self._result(self.rows[row.follows], error))
         if row.key is None:
             return _result(row.index, row.name, row.identifier, "invalid", row.error)
         if not self._ledger.is_open:
@@ -173,3 +177,15 @@ def _result(
     :param ticket: what is known, or the status where nothing is.
     """
     return cast(TicketResult, vars(_Result(index, name, identifier, ticket, error)))
+
+
+def _result_of_twin(row: TicketRow, first: TicketResult) -> TicketResult:
+    """Make the result of a row that has an earlier one's identifier, and thereby its ticket.
+
+    :param first: the result of the earlier row.
+    """
+    own = {"request_index": row.index, "name": row.name, "identifier": row.identifier}
+    if first["success"]:
+        return cast(TicketResult, {**first, **own, "status": "existing"})
+    error = follows(first["request_index"], row.identifier, f"is {first['status']}", first["error"])
+    return cast(TicketResult, {**first, **own, "error": shown_error(error)})

@@ -1,20 +1,18 @@
-"""From whatever a template yields to rows that are ready to be sent: reading, defaults, keys, identifiers.
+"""From rows as they came to rows that are ready to be sent: defaults, fitting, keys, identifiers.
 
-Everything here is pure. A list that can't be read at all is refused (:class:`LeenConfigError`); a bad row is not: it
-becomes a :class:`TicketRow` that says what is wrong with it, so that every input row has a result.
+Everything here is pure. A bad row is not refused: it becomes a :class:`TicketRow` that says what is wrong with it, so
+that every input row has a result.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import hashlib
 import json
 import logging
 import math
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -22,8 +20,9 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.api.text import clean, count_unsafe, cut, for_terminal
-from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.api.text import clean, for_terminal
+from airflow_provider_leen.bulk.fitting import KEY_LENGTH, Fitting, cleaned, line_of_changes
+from airflow_provider_leen.bulk.reading import UnreadableRow, is_record, parse_text
 from airflow_provider_leen.bulk.validation import (
     FORMS,
     TYPE_FIELDS,
@@ -44,31 +43,11 @@ _RIVALS = {
 }
 """What a ticket gives that puts a default for the same thing out of force (Leen prefers type_vendor_id to type)."""
 
-_LAZY_TEXT = re.compile(r"Lazy\w*Sequence\(")
-_PATH_TEXT = re.compile(r"(?:/|\./|\.\./|[a-z][\w+.-]*://)\S+|\S+\.(?:json|jsonl|ndjson)", re.IGNORECASE)
 _PLAIN = frozenset({str, type(None)})
 _MAX_DEPTH = 20
-
-_KEY_LENGTH = len("airflow-") + 24
-
-MAX_DESCRIPTION = 32_767
-"""UTF-16 code units that Jira takes; what is longer is refused with its ticket."""
-
-_MAX_BESIDE_KEY = MAX_DESCRIPTION - len("\n\n") - _KEY_LENGTH
+_AS_GIVEN = Fitting()
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-
-
-@dataclasses.dataclass(frozen=True)
-class UnreadableRow:
-    """A row that could not be read; it is reported as invalid.
-
-    :param text: what stood there (a short excerpt).
-    :param reason: why it can't be read, for a person.
-    """
-
-    text: str
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +80,11 @@ class TicketRow:
     :param source: the whole input, which may be in a file: what a row holds is not held twice, or not at all.
     :param name: the ticket's name, where it has one.
     :param identifier: the identifier to send: the given one, else the key.
-    :param key: the key that is stable over the tries of one Dag run; None for an invalid row.
+    :param key: the key that is stable over the tries of one Dag run; None for a row that is never sent.
     :param error: why the row is invalid, for a person; None for a valid row.
+    :param follows: the position of the earlier row with the same identifier, whose ticket is this row's, too: such a
+        row is never sent.
+    :param changes: what is not sent as it was given, in words for a person.
     """
 
     index: int
@@ -111,6 +93,8 @@ class TicketRow:
     identifier: str | None
     key: str | None
     error: str | None
+    follows: int | None = None
+    changes: tuple[str, ...] = ()
 
     @property
     def given(self) -> Any:
@@ -124,126 +108,6 @@ class TicketRow:
             return _plain(row if ticket is None or isinstance(row, Mapping) else ticket)
         is_plain = ticket is row or (type(row) is dict and all(type(value) in _PLAIN for value in row.values()))
         return row if is_plain else ticket
-
-
-# Reading
-
-
-def read_tickets(value: Any) -> list[Any]:
-    """Return the rows in what the operator's ``tickets`` was rendered to.
-
-    :param value: a list or tuple of tickets, or of sources (lists of tickets, single tickets and None), which are
-        joined; a mapped upstream's lazy sequence, whose items are tickets or lists of tickets; one ticket; or a text
-        that holds one of these as JSON or as a Python literal. A text is never opened as a path.
-    :return: the rows in order, as they came; not validated.
-    :raises LeenConfigError: when the value holds no list of tickets.
-    """
-    if isinstance(value, str):
-        value = parse_text(value, "tickets")
-    if value is None:
-        raise LeenConfigError(
-            "`tickets` is None: the upstream task returned nothing, or the template was rendered to None. "
-            "Return a list of tickets from it; an empty list is fine."
-        )
-    if _is_record(value):
-        return [value]
-    if isinstance(value, list | tuple):
-        sources = any(_is_list(item) for item in value)
-        return _joined(item for item in value if item is not None) if sources else list(value)
-    if _is_list(value):
-        return _joined(value)
-    raise LeenConfigError(
-        f"`tickets` is of type {type(value).__name__} ({excerpt(value)}): "
-        "write a list of mappings, one for each ticket."
-    )
-
-
-def read_json(text: str) -> list[Any]:
-    """Return the rows in the text of a ``.json`` file.
-
-    :param text: a JSON array of tickets, or one ticket.
-    :return: the rows in order; not validated.
-    :raises LeenConfigError: when the text is no JSON, or neither an array nor an object.
-    """
-    text = text.removeprefix("\ufeff")
-    if not text.strip():
-        raise LeenConfigError(
-            "The file at `tickets_path` is empty: where there is no ticket, write an empty array, []."
-        )
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise LeenConfigError(
-            f"The file at `tickets_path` is no JSON ({_json_reason(error)}): "
-            "write one array of tickets, or name the file .jsonl when it has one ticket on each line."
-        ) from None
-    if not isinstance(value, list | dict):
-        raise LeenConfigError(
-            f"The file at `tickets_path` holds {excerpt(value)}: write an array of objects, one for each ticket."
-        )
-    return read_tickets(value)
-
-
-def read_lines(lines: Iterable[str]) -> Iterator[Any]:
-    """Read the rows of a JSON Lines file, one at a time.
-
-    :param lines: the lines; blank ones are skipped.
-    :return: one row per line, in order; a line that does not parse becomes an :class:`UnreadableRow`.
-    """
-    for number, text in numbered(lines):
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            reason = f"line {number} is no JSON ({_json_reason(error)}): {excerpt(text)}"
-            row = UnreadableRow(excerpt(text), reason)
-        if text.startswith("["):
-            reason = f"line {number} begins an array ({excerpt(text)}): name the file .json where it holds one array"
-            row = UnreadableRow(excerpt(text), reason)
-        yield row
-
-
-def numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Return the lines that are not blank, without the blanks around them, each with its number from 1."""
-    stripped = (line.strip("\ufeff \t\r\n") for line in lines)
-    return ((number, text) for number, text in enumerate(stripped, 1) if text)
-
-
-def parse_text(text: str, argument: str) -> Any:
-    """Return the value that Jinja made this text from: JSON, or else a Python literal.
-
-    :param text: what the template was rendered to.
-    :param argument: the argument's name, for the message.
-    :raises LeenConfigError: when the text is neither; the sentence says what to write instead.
-    """
-    stripped = text.strip()
-    if stripped == "None":
-        return None
-    try:
-        return json.loads(stripped)
-    except (ValueError, RecursionError):
-        pass
-    if stripped.startswith(("[", "{", "(")):
-        try:
-            return ast.literal_eval(stripped)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            pass
-    if not stripped:
-        advice = "the template was rendered to an empty text: check the name of what it pulls."
-    elif _LAZY_TEXT.match(stripped):
-        advice = (
-            "a mapped task's output can't pass through a text: "
-            "write `the_task.output`, or set `render_template_as_native_obj=True` on the Dag."
-        )
-    elif argument == "tickets" and _PATH_TEXT.fullmatch(stripped):
-        advice = "a text is never opened as a path: write `tickets_path` instead."
-    else:
-        advice = (
-            "write the value itself, the upstream task's `.output`, or a template that is rendered to JSON "
-            "(`| tojson`); or set `render_template_as_native_obj=True` on the Dag."
-        )
-    raise LeenConfigError(
-        f"`{argument}` is a text that is neither JSON nor a Python literal ({excerpt(text)}): {advice}"
-    )
 
 
 def read_defaults(value: Any) -> dict[str, str]:
@@ -264,23 +128,20 @@ def read_defaults(value: Any) -> dict[str, str]:
             f"`ticket_defaults` is of type {type(value).__name__} ({excerpt(value)}): write a mapping of ticket fields."
         )
     # A name is each ticket's own, so none need be here.
-    defaults = _cleaned(defaults)
+    defaults = cleaned(defaults, [])
     problems = list(field_problems({"name": "", **defaults}))
     if problems:
         raise LeenConfigError(f"`ticket_defaults` can't be used: {'; '.join(problems)}.")
     return defaults
 
 
-# Preparing
-
-
-def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope, *, embed_keys: bool = False) -> list[TicketRow]:
-    """Validate each row, and give it its key and its identifier. One line in the log counts what is left out of texts.
+def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope, fitting: Fitting = _AS_GIVEN) -> list[TicketRow]:
+    """Fit each row to the tracker, check it, and give it its key and its identifier. One line in the log has counts.
 
     :param rows: what one of the readers returned.
     :param defaults: fields laid under every ticket; what :func:`read_defaults` accepts.
     :param scope: what the keys are unique within.
-    :param embed_keys: whether descriptions are sent with the keys.
+    :param fitting: fits each ticket.
     :return: one row per input row, in order. What is wrong with a bad row is said in its ``error``, never raised.
     :raises LeenConfigError: when the defaults can't be used.
     """
@@ -290,82 +151,97 @@ def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope, *, embed_keys: 
             f"`ticket_defaults` holds an `identifier`, which all {len(rows)} tickets would share: "
             "give each ticket its own, or leave it out."
         )
-    preparation = _Preparation(rows, defaults, scope, embed_keys)
-    prepared = [preparation.row(index, row) for index, row in enumerate(rows)]
-    if changes := +preparation.changes:
-        log.warning(
-            "Texts are not sent as they were given: %s.",
-            ", ".join(f"in {counted(number, 'ticket')} {change}" for change, number in changes.items()),
-        )
+    preparation = _Preparation(rows, defaults, scope, fitting)
+    prepared = preparation.prepared()
+    if line := changes_in(prepared):
+        log.info(line)
     if preparation.has_type_id:
         log.warning("Leen has deprecated `type_id`; it is sent as `type_vendor_id`. Write `type_vendor_id` instead.")
     return prepared
 
 
-def payload(row: TicketRow, defaults: Mapping[str, str] | None, *, embed_key: bool = False) -> dict[str, Any]:
+def changes_in(rows: Sequence[TicketRow]) -> str | None:
+    """Say in one line how many rows are not sent as they were given; None where all are."""
+    return line_of_changes((row.changes for row in rows), sum(row.follows is not None for row in rows))
+
+
+def payload(row: TicketRow, defaults: Mapping[str, str] | None, fitting: Fitting = _AS_GIVEN) -> dict[str, Any]:
     """Return what is sent to Leen for one valid row, made anew each time: a very large list is not held twice.
 
     :param row: a valid row.
     :param defaults: what :func:`read_defaults` returned.
-    :param embed_key: append the key as the description's last line, so that the vendor can be searched for it; a
-        description that is too long with it is cut.
+    :param fitting: what the row was prepared with. Where it embeds keys, the row's key is the description's last line,
+        so that the vendor can be searched for it.
     """
-    given = _cleaned({field: value for field, value in row.given.items() if value is not None})
-    body: dict[str, Any] = _merge(given, defaults or {})
+    given = {field: value for field, value in row.given.items() if value is not None}
+    body, _changes = fitting.fit(_merge(given, defaults or {}))
     if "type_id" in body:
         body["type_vendor_id"] = body.pop("type_id")
     body["identifier"] = row.identifier
-    if embed_key:
-        description = cut(body.get("description") or "", _MAX_BESIDE_KEY)
-        body["description"] = "\n\n".join(filter(None, [description, row.key]))
+    if fitting.embed_key:
+        body["description"] = "\n\n".join(filter(None, [body.get("description"), row.key]))
     return body
 
 
 class _Preparation:
-    """What is known of the rows before the one that is prepared.
+    """The rows of one list, prepared one after the other.
 
-    :param changes: how many tickets are sent with which change to their texts.
+    :param source: the whole list.
     """
 
-    def __init__(self, source: Sequence[Any], defaults: Mapping[str, str], scope: KeyScope, embed_keys: bool) -> None:
+    def __init__(self, source: Sequence[Any], defaults: Mapping[str, str], scope: KeyScope, fitting: Fitting) -> None:
         self.has_type_id = "type_id" in defaults
-        self.changes: Counter[str] = Counter()
         self._source = source
         self._defaults = defaults
+        self._fitting = fitting
         self._keys = _Keys(scope)
-        self._embeds_keys = embed_keys
         self._first_with: dict[str, int] = {}
+        self._rows: list[TicketRow] = []
 
-    def row(self, index: int, row: Any) -> TicketRow:
-        """Validate a row, and give it its key and its identifier."""
+    def prepared(self) -> list[TicketRow]:
+        """Prepare all rows."""
+        for index, row in enumerate(self._source):
+            self._rows.append(self._row(index, row))
+        return self._rows
+
+    def _row(self, index: int, row: Any) -> TicketRow:
+        """Fit a row, check it, and give it its key and its identifier."""
         ticket = _as_ticket(row)
         if ticket is None:
             return TicketRow(index, self._source, None, None, None, _not_a_ticket(row))
-        body = _merge(_cleaned(ticket), self._defaults)
+        merged = _merge(ticket, self._defaults)
+        body, changes = self._fitting.fit(merged)
         problems = [*field_problems(body), *missing_fields(body)]
         name, identifier = body.get("name"), body.get("identifier")
-        if isinstance(identifier, str) and (first := self._first_with.setdefault(identifier, index)) != index:
-            problems.append(
-                f"`identifier` {excerpt(identifier)} is that of ticket #{first} too: make it unique, or leave it out"
-            )
+        first = index
+        if isinstance(identifier, str):
+            first = self._first_with.setdefault(_compared(identifier), index)
         if problems:
             return TicketRow(index, self._source, _text(name), _text(identifier), None, "; ".join(problems))
+        if first != index:
+            return self._twin(index, self._rows[first], name, identifier)
         self.has_type_id = self.has_type_id or "type_id" in ticket
         # Not from the texts as they are sent: what is made of them may change between releases, a key may not.
-        key = self._keys.make(ticket, _merge(ticket, self._defaults))
-        self._count_changes(ticket, body)
-        return TicketRow(index, self._source, name, identifier or key, key, None)
+        key = self._keys.make(ticket, merged)
+        return TicketRow(index, self._source, name, identifier or key, key, None, changes=changes)
 
-    def _count_changes(self, ticket: Mapping[str, str], body: Mapping[str, str]) -> None:
-        """Count a ticket whose texts are not sent as they were given."""
-        if unsafe := [count_unsafe(value) for field, value in ticket.items() if body[field] != value]:
-            self.changes["control characters are left out"] += any(left_out for left_out, _halves in unsafe)
-            self.changes["half a surrogate pair is replaced"] += any(halves for _left_out, halves in unsafe)
-        if self._embeds_keys:
-            description = body.get("description", "")
-            self.changes["the description is cut, so that the key fits"] += (
-                cut(description, _MAX_BESIDE_KEY) != description
-            )
+    def _twin(self, index: int, first: TicketRow, name: str | None, identifier: str | None) -> TicketRow:
+        """Let a row follow the first one with its identifier: two tickets of one identifier could not be told apart."""
+        if first.error is None:
+            return TicketRow(index, self._source, name, identifier, None, None, follows=first.index)
+        error = follows(first.index, identifier, "is invalid", first.error)
+        return TicketRow(index, self._source, name, identifier, None, error)
+
+
+def follows(first: int, identifier: str | None, fate: str, error: str | None = None) -> str:
+    """Say why a row that follows another one has no ticket.
+
+    :param first: the position of the other row.
+    :param identifier: of both.
+    :param fate: what the other row's ticket is.
+    :param error: of the other row.
+    """
+    return f"`identifier` {excerpt(identifier)} is that of ticket #{first}, which {fate}{f': {error}' if error else ''}"
 
 
 class _Keys:
@@ -391,7 +267,7 @@ class _Keys:
     def _hash(self, end: str) -> str:
         digest = self._scope_hash.copy()
         digest.update(end.encode("utf-8", "surrogatepass"))
-        return f"airflow-{digest.hexdigest()}"[:_KEY_LENGTH]
+        return f"airflow-{digest.hexdigest()}"[:KEY_LENGTH]
 
 
 def _merge(ticket: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
@@ -411,32 +287,11 @@ def _not_a_ticket(row: Any) -> str:
     return f"the row is {described(row)}: write a mapping of ticket fields"
 
 
-def _joined(items: Iterable[Any]) -> list[Any]:
-    rows: list[Any] = []
-    for item in items:
-        if isinstance(item, list | tuple):
-            rows += item
-        elif _is_list(item):
-            rows += _joined(item)  # a mapped upstream, whose instances each gave a ticket or a list
-        else:
-            rows.append(item)
-    return rows
-
-
-def _is_list(value: Any) -> bool:
-    """Tell whether a value is a list of rows, a mapped upstream's lazy sequence included."""
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
-
-
-def _is_record(value: Any) -> bool:
-    return isinstance(value, Mapping | BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
-
-
 def _as_ticket(row: Any) -> dict[str, Any] | None:
     """Return a row's fields, with nulls dropped and what stands for a text as text; None where it is no record."""
     if type(row) is dict and all(type(value) is str for value in row.values()):
         return row if UNSENDABLE not in row or not is_unsendable(row) else None
-    if isinstance(row, UnreadableRow) or not _is_record(row) or is_unsendable(row):
+    if isinstance(row, UnreadableRow) or not is_record(row) or is_unsendable(row):
         return None
     if isinstance(row, Mapping):
         fields: Mapping[Any, Any] = row
@@ -457,17 +312,6 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     return str.__str__(value) if isinstance(value, str) else value
-
-
-def _cleaned(ticket: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a ticket as it is sent, without what no tracker takes in a text; in a field's name it is shown instead."""
-    cleaned = {}
-    for name, value in ticket.items():
-        # Most texts are printable: no function need be called for them.
-        if isinstance(name, str) and not name.isprintable():
-            name = for_terminal(name)
-        cleaned[name] = clean(value) if isinstance(value, str) and not value.isprintable() else value
-    return cleaned
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
@@ -497,8 +341,6 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _json_reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        line = f"line {error.lineno}, " if "\n" in error.doc else ""
-        return f"{error.msg} at {line}column {error.colno}"
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+def _compared(identifier: str) -> str:
+    """Return an identifier as it is compared with others: it stays one however it is composed or padded."""
+    return unicodedata.normalize("NFC", identifier).strip()

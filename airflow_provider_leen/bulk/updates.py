@@ -13,6 +13,7 @@ from uuid import UUID
 from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenOutcomeUnknownError
 from airflow_provider_leen.api.text import clean
+from airflow_provider_leen.bulk.reading import parse_text
 from airflow_provider_leen.bulk.statuses import SUCCEEDED, UPDATE_STATUSES, UpdateStatus
 from airflow_provider_leen.bulk.summary import (
     Progress,
@@ -24,7 +25,6 @@ from airflow_provider_leen.bulk.summary import (
     shown_error,
 )
 from airflow_provider_leen.bulk.table import TicketTable
-from airflow_provider_leen.bulk.tickets import parse_text
 from airflow_provider_leen.bulk.validation import excerpt
 from airflow_provider_leen.bulk.verdict import choose_error
 

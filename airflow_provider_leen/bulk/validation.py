@@ -35,6 +35,22 @@ MAX_IDENTIFIER = 512
 UNSENDABLE = "unsendable"
 """The only key of what stands in ``failed_tickets`` for a value that JSON does not have; it says what the value was."""
 
+_OTHER_NAMES = {
+    "assignee": "assigned_user_vendor_id",
+    "body": "description",
+    "fingerprint": "identifier",
+    "issuetype": "type",
+    "message": "description",
+    "parent": "parent_ticket_vendor_id",
+    "project": "project_vendor_id",
+    "project_key": "project_vendor_id",
+    "severity": "priority",
+    "summary": "name",
+    "title": "name",
+}
+"""What scanners and trackers call a field."""
+
+_ALL_FIELDS = ", ".join(TicketCreate.model_fields)
 _MAX_SHOWN = 80
 _MAX_UNKNOWN_SHOWN = 5
 
@@ -112,13 +128,15 @@ def _shape_problems(error: ValidationError) -> Iterator[str]:
     if unknown:
         shown = ", ".join(unknown[:_MAX_UNKNOWN_SHOWN])
         more = f" and {len(unknown) - _MAX_UNKNOWN_SHOWN} more" if len(unknown) > _MAX_UNKNOWN_SHOWN else ""
-        yield f"unknown field{'s' if len(unknown) > 1 else ''} {shown}{more}: a ticket has no such field"
+        has = "has no such field" if all("did you mean" in one for one in unknown) else f"has {_ALL_FIELDS} only"
+        yield f"unknown field{'s' if len(unknown) > 1 else ''} {shown}{more}: a ticket {has}"
 
 
 @lru_cache(maxsize=256)
 def _with_nearest_field(unknown: str) -> str:
-    near = difflib.get_close_matches(unknown, TicketCreate.model_fields, n=1)
-    return f"{excerpt(unknown)} (did you mean `{near[0]}`?)" if near else excerpt(unknown)
+    name = unknown.strip().lower().replace(" ", "_").replace("-", "_")
+    near = _OTHER_NAMES.get(name) or next(iter(difflib.get_close_matches(name, TicketCreate.model_fields, n=1)), None)
+    return f"{excerpt(unknown)} (did you mean `{near}`?)" if near else excerpt(unknown)
 
 
 def _identifier_problems(identifier: str) -> Iterator[str]:

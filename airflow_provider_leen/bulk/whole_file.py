@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any, cast
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE = 0o600
@@ -63,17 +63,19 @@ def whole_file(path: Any) -> Iterator[IO[str]]:
         raise
 
 
-def open_regular(path: Any, *, follow: bool) -> TextIO:
-    """Open a text file for reading; on a file system it has to be a regular one.
+def open_regular(path: Any, *, follow: bool, binary: bool = False) -> IO[Any]:
+    """Open a file for reading; on a file system it has to be a regular one.
 
     :param path: a path with pathlib's interface.
     :param follow: whether it may be a link to one. What this package wrote itself is none.
+    :param binary: whether its bytes are read, and not its text.
     :raises NotRegularError: it is something else, which might never end, or not even open.
     :raises OSError: or whatever else the store raises.
     """
+    how: dict[str, Any] = {"mode": "rb"} if binary else {"mode": "r", "encoding": "utf-8"}
     local = local_path(path)
     if local is None:
-        return path.open("r", encoding="utf-8")  # type: ignore[no-any-return]
+        return path.open(**how)  # type: ignore[no-any-return]
     # Looked at before it is opened, since that alone may set a device going, and after, since it may have been swapped.
     _refuse_irregular(local, os.stat(local, follow_symlinks=follow).st_mode)
     descriptor = os.open(local, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
@@ -82,7 +84,7 @@ def open_regular(path: Any, *, follow: bool) -> TextIO:
     except BaseException:
         os.close(descriptor)
         raise
-    return open(descriptor, encoding="utf-8")
+    return cast(IO[Any], open(descriptor, **how))
 
 
 def local_path(path: Any) -> Path | None:

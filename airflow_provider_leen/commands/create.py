@@ -16,16 +16,17 @@ from typing import Any
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.sync_client import LeenClient
 from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.fitting import Fitting, refused_by_tracker
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.lookup import settled_after
 from airflow_provider_leen.bulk.statuses import STATUSES
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, counted, summarise
-from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare, read_defaults
+from airflow_provider_leen.bulk.ticket_file import TicketFile, read_file
+from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, changes_in, follows, payload, prepare, read_defaults
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.bulk.whole_file import whole_file
-from airflow_provider_leen.commands.files import TicketFile, read_file
 from airflow_provider_leen.commands.terminal import STOPPED, OutputError, complain, open_hook, print_rows, say
 
 BATCH_SIZE = 50
@@ -33,38 +34,78 @@ BATCHES_IN_FLIGHT = 4
 MAX_SHOWN = 50
 """So many tickets are shown; the file of ``--output`` has all."""
 
-_POSITION = re.compile(r"(?:ticket |(?<=\n  ))#(\d+)(?= too: | ['\"])")
+_POSITION = re.compile(r"(?:ticket |(?<=\n  ))#(\d+)(?=, which | ['\"])")
 """How messages name a row that is not their own: by its position in the list, from 0."""
+
+_OWN_WORDS = {
+    "here or in `ticket_defaults`": "in the file or by --default",
+    "`ticket_defaults`": "--default",
+    "`priority_map`": "--priority-map",
+    "(priority_map)": "(--priority-map)",
+    "(embed_identifier)": "(--embed-identifier)",
+}
+"""The operator's words, and the command's."""
 
 
 def create(options: Namespace) -> int:
     """Create the tickets, print what became of them, and return 0 when all of them exist."""
-    file = read_file(Path(options.file))
+    file = _read(options.file)
     try:
         defaults = read_defaults(dict(options.default))
+        fitting = Fitting(dict(options.priority_map), embed_key=options.embed_identifier)
         output = _output_path(options.output, options.file)
         if options.dry_run or not file.rows:
-            return _check(file, prepare(file.rows, defaults, _scope("", "")), output)
+            return _check(file, prepare(file.rows, defaults, _scope("", ""), fitting), defaults, fitting, output)
         with open_hook(options.conn_id, options.connection_id) as hook:
             client = hook.get_conn()
-            rows = prepare(file.rows, defaults, _scope(client.settings.base_url, client.settings.connection_id))
-            return _create(client, file, rows, defaults, output, options)
+            scope = _scope(client.settings.base_url, client.settings.connection_id)
+            rows = prepare(file.rows, defaults, scope, fitting)
+            return _create(client, file, rows, lambda row: payload(row, defaults, fitting), output, options)
     except LeenConfigError as error:
         failure = LeenConfigError(_in_terms_of_the_command(str(error), file))
     raise failure
 
 
-def _check(file: TicketFile, rows: Sequence[TicketRow], output: Path | None) -> int:
+def _read(text: str) -> TicketFile:
+    path = Path(text)
+    try:
+        return read_file(path, str(path))
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    raise LeenConfigError(f"{path} can't be read: {problem}.")
+
+
+def _check(
+    file: TicketFile, rows: Sequence[TicketRow], defaults: dict[str, str], fitting: Fitting, output: Path | None
+) -> int:
+    """Say of each row that is not simply sent what becomes of it."""
     summary = summarise([_not_sent(row) for row in rows])
     written = output is None or _write(output, summary)
+    changed = 0
     for row in rows:
-        if row.error is not None:
-            say(f"{file.place(row.index)}: {_in_terms_of_the_command(row.error, file)}")
+        changed += row.error is None and bool(row.changes or row.follows is not None)
+        for remark in _remarks(row, defaults, fitting, all_of_it=changed <= MAX_SHOWN):
+            say(f"{file.place(row.index)}: {_in_terms_of_the_command(remark, file)}")
+    if changes := changes_in(rows):
+        say(changes)
     if rows:
         say(f"{summary['unsent']} of {counted(len(rows), 'row')} can be sent; nothing was sent.")
     else:
         say("The file holds no tickets: there is nothing to do.")
     return 0 if written and not summary["invalid"] else 1
+
+
+def _remarks(row: TicketRow, defaults: dict[str, str], fitting: Fitting, *, all_of_it: bool) -> Iterator[str]:
+    """Say what is wrong with a row, or what is changed in it and what the tracker surely refuses."""
+    if row.error is not None:
+        yield row.error
+    elif row.follows is not None:
+        if all_of_it:
+            yield follows(row.follows, row.identifier, "is the ticket of both")
+    else:
+        yield from row.changes if all_of_it else ()
+        for refusal in refused_by_tracker(payload(row, defaults, fitting)):
+            yield f"the tracker will refuse it: {refusal}"
 
 
 def _not_sent(row: TicketRow) -> TicketResult:
@@ -85,18 +126,20 @@ def _create(
     client: LeenClient,
     file: TicketFile,
     rows: Sequence[TicketRow],
-    defaults: dict[str, str],
+    body_of: Callable[[TicketRow], dict[str, Any]],
     output: Path | None,
     options: Namespace,
 ) -> int:
     wait = settled_after(client.settings) if options.embed_identifier else None
+    if changes := changes_in(rows):
+        complain(changes)
     _warn(skip_existing=options.if_exists == "skip", wait=wait)
     with ThreadPoolExecutor(max_workers=1) as threads, _progress(len(rows)) as advance:
         run = Creation(
             client.aio,
             Ledger(Journal(MemoryStore(), Owner({}, 1)), threads, embedded=options.embed_identifier),
             rows,
-            lambda row: payload(row, defaults, embed_key=options.embed_identifier),
+            body_of,
             batch_size=BATCH_SIZE,
             max_concurrent_batches=BATCHES_IN_FLIGHT,
             skip_existing=options.if_exists == "skip",
@@ -209,8 +252,9 @@ def _scope(base_url: str, connection_id: str) -> KeyScope:
 
 def _in_terms_of_the_command(text: str, file: TicketFile) -> str:
     """Put the operator's words into the command's, and name rows as a person finds them in the file."""
-    text = text.replace("here or in `ticket_defaults`", "in the file or by --default")
-    text = re.sub(r"^line \d+ is no JSON", "it is no JSON", text.replace("`ticket_defaults`", "--default"))
+    for words, own in _OWN_WORDS.items():
+        text = text.replace(words, own)
+    text = re.sub(r"^line \d+ is no JSON", "it is no JSON", text)
     return _POSITION.sub(lambda found: _place(found, file), text)
 
 

@@ -116,11 +116,16 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         "connection_id",
         "results_path",
         "ledger_path",
+        "priority_map",
         *argument_checks,
     )
-    rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"tickets", "ticket_defaults"})
+    rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"tickets", "ticket_defaults", "priority_map"})
     joined_fields: ClassVar[frozenset[str]] = frozenset({"tickets"})
-    template_fields_renderers: ClassVar[dict[str, str]] = {"tickets": "json", "ticket_defaults": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "tickets": "json",
+        "ticket_defaults": "json",
+        "priority_map": "json",
+    }
     operator_extra_links = (LeenTicketsLink(),)
     ui_color = "#e6f4ea"
 
@@ -143,6 +148,7 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         results_path: str | os.PathLike[str] | None = None,
         durable: bool | str = True,
         ledger_path: str | os.PathLike[str] | None = None,
+        priority_map: Any = None,
         deferrable: bool | str = False,
         poll_interval: float | str = 10.0,
         **kwargs: Any,
@@ -166,6 +172,7 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         self.results_path = results_path
         self.durable: Any = durable
         self.ledger_path = ledger_path
+        self.priority_map = priority_map
         self.deferrable: Any = deferrable
         self.poll_interval: Any = poll_interval
         check_literals(self, self.argument_checks)

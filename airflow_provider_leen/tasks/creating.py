@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.api.text import clean_json
 from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.journal import Place
+from airflow_provider_leen.bulk.reading import read_tickets
 from airflow_provider_leen.bulk.statuses import MAY_BE_SENT_AGAIN
 from airflow_provider_leen.bulk.stores import Store
 from airflow_provider_leen.bulk.summary import Summary, counted, summarise
-from airflow_provider_leen.bulk.tickets import TicketRow, payload, prepare, read_defaults, read_tickets
+from airflow_provider_leen.bulk.tickets import TicketRow, payload, prepare, read_defaults
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.links.leen import LeenTicketsLink, ticket_link
 from airflow_provider_leen.tasks.deferral import end_of_waiting
@@ -49,6 +51,7 @@ class CreatingTask(BulkTask[Summary]):
                 "and don't set `durable=False`."
             )
         self._defaults = read_defaults(operator.ticket_defaults)
+        self._fitting = Fitting(operator.priority_map, embed_key=operator.embed_identifier)
         self._rows = self._read_rows()
         self._files: ResultsFiles | None = self.supervisor.call(self._results_files)
         self._run = self._make_run()
@@ -79,7 +82,7 @@ class CreatingTask(BulkTask[Summary]):
         # Airflow 2 has no supervisor, and what a mapped upstream gave can be read there in this very thread only.
         given = self.supervisor.call(self._given_rows) if AIRFLOW_V_3_0_PLUS else self._given_rows()
         scope = key_scope(self.context, self.client.settings)
-        return prepare(given, self._defaults, scope, embed_keys=self.operator.embed_identifier)
+        return prepare(given, self._defaults, scope, self._fitting)
 
     def _given_rows(self) -> Sequence[Any]:
         operator = self.operator
@@ -105,12 +108,11 @@ class CreatingTask(BulkTask[Summary]):
         if resumed is not None:
             # Once in a try is enough.
             place, self._may_send_again = resumed.carried
-        embedded = operator.embed_identifier
         return Creation(
             self.client.aio,
-            make_ledger(self.context, self._store, self.supervisor.executor, embedded=embedded),
+            make_ledger(self.context, self._store, self.supervisor.executor, embedded=operator.embed_identifier),
             self._rows,
-            lambda row: payload(row, self._defaults, embed_key=embedded),
+            lambda row: payload(row, self._defaults, self._fitting),
             batch_size=operator.batch_size,
             max_concurrent_batches=operator.max_concurrent_batches,
             on_unknown=operator.on_unknown,

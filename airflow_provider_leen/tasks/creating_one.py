@@ -14,10 +14,11 @@ from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.retry import Effect, effect_of_write
 from airflow_provider_leen.api.text import clean, clean_json
 from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, project_of, settled_after, why_not_by_identifier
+from airflow_provider_leen.bulk.reading import parse_text
 from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
 from airflow_provider_leen.bulk.statuses import STATUSES, Status
 from airflow_provider_leen.bulk.summary import counts_of
-from airflow_provider_leen.bulk.tickets import TicketRow, parse_text, payload, prepare
+from airflow_provider_leen.bulk.tickets import TicketRow, payload, prepare
 from airflow_provider_leen.tasks.ledger import key_scope
 from airflow_provider_leen.tasks.lineage import give_to_assets
 from airflow_provider_leen.tasks.publishing import Publisher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import tempfile
@@ -48,39 +47,20 @@ def rows_at(tickets_path: str) -> Sequence[Any]:
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from airflow_provider_leen.bulk.spool import SpooledRows, spool_json
-    from airflow_provider_leen.bulk.tickets import read_lines
-    from airflow_provider_leen.bulk.whole_file import NotRegularError, open_regular
+    from airflow_provider_leen.bulk.ticket_file import read_file
 
     _check_temporary_folder()
-    path = tickets_path.strip()
-    if not path.endswith((".json", ".jsonl")):
-        raise LeenConfigError(f"`tickets_path` is {path!r}: write the path of a file that ends in .json or .jsonl.")
+    text = tickets_path.strip()
+    called = f"`tickets_path` {text!r}"
     try:
-        with open_regular(ObjectStoragePath(path), follow=True) as file:
-            # Airflow 2 wraps the file so that it can't be iterated over.
-            return spool_json(file) if path.endswith(".json") else SpooledRows(read_lines(iter(file.readline, "")))
-    except FileNotFoundError:
-        problem = "there is no such file"
-    except (IsADirectoryError, NotADirectoryError):
-        problem = "it is a folder, or lies below a file"
-    except PermissionError:
-        problem = "the worker may not read it"
-    except NotRegularError as error:
-        problem = str(error.strerror)
-    except UnicodeDecodeError:
-        problem = "the file is not in UTF-8"
+        path = ObjectStoragePath(text)
+        _ = path.fs  # not every release asks for the store before the file is opened
     except (ValueError, ImportError) as error:
-        problem = f"no file system is there for it ({error}); an object store needs its Airflow provider installed"
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        # A retry may run on another worker, or find more room.
-        raise LeenError(
-            f"The worker's disk is full: the tickets of `tickets_path` {path!r} wait in a temporary file in "
-            f"{tempfile.gettempdir()}, so nothing was sent. Make room there, or set TMPDIR."
-        ) from error
-    raise LeenConfigError(f"`tickets_path` {path!r} can't be read: {problem}.")
+        raise LeenConfigError(
+            f"{called} can't be read: no file system is there for it ({error}); an object store needs its Airflow "
+            "provider installed."
+        ) from None
+    return read_file(path, called).rows
 
 
 def _check_temporary_folder() -> None:

@@ -19,6 +19,7 @@ from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk import stores
 from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare
@@ -193,7 +194,9 @@ def try_with(
             async with client:
                 ledger = ledger_of(store, try_number, threads=threads, now=clock, host=host, embedded=embedded)
                 rows = rows_of(given, defaults)
-                run = Creation(client, ledger, rows, lambda row: payload(row, defaults, embed_key=embedded), **options)
+                run = Creation(
+                    client, ledger, rows, lambda row: payload(row, defaults, Fitting(embed_key=embedded)), **options
+                )
                 if before:
                     before(run)
                 other = asyncio.to_thread(meanwhile, run) if meanwhile else asyncio.sleep(0)

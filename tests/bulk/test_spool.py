@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import gc
-import io
-import json
 import os
 import sys
 import tempfile
@@ -12,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.bulk import spool
-from airflow_provider_leen.bulk.spool import SpooledRows, spool_json
-from airflow_provider_leen.bulk.tickets import UnreadableRow
+from airflow_provider_leen.bulk.reading import UnreadableRow
+from airflow_provider_leen.bulk.spool import SpooledRows
 
 ROWS: list[Any] = [{"name": "a"}, 17, None, "text", [], {"name": "Zürich \ud83d", "n": [1.5, {"x": True}]}]
 
@@ -78,63 +74,3 @@ def temporary_files() -> set[str]:
         for name in names
         if name.startswith(os.path.realpath(tempfile.gettempdir())) and name.endswith(" (deleted)")
     }
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[]",
-        ' [ {"name" : "a"} , {"name": "b, ]"}\n]\n',
-        '\ufeff[{"a": [1, 2, {"b": "]"}]}]',
-        "[123, 4.5, true, null]",
-        '[{"name": "\\ud83d\\" \\\\"}, "x"]',
-        json.dumps([{"description": "x" * 300} for _ in range(5)]),
-        '{"name": "one"}',
-        "[[1, 2], [3]]",
-    ],
-)
-def test_an_array_is_read_alike_however_it_arrives(text: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "CHUNK", chunk)
-    whole = json.loads(text.removeprefix("\ufeff"))
-    expected = {'{"name": "one"}': [{"name": "one"}], "[[1, 2], [3]]": [1, 2, 3]}.get(text, whole)
-    assert list(spool_json(io.StringIO(text))) == expected
-
-
-@pytest.mark.parametrize("chunk", [1, 5, 1000])
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "is empty"),
-        ('[{"name": "a"},\n {"name": }]', "line 2, column 11"),
-        ('[{"name": "a"}', "no JSON"),
-        ('[{"name": "a"},]', "no JSON"),
-        ('[{"name": "a"} {"name": "b"}]', "no JSON"),
-        ('[{"name": "a"}] [{"name": "b"}]', ".jsonl"),
-        ('[{"name": "a"}]' + " " * 2000 + "x", "no JSON"),
-        ("[" * 100_000, "nested too deeply"),
-        ("17", "array of objects"),
-    ],
-)
-def test_what_is_no_array_is_refused_with_the_place(
-    text: str, says: str, chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "CHUNK", chunk)
-    with pytest.raises(LeenConfigError) as caught:
-        spool_json(io.StringIO(text))
-    assert says in str(caught.value)
-
-
-def test_an_array_is_never_held_whole() -> None:
-    class File(io.StringIO):
-        asked = 0
-
-        def read(self, size: int | None = -1) -> str:
-            assert size is not None
-            assert 0 < size <= 64 * 1024 or self.tell() == len(text)
-            File.asked += 1
-            return super().read(size)
-
-    text = json.dumps([{"description": "x" * 1000} for _ in range(1000)])
-    assert len(spool_json(File(text))) == 1000
-    assert File.asked > 10

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -18,17 +17,14 @@ from pydantic import BaseModel, ConfigDict, field_serializer
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.models import TicketCreate
+from airflow_provider_leen.bulk.fitting import Fitting
+from airflow_provider_leen.bulk.reading import UnreadableRow
 from airflow_provider_leen.bulk.tickets import (
     KeyScope,
     TicketRow,
-    UnreadableRow,
-    parse_text,
     payload,
     prepare,
     read_defaults,
-    read_json,
-    read_lines,
-    read_tickets,
 )
 from airflow_provider_leen.bulk.validation import excerpt
 
@@ -81,174 +77,6 @@ class FindingRecord:
     priority: str | None = None
 
 
-class LazyItems(Sequence[Any]):
-    """Behaves as Airflow's lazy sequences do: neither list nor tuple, ends with IndexError."""
-
-    def __init__(self, *items: Any) -> None:
-        self.items = items
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.items[index]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-
-class TestReadTickets:
-    A, B = {"name": "a"}, {"name": "b"}
-
-    @pytest.mark.parametrize(
-        ("value", "rows"),
-        [
-            pytest.param([], [], id="empty list"),
-            pytest.param([A, B], [A, B], id="list"),
-            pytest.param((A, B), [A, B], id="tuple"),
-            pytest.param(A, [A], id="one ticket"),
-            pytest.param(MappingProxyType(A), [A], id="one mapping that is no dict"),
-            pytest.param([[A], [], (B, A)], [A, B, A], id="list of lists"),
-            pytest.param([[B], A, (), None], [B, A], id="several sources: lists, one ticket, nothing"),
-            pytest.param([LazyItems(A, [B]), [None, A]], [A, B, None, A], id="a mapped source; bad rows are kept"),
-            pytest.param([[[A]]], [[A]], id="only one level is flattened"),
-            pytest.param(LazyItems(A, B), [A, B], id="mapped upstream of one ticket each"),
-            pytest.param(LazyItems([A, B], [], [A]), [A, B, A], id="mapped upstream of lists"),
-            pytest.param(LazyItems(A, [B, A]), [A, B, A], id="mapped upstream of both"),
-            pytest.param(LazyItems(), [], id="mapped upstream of nothing"),
-            pytest.param('[{"name": "a"}]', [A], id="JSON list"),
-            pytest.param(' {"name": "a"}\n', [A], id="JSON object"),
-            pytest.param("[{'name': 'a'}, {'name': 'b'}]", [A, B], id="Python list"),
-            pytest.param("({'name': 'a'},)", [A], id="Python tuple"),
-            pytest.param("{'name': 'a'}", [A], id="Python dict"),
-            pytest.param("[]", [], id="text of an empty list"),
-            pytest.param([None, "x", 3], [None, "x", 3], id="bad rows are kept"),
-        ],
-    )
-    def test_every_input_form_gives_its_rows_in_order(self, value: Any, rows: list[Any]) -> None:
-        assert read_tickets(value) == rows
-
-    def test_a_model_and_a_dataclass_are_one_ticket(self) -> None:
-        model, record = Finding(name="a"), FindingRecord("a", uuid.UUID(PROJECT))
-        assert read_tickets(model) == [model]
-        assert read_tickets(record) == [record]
-
-    @pytest.mark.parametrize(
-        ("value", "part"),
-        [
-            pytest.param(None, "returned nothing", id="None"),
-            pytest.param("None", "returned nothing", id="None as text"),
-            pytest.param("null", "returned nothing", id="null as JSON"),
-            pytest.param("", "empty text", id="empty"),
-            pytest.param("  \n", "empty text", id="blank"),
-            pytest.param(
-                "LazyXComSequence(<unevaluated length>)", "the_task.output", id="lazy sequence of 3.x as text"
-            ),
-            pytest.param("LazySelectSequence([3 items])", "render_template_as_native_obj", id="of 2.11"),
-            pytest.param("/data/findings.json", "tickets_path", id="path"),
-            pytest.param("s3://bucket/findings", "tickets_path", id="URL"),
-            pytest.param("findings.JSONL", "tickets_path", id="file name"),
-            pytest.param("[{'when': datetime.datetime(2024, 1, 1)}]", ".output", id="no literal"),
-            pytest.param("[{'name': 'a'", ".output", id="cut off"),
-            pytest.param("[" * 5000, ".output", id="nested too deeply"),
-            pytest.param("a finding", ".output", id="prose"),
-            pytest.param('"a finding"', "of type str", id="JSON string"),
-            pytest.param("17", "of type int", id="JSON number"),
-            pytest.param(b"[]", "of type bytes", id="bytes"),
-            pytest.param({1, 2}, "of type set", id="set"),
-            pytest.param(iter([]), "of type list_iterator", id="iterator"),
-            pytest.param(FindingRecord, "of type type", id="a class"),
-        ],
-    )
-    def test_what_is_no_list_is_refused_in_one_sentence(self, value: Any, part: str) -> None:
-        with pytest.raises(LeenConfigError) as caught:
-            read_tickets(value)
-        message = str(caught.value)
-        assert message.startswith("`tickets` is ")
-        assert part in message
-        assert "\n" not in message
-
-    def test_a_long_text_is_not_echoed_whole(self) -> None:
-        with pytest.raises(LeenConfigError) as caught:
-            read_tickets("prose " * 1000)
-        assert len(str(caught.value)) < 400
-
-    def test_template_marks_in_a_text_stay_as_they_are(self) -> None:
-        row = {"name": "{{ conn.x.password }}"}
-        assert read_tickets(json.dumps([row])) == [row]
-        assert read_tickets(str([row])) == [row]
-
-    def test_only_tickets_may_be_advised_to_use_a_path(self) -> None:
-        with pytest.raises(LeenConfigError) as caught:
-            parse_text("/data/summary.json", "results")
-        assert "tickets_path" not in str(caught.value)
-
-
-class TestReadJson:
-    @pytest.mark.parametrize(
-        ("text", "rows"),
-        [
-            ('[{"name": "a"}]', [{"name": "a"}]),
-            ('\ufeff[{"name": "a"}]', [{"name": "a"}]),
-            ('{"name": "a"}', [{"name": "a"}]),
-            ("[]", []),
-        ],
-    )
-    def test_an_array_or_one_object_gives_rows(self, text: str, rows: list[Any]) -> None:
-        assert read_json(text) == rows
-
-    @pytest.mark.parametrize(
-        ("text", "part"),
-        [
-            ("", "is empty"),
-            ("\ufeff \n", "is empty"),
-            ('{"name": "a"}\n{"name": "b"}', ".jsonl"),
-            ('[\n{"name": }]', "line 2, column 10"),
-            ("[" * 100_000, "nested too deeply"),
-            ('"a"', "array of objects"),
-            ("null", "array of objects"),
-        ],
-    )
-    def test_a_file_that_holds_no_list_is_refused(self, text: str, part: str) -> None:
-        with pytest.raises(LeenConfigError, match="tickets_path") as caught:
-            read_json(text)
-        assert part in str(caught.value)
-
-
-class TestReadLines:
-    def test_blank_lines_and_a_byte_order_mark_are_skipped(self) -> None:
-        lines = ['\ufeff{"name": "a"}\r\n', "\n", "  \n", '{"name": "b"}']
-        assert list(read_lines(lines)) == [{"name": "a"}, {"name": "b"}]
-
-    def test_a_line_that_does_not_parse_is_one_row_that_says_why(self) -> None:
-        rows = list(read_lines(['{"name": "a"}', "", '{"name": ' + "x" * 1000, '{"name": "b"}']))
-        assert [rows[0], rows[2]] == [{"name": "a"}, {"name": "b"}]
-        assert isinstance(rows[1], UnreadableRow)
-        assert "line 3 " in rows[1].reason
-        assert "column 10" in rows[1].reason
-        assert len(rows[1].text) <= 80
-        assert len(rows[1].reason) < 200
-
-    @pytest.mark.parametrize("line", ["[", '[{"name": "a"}, {"name": "b"}]', "[]", "[" * 100_000])
-    def test_an_array_is_advised_to_be_in_a_json_file(self, line: str) -> None:
-        (row,) = read_lines([line])
-        assert isinstance(row, UnreadableRow)
-        assert "line 1 begins an array" in row.reason
-        assert "name the file .json" in row.reason
-        assert len(row.reason) < 200
-
-    def test_lines_are_read_one_by_one(self) -> None:
-        def lines() -> Iterator[str]:
-            for number in range(3):
-                yield json.dumps({"name": str(number)})
-
-        assert [row["name"] for row in read_lines(lines())] == ["0", "1", "2"]
-
-    def test_an_unreadable_line_becomes_an_invalid_row(self) -> None:
-        (unreadable,) = read_lines(["{oops"])
-        row = prepare_one(unreadable)
-        assert row.error == unreadable.reason
-        assert row.given == "'{oops'"
-        assert row.key is None
-
-
 class TestValidation:
     @pytest.mark.parametrize(
         ("fields", "parts"),
@@ -268,7 +96,10 @@ class TestValidation:
                 {"type_id": "1", "type_vendor_id": "2"}, ["`type_id` and `type_vendor_id` differ"], id="types"
             ),
             pytest.param({"prioriti": "HIGH"}, ["unknown field 'prioriti' (did you mean `priority`?)"], id="typo"),
-            pytest.param({"zzz": 1}, ["unknown field 'zzz': "], id="nothing near"),
+            pytest.param(
+                {"zzz": 1}, ["unknown field 'zzz': a ticket has name, project_id, ", "identifier only"], id="no near"
+            ),
+            pytest.param({"SEVERITY": "x"}, ["unknown field 'SEVERITY' (did you mean `priority`?)"], id="other name"),
             pytest.param({"zzz": 1, "qqq": 2}, ["unknown fields 'zzz', 'qqq': "], id="two unknown fields"),
             pytest.param({f"z{n}": n for n in range(30)}, ["'z4' and 25 more"], id="many unknown fields"),
             pytest.param({"q" * 500: 1}, ["'qqq"], id="long field"),
@@ -317,6 +148,10 @@ class TestValidation:
         assert prepared.error is not None
         assert f"of type {type(row).__name__}" in prepared.error
         assert (prepared.name, prepared.identifier, prepared.key) == (None, None, None)
+
+    def test_a_row_that_could_not_be_read_is_an_invalid_row(self) -> None:
+        row = prepare_one(UnreadableRow("'{oops'", "line 1 is no JSON"))
+        assert (row.error, row.given, row.key) == ("line 1 is no JSON", "'{oops'", None)
 
     def test_field_names_must_be_text(self) -> None:
         assert "the key 3 is of type int" in error_of({**ticket(), 3: "x"})
@@ -367,7 +202,8 @@ class TestValidation:
         assert [record.getMessage().count("type_vendor_id") > 0 for record in caplog.records] == [True]
 
     def test_a_list_without_type_id_is_not_warned_about(self, caplog: pytest.LogCaptureFixture) -> None:
-        prepare([ticket(), 17], None, SCOPE)
+        with caplog.at_level(logging.INFO):
+            prepare([ticket(), 17], None, SCOPE)
         assert caplog.records == []
 
 
@@ -484,7 +320,7 @@ SAFE = "ab[31mcde\ufffdf\t\r\n"
 
 
 class TestTexts:
-    @pytest.mark.parametrize("field", ["name", "description", "type", "status", "priority", "project_vendor_id"])
+    @pytest.mark.parametrize("field", ["description", "type", "status", "priority", "project_vendor_id"])
     def test_what_no_tracker_takes_is_left_out_of_what_is_sent(self, field: str) -> None:
         assert sent(ticket(**{field: UNSAFE})) == ticket(**{field: SAFE})
 
@@ -496,49 +332,41 @@ class TestTexts:
         assert sent({"name": "a"}, ticket(priority="HI\x00GH")) == ticket(name="a", priority="HIGH")
 
     def test_a_result_shows_the_name_as_it_is_sent(self) -> None:
-        assert prepare_one(ticket(name=UNSAFE)).name == SAFE
+        assert prepare_one(ticket(name=UNSAFE)).name == sent(ticket(name=UNSAFE))["name"] == "ab[31mcde\ufffdf"
 
     def test_two_identifiers_that_are_sent_alike_are_one(self) -> None:
         rows = prepare([ticket(identifier="x"), ticket(identifier="x\x00")], None, SCOPE)
-        assert "is that of ticket #0 too" in str(rows[1].error)
+        assert rows[1].follows == 0
 
     def test_the_row_is_kept_as_it_was_given(self) -> None:
         assert prepare_one(ticket(name=UNSAFE)).given == ticket(name=UNSAFE)
 
-    def test_one_line_counts_the_tickets_that_are_not_sent_as_given(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_one_line_counts_the_rows_that_are_not_sent_as_given(self, caplog: pytest.LogCaptureFixture) -> None:
         given = [
             ticket(name="a\x00", description="b\x00\x01"),
             ticket(name="c\x1b\ud83d"),
-            ticket(),
-            ticket(description="x" * 32_767),
+            ticket(identifier="x"),
+            ticket(description="x" * 32_767, identifier="y"),
+            ticket(identifier="x"),
             17,
         ]
-        prepare(given, None, SCOPE, embed_keys=True)
+        with caplog.at_level(logging.INFO):
+            prepare(given, None, SCOPE, Fitting(embed_key=True))
         (record,) = caplog.records
         assert record.getMessage() == (
-            "Texts are not sent as they were given: in 2 tickets control characters are left out, in 1 ticket half a "
-            "surrogate pair is replaced, in 1 ticket the description is cut, so that the key fits."
+            "Not sent as given: in 2 tickets control characters are left out, in 1 ticket half a surrogate pair is "
+            "replaced, in 1 ticket the description is cut, so that the key fits, 1 row with the identifier of an "
+            "earlier row follows it."
         )
 
-    @pytest.mark.parametrize(
-        ("description", "kept"),
-        [
-            pytest.param("x" * 32_733, 32_733, id="fits exactly"),
-            pytest.param("x" * 32_734, 32_732, id="one too many"),
-            pytest.param("x" * 32_740, 32_732, id="C6"),
-            pytest.param("x" * 500_000, 32_732, id="a whole report"),
-            pytest.param("🎫" * 16_366, 16_366, id="pairs that fit"),
-            pytest.param("🎫" * 16_367, 16_366, id="a pair too many"),
-            pytest.param("x" + "🎫" * 16_367, 1 + 16_365, id="a pair is not parted"),
-        ],
-    )
-    def test_a_description_is_cut_so_that_the_key_fits(self, description: str, kept: int) -> None:
-        row = prepare_one(ticket(description=description))
-        text = payload(row, {}, embed_key=True)["description"]
-        end = "" if kept == len(description) else "…"
-        assert text == f"{description[:kept]}{end}\n\n{row.key}"
-        assert len(text.encode("utf-16-le")) // 2 <= 32_767
-        assert payload(row, {})["description"] == description
+    def test_a_description_ends_with_the_key_where_keys_are_embedded(self) -> None:
+        row = prepare_one(ticket(description="x" * 32_740))
+        text = payload(row, {}, Fitting(embed_key=True))["description"]
+        assert text == f"{'x' * 32_732}…\n\n{row.key}"
+        assert payload(row, {})["description"] == "x" * 32_740
+
+    def test_defaults_are_fitted_too(self) -> None:
+        assert sent({"name": "a"}, ticket(priority="low"))["priority"] == "LOW"
 
 
 class TestIdentifiers:
@@ -551,10 +379,23 @@ class TestIdentifiers:
         row = prepare_one(ticket())
         assert row.identifier == payload(row, {})["identifier"] == row.key
 
-    def test_a_second_row_with_the_same_identifier_is_invalid_and_names_the_first(self) -> None:
-        rows = prepare([ticket(), ticket(identifier="x"), ticket(name="b", identifier="x")], None, SCOPE)
-        assert [row.error is None for row in rows] == [True, True, False]
-        assert "`identifier` 'x' is that of ticket #1 too" in str(rows[2].error)
+    def test_a_row_with_an_earlier_rows_identifier_follows_the_first_and_is_never_sent(self) -> None:
+        given = [ticket(), *(ticket(name=name, identifier=" x\u00e9") for name in "ab"), ticket(identifier="xe\u0301")]
+        rows = prepare(given, None, SCOPE)
+        assert [(row.follows, row.key is None, row.error) for row in rows] == [
+            (None, False, None),
+            (None, False, None),
+            (1, True, None),
+            (1, True, None),
+        ]
+
+    def test_one_that_follows_an_invalid_row_is_invalid_and_names_it(self) -> None:
+        rows = prepare([ticket(identifier="x", priority=3), ticket(identifier="x")], None, SCOPE)
+        assert rows[1].error == f"`identifier` 'x' is that of ticket #0, which is invalid: {rows[0].error}"
+
+    def test_an_invalid_row_says_what_is_wrong_with_itself(self) -> None:
+        rows = prepare([ticket(identifier="x"), ticket(identifier="x", priority=3)], None, SCOPE)
+        assert str(rows[1].error).startswith("`priority` is of type int (3)")
 
 
 class TestDefaults:
@@ -723,6 +564,11 @@ class TestKeys:
         left = dataclasses.replace(SCOPE, dag_id='a","b', run_id="c")
         right = dataclasses.replace(SCOPE, dag_id="a", run_id='b","c')
         assert self.keys(ticket(), scope=left) != self.keys(ticket(), scope=right)
+
+    def test_fitting_changes_no_key(self) -> None:
+        rows = [ticket(name="a\nb"), ticket(name="x" * 300), ticket(priority="low"), ticket(description="x" * 40_000)]
+        plain, fitted = (prepare(rows, None, SCOPE, f) for f in (Fitting(), Fitting({"low": "HIGH"}, embed_key=True)))
+        assert [row.key for row in plain] == [row.key for row in fitted] == self.keys(*rows)
 
     def test_a_key_is_made_from_the_row_as_given_whatever_it_holds(self) -> None:
         keys = self.keys(ticket(name="a"), ticket(name="a\x00"), ticket(name="a\ud83d"), ticket(name="a\ufffd"))

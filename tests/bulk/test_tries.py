@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from airflow_provider_leen.api.errors import LeenConnectError, LeenLedgerError
+from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN
 from airflow_provider_leen.bulk.state import CLOCK_SKEW
 from airflow_provider_leen.bulk.summary import summarise
@@ -80,7 +81,7 @@ def test_what_comes_late_of_a_try_that_was_killed_is_not_made_twice(host: str, a
     with tracker(clock=lambda: clock() - ahead) as known:
         kill_a_try(store, given, host="h", clock=Clock())
         at = known.clock() + LEAVES_WITHIN + FINAL_AFTER - 1.0
-        known.under_way = [(at, payload(row, VENDOR, embed_key=True)) for row in rows_of(given)]
+        known.under_way = [(at, payload(row, VENDOR, Fitting(embed_key=True))) for row in rows_of(given)]
         ended = run_try(known, store, given, embedded=True, host=host, clock=clock)
     assert ended.counts == {"created": 3}
     assert known.counts() == once(given)

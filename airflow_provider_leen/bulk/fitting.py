@@ -1,0 +1,168 @@
+"""Fits a ticket to what the tracker takes: one pure step, after the defaults and before it is checked.
+
+A name that is too long is cut, and stands whole in the description. Limits are Jira's, in UTF-16 code units.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.text import clean, count_unsafe, cut, for_terminal
+from airflow_provider_leen.bulk.reading import parse_text
+from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.bulk.validation import described, excerpt
+
+MAX_NAME = 255
+MAX_DESCRIPTION = 32_767
+KEY_LENGTH = len("airflow-") + 24
+
+PRIORITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNKNOWN")
+"""Leen's names."""
+
+LEFT_OUT = "control characters are left out"
+HALF_REPLACED = "half a surrogate pair is replaced"
+ONE_LINE = "line breaks in the name become spaces"
+NAME_CUT = "the name is cut, and stands whole in the description"
+PRIORITY = "the priority becomes another name"
+CUT = "the description is cut"
+CUT_FOR_KEY = "the description is cut, so that the key fits"
+
+_BREAK = re.compile("[\r\n\u2028\u2029]")
+
+
+class Fitting:
+    """Fits the tickets of one list.
+
+    :param priority_map: what the list calls a priority, and what the ticket's is: see :func:`read_priority_map`.
+    :param embed_key: whether descriptions end with the ticket's key, for which there has to be room.
+    :raises LeenConfigError: the map can't be used.
+    """
+
+    def __init__(self, priority_map: Any = None, *, embed_key: bool = False) -> None:
+        names = {name.casefold(): name for name in PRIORITIES}
+        given = read_priority_map(priority_map)
+        self.embed_key = embed_key
+        self._exact = {said: names.get(_folded(meant), meant) for said, meant in given.items()}
+        # Of two that differ in their case alone, the first.
+        self._in_any_case = names | {_folded(said): meant for said, meant in reversed(self._exact.items())}
+
+    def fit(self, ticket: Mapping[Any, Any]) -> tuple[dict[Any, Any], tuple[str, ...]]:
+        """Return a ticket as it is sent, and what was changed, in words for a person.
+
+        :param ticket: with its defaults; a value that is no text stays as it is.
+        """
+        changes: list[str] = []
+        fitted = cleaned(ticket, changes)
+        name, priority = fitted.get("name"), fitted.get("priority")
+        if isinstance(priority, str):
+            fitted["priority"] = self._exact.get(priority) or self._in_any_case.get(_folded(priority), priority)
+            if fitted["priority"] != priority:
+                changes.append(PRIORITY)
+        if isinstance(name, str) and (len(name) > MAX_NAME // 2 or not name.isprintable()):
+            _fit_name(fitted, name, changes)
+        if self.embed_key or NAME_CUT in changes:
+            self._fit_description(fitted, changes)
+        return fitted, tuple(dict.fromkeys(changes))
+
+    def _fit_description(self, fitted: dict[Any, Any], changes: list[str]) -> None:
+        room = MAX_DESCRIPTION - (len("\n\n") + KEY_LENGTH if self.embed_key else 0)
+        if isinstance(description := fitted.get("description"), str):
+            fitted["description"] = cut(description, room)
+            if fitted["description"] != description:
+                changes.append(CUT_FOR_KEY if self.embed_key else CUT)
+
+
+def read_priority_map(value: Any) -> dict[str, str]:
+    """Return the operator's ``priority_map``, checked.
+
+    :param value: a mapping from what rows call a priority to what the ticket's is (one of Leen's names in any case, or
+        the tracker's own name of a priority), a text that holds one, or None.
+    :raises LeenConfigError: it can't be used.
+    """
+    if isinstance(value, str):
+        value = parse_text(value, "priority_map")
+    if value is None:
+        return {}
+    advice = "write a mapping of texts, such as {'ERROR': 'HIGH', 'WARNING': 'MEDIUM'}"
+    if not isinstance(value, Mapping):
+        raise LeenConfigError(f"`priority_map` is {described(value)}: {advice}.")
+    for said, meant in value.items():
+        if not isinstance(said, str) or not isinstance(meant, str) or not meant.strip():
+            raise LeenConfigError(f"`priority_map` has {excerpt(said)}: {excerpt(meant)}, {advice}.")
+    return {clean(said): clean(meant) for said, meant in value.items()}
+
+
+def cleaned(ticket: Mapping[Any, Any], changes: list[str]) -> dict[Any, Any]:
+    """Return a ticket without what no tracker takes in a text; in a field's name it is shown instead.
+
+    :param changes: what was changed is added to it.
+    """
+    result: dict[Any, Any] = {}
+    for field, value in ticket.items():
+        # Most texts are printable: no function need be called for them.
+        if isinstance(field, str) and not field.isprintable():
+            field = for_terminal(field)
+        if isinstance(value, str) and not value.isprintable():
+            left_out, halves = count_unsafe(value)
+            if left_out:
+                changes.append(LEFT_OUT)
+            if halves:
+                changes.append(HALF_REPLACED)
+            value = clean(value)
+        result[field] = value
+    return result
+
+
+def refused_by_tracker(ticket: Mapping[str, Any]) -> Iterator[str]:
+    """Say what Jira refuses of a ticket as it is sent; nothing but the tracker itself knows of the rest.
+
+    :param ticket: fitted, and checked.
+    """
+    description, priority = ticket.get("description", ""), ticket.get("priority", PRIORITIES[0])
+    if cut(description, MAX_DESCRIPTION) != description:
+        yield (
+            f"`description` has {len(description)} characters, and Jira takes {MAX_DESCRIPTION:,}: shorten it, or let "
+            "it be cut, with the key at its end (embed_identifier)"
+        )
+    if priority not in PRIORITIES:
+        yield (
+            f"`priority` {excerpt(priority)} is none of Leen's ({', '.join(PRIORITIES)}): unless the tracker has one "
+            "of this name, map it (priority_map)"
+        )
+
+
+def line_of_changes(changes: Iterable[tuple[str, ...]], twins: int) -> str | None:
+    """Say in one line how many tickets are not sent as they were given; None where all are.
+
+    :param changes: for each row, what was changed.
+    :param twins: how many rows have an earlier row's identifier.
+    """
+    counts = Counter(change for of_row in changes for change in of_row)
+    parts = [f"in {counted(number, 'ticket')} {change}" for change, number in counts.items()]
+    if twins:
+        parts.append(
+            f"{counted(twins, 'row')} with the identifier of an earlier row {'follow' if twins > 1 else 'follows'} it"
+        )
+    return f"Not sent as given: {', '.join(parts)}." if parts else None
+
+
+def _fit_name(fitted: dict[Any, Any], name: str, changes: list[str]) -> None:
+    """Put a name on one line, and cut it; then the whole name begins the description."""
+    if _BREAK.search(name):
+        changes.append(ONE_LINE)
+        name = " ".join(name.split())
+    fitted["name"] = cut(name, MAX_NAME)
+    if fitted["name"] == name:
+        return
+    changes.append(NAME_CUT)
+    description = fitted.get("description", "")
+    if isinstance(description, str) and description.partition("\n")[0].rstrip() != name:
+        fitted["description"] = f"{name}\n\n{description}" if description else name
+
+
+def _folded(priority: str) -> str:
+    return priority.strip().casefold()

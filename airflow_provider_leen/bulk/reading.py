@@ -1,0 +1,212 @@
+"""From whatever a template yields, or a file holds, to rows: one for each ticket, as they came, not yet validated.
+
+What can't be a list of tickets is refused as a whole (:class:`LeenConfigError`), a scanner's own report above all: none
+of it may end in XCom as rows that can't be sent.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.models import TicketCreate
+from airflow_provider_leen.bulk.reports import is_entry, is_sarif, may_be_ticket, refusal
+from airflow_provider_leen.bulk.validation import excerpt, is_unsendable
+
+_LAZY_TEXT = re.compile(r"Lazy\w*Sequence\(")
+_PATH_TEXT = re.compile(
+    r"(?:/|\./|\.\./|[a-z][\w+.-]*://)\S+|\S+\.(?:json|jsonl|ndjson|csv|sarif)(?:\.gz)?", re.IGNORECASE
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnreadableRow:
+    """A row that could not be read; it is reported as invalid.
+
+    :param text: what stood there (a short excerpt).
+    :param reason: why it can't be read, for a person.
+    """
+
+    text: str
+    reason: str
+
+
+def read_tickets(value: Any) -> list[Any]:
+    """Return the rows in what the operator's ``tickets`` was rendered to.
+
+    :param value: what :func:`rows_in` reads, or a text that holds it as JSON or as a Python literal. A text is never
+        opened as a path.
+    :return: the rows in order, as they came; not validated.
+    :raises LeenConfigError: when the value holds no list of tickets.
+    """
+    if isinstance(value, str):
+        value = parse_text(value, "tickets")
+    if value is None:
+        raise LeenConfigError(
+            "`tickets` is None: the upstream task returned nothing, or the template was rendered to None. "
+            "Return a list of tickets from it; an empty list is fine."
+        )
+    return rows_in(value, "`tickets`")
+
+
+def rows_in(value: Any, called: str) -> list[Any]:
+    """Return the rows in a value.
+
+    :param value: a list or tuple of tickets; a mapped upstream's lazy sequence; a data frame; one ticket; Leen's own
+        body, ``{"tickets": [...]}``; SARIF; or a list of several of these, which are joined, None being nothing.
+    :param called: what messages call the value.
+    :return: the rows in order, as they came; not validated.
+    :raises LeenConfigError: when it is none of these.
+    """
+    rows = _rows_of_list(value) if is_list(value) else _opened(value)
+    if rows is not None:
+        refuse_report(rows, called)
+        return rows
+    if isinstance(value, Mapping) and not may_be_ticket(value) and not is_unsendable(value):
+        raise LeenConfigError(refusal(called, value))
+    if is_record(value):
+        return [value]
+    raise LeenConfigError(
+        f"{called} is of type {type(value).__name__} ({excerpt(value)}): write a list of mappings, one for each ticket."
+    )
+
+
+def refuse_report(rows: Iterable[Any], called: str) -> None:
+    """Refuse rows of which every one is an entry of a scanner's report. The first that is none ends the search.
+
+    :raises LeenConfigError: they are.
+    """
+    first = None
+    for row in rows:
+        if isinstance(row, Mapping) and is_entry(row):
+            first = first or row
+        elif is_record(row):
+            return
+    if first is not None:
+        raise LeenConfigError(refusal(called, first))
+
+
+def parse_text(text: str, argument: str) -> Any:
+    """Return the value that Jinja made this text from: JSON, or else a Python literal.
+
+    :param text: what the template was rendered to.
+    :param argument: the argument's name, for the message.
+    :raises LeenConfigError: when the text is neither; the sentence says what to write instead.
+    """
+    stripped = text.strip()
+    if stripped == "None":
+        return None
+    try:
+        return json.loads(stripped)
+    except (ValueError, RecursionError):
+        pass
+    if stripped.startswith(("[", "{", "(")):
+        try:
+            return ast.literal_eval(stripped)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            pass
+    if not stripped:
+        advice = "the template was rendered to an empty text: check the name of what it pulls."
+    elif _LAZY_TEXT.match(stripped):
+        advice = (
+            "a mapped task's output can't pass through a text: "
+            "write `the_task.output`, or set `render_template_as_native_obj=True` on the Dag."
+        )
+    elif argument == "tickets" and _PATH_TEXT.fullmatch(stripped):
+        advice = "a text is never opened as a path: write `tickets_path` instead."
+    else:
+        advice = (
+            "write the value itself, the upstream task's `.output`, or a template that is rendered to JSON "
+            "(`| tojson`); or set `render_template_as_native_obj=True` on the Dag."
+        )
+    raise LeenConfigError(
+        f"`{argument}` is a text that is neither JSON nor a Python literal ({excerpt(text)}): {advice}"
+    )
+
+
+def is_list(value: Any) -> bool:
+    """Tell whether a value is a list of rows, a mapped upstream's lazy sequence included."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+
+
+def is_record(value: Any) -> bool:
+    """Tell whether a value has fields: a mapping, a pydantic model or a dataclass."""
+    return isinstance(value, Mapping | BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
+
+
+def _rows_of_list(value: Sequence[Any]) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        return _joined(value)
+    # In a list of tickets alone, None is a row that says what is wrong with it.
+    return _joined(item for item in value if item is not None) if any(map(_is_source, value)) else list(value)
+
+
+def _joined(items: Iterable[Any]) -> list[Any]:
+    """Return the rows of several sources as one list."""
+    rows: list[Any] = []
+    for item in items:
+        if is_list(item) and not isinstance(item, list | tuple):
+            rows += _joined(item)  # a mapped upstream, whose instances each gave a ticket or a list
+            continue
+        for entry in item if is_list(item) else [item]:
+            opened = _opened(entry)
+            rows += [entry] if opened is None else opened
+    return rows
+
+
+def _is_source(item: Any) -> bool:
+    """Tell whether an item of a list is one of several sources of rows, and no row."""
+    if type(item) is dict and "name" in item:
+        return False
+    return is_list(item) or _is_body(item) or _table(item) is not None
+
+
+def _opened(value: Any) -> list[Any] | None:
+    """Return the rows in what is one object and many tickets; None where it is no such object."""
+    if _is_body(value):
+        return list(value["tickets"]) if "tickets" in value else _tickets_from_sarif(value)
+    return _table(value)
+
+
+def _is_body(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return is_sarif(value) or (
+        isinstance(value.get("tickets"), list | tuple) and value.keys().isdisjoint(TicketCreate.model_fields)
+    )
+
+
+def _tickets_from_sarif(document: Mapping[str, Any]) -> list[Any]:
+    raise NotImplementedError
+
+
+def _table(value: Any) -> list[Any] | None:
+    """Return the rows of a data frame (pandas, polars), told by what it can do; what is missing in it is absent."""
+    if value is None or isinstance(value, str | type) or is_record(value):
+        return None
+    if callable(getattr(value, "to_dicts", None)):
+        records = value.to_dicts()
+    elif callable(getattr(value, "to_dict", None)):
+        try:
+            records = value.to_dict("records")
+        except TypeError:  # it is no table: one column, or an object that can be made a mapping
+            return None
+    else:
+        return None
+    if not isinstance(records, list) or not all(isinstance(record, Mapping) for record in records):
+        return None
+    rows = ({name: item for name, item in record.items() if not _is_missing(item)} for record in records)
+    return [row for row in rows if row]
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and value != value

@@ -1,0 +1,107 @@
+"""What a scanner's own report looks like, so that one that was given for a list of tickets can be refused by its name.
+
+Only names of fields are looked at and shown: what stands in them may be a secret that the scanner found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from airflow_provider_leen.api.models import TicketCreate
+from airflow_provider_leen.api.text import for_terminal
+
+_MAX_FIELDS_SHOWN = 5
+_MAX_NAME_SHOWN = 40
+_FIELDS_OF_A_FLAT_ROW = 10
+
+
+class _Report(NamedTuple):
+    """What is known of a kind of report.
+
+    :param fields: it has all of them.
+    :param kind: what it is.
+    :param findings: where its findings are.
+    :param sarif: how the scanner writes SARIF instead, where it can.
+    """
+
+    fields: frozenset[str]
+    kind: str
+    findings: str
+    sarif: str = ""
+
+
+_REPORTS = tuple(
+    _Report(frozenset(fields.split()), *rest)
+    for fields, *rest in (
+        ("ArtifactName SchemaVersion", "a Trivy report", "`Results[].Vulnerabilities`", "--format sarif"),
+        ("Results", "a Trivy report", "`Results[].Vulnerabilities`", "--format sarif"),
+        ("matches", "a grype report", "`matches`", "-o sarif"),
+        ("runs", "SARIF without its `version`", "`runs[].results`", ""),
+        ("results generated_at metrics", "a Bandit report", "`results`", "-f sarif"),
+        ("results experimental_config", "an OSV-Scanner report", "`results[].packages`", "--format sarif"),
+        ("results plugins_used", "a detect-secrets baseline", "`results`", ""),
+        ("results paths", "a Semgrep report", "`results`", "--sarif"),
+        ("check_type", "a Checkov report", "`results.failed_checks`", "-o sarif"),
+        ("results", "a report of Semgrep, Bandit, OSV-Scanner or the like", "`results`", ""),
+        ("RuleID Secret", "a gitleaks report", "the list", "--report-format sarif"),
+        ("template-id info", "a Nuclei report", "the list", "-sarif-export"),
+        ("SourceMetadata DetectorName", "a TruffleHog report", "the list", ""),
+        ("Issues", "a gosec report", "`Issues`", "-fmt sarif"),
+        ("bomFormat", "a CycloneDX bill of materials", "`vulnerabilities`", ""),
+        ("@version site", "a ZAP report", "`site[].alerts`", ""),
+        ("vulnerabilities", "a report of npm audit, Snyk or the like", "`vulnerabilities`", ""),
+        ("dependencies", "a report of pip-audit, Dependency-Check or the like", "`dependencies`", ""),
+        ("items", "a page of an API", "`items`", ""),
+    )
+)
+"""The first that fits is it."""
+
+
+def is_sarif(value: Any) -> bool:
+    """Tell whether a value is a SARIF document."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("runs"), list | tuple):
+        return False
+    return str(value.get("version", "")).startswith("2.1") or "sarif" in str(value.get("$schema", "")).lower()
+
+
+def may_be_ticket(row: Mapping[Any, Any]) -> bool:
+    """Tell a ticket, well-formed or not, from an object of another kind: it has a name, or at least a known field."""
+    return "name" in row or not (row.keys().isdisjoint(TicketCreate.model_fields) or _holds_more_than_texts(row))
+
+
+def is_entry(row: Mapping[Any, Any]) -> bool:
+    """Tell a report's entry from a ticket whose fields are all misspelt."""
+    return not may_be_ticket(row) and (len(row) > _FIELDS_OF_A_FLAT_ROW or _holds_more_than_texts(row))
+
+
+def _holds_more_than_texts(row: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, Mapping | list | tuple) for value in row.values())
+
+
+def refusal(called: str, row: Mapping[Any, Any]) -> str:
+    """Say of an object without a field of a ticket what it looks like, and what to do.
+
+    :param called: what the message calls the value that it is, or is in.
+    """
+    shown = ", ".join(f"`{_shown(name)}`" for name in list(row)[:_MAX_FIELDS_SHOWN])
+    fields = f"its fields are {shown}{', …' if len(row) > _MAX_FIELDS_SHOWN else ''}" if row else "it is empty"
+    report = next((report for report in _REPORTS if report.fields <= row.keys()), None)
+    findings = report.findings if report else _list_in(row)
+    kind = report.kind if report else "a report" if _holds_more_than_texts(row) else "something else"
+    convert = f'make a ticket of each entry of {findings}, as in {{"name": …, "description": …}}'
+    sarif = (
+        f", or let the scanner write SARIF (`{report.sarif}`), which is read as it is"
+        if report and report.sarif
+        else ""
+    )
+    return f"{called} holds no tickets: it looks like {kind} ({fields}). Nothing of it is used: {convert}{sarif}."
+
+
+def _list_in(row: Mapping[Any, Any]) -> str:
+    lists = [name for name, value in row.items() if isinstance(value, list | tuple)]
+    return f"`{_shown(lists[0])}`" if lists else "its list of findings"
+
+
+def _shown(name: Any) -> str:
+    return for_terminal(str(name))[:_MAX_NAME_SHOWN]
