@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.models import TicketCreate
-from airflow_provider_leen.bulk.reports import is_entry, is_sarif, may_be_ticket, refusal
+from airflow_provider_leen.bulk.reports import is_entry, may_be_ticket, refusal
 from airflow_provider_leen.bulk.validation import excerpt, is_unsendable
+from airflow_provider_leen.findings import is_sarif, tickets_from_sarif
 
 _LAZY_TEXT = re.compile(r"Lazy\w*Sequence\(")
 _PATH_TEXT = re.compile(
@@ -171,7 +172,7 @@ def _is_source(item: Any) -> bool:
 def _opened(value: Any) -> list[Any] | None:
     """Return the rows in what is one object and many tickets; None where it is no such object."""
     if _is_body(value):
-        return list(value["tickets"]) if "tickets" in value else _tickets_from_sarif(value)
+        return tickets_from_sarif(value) if is_sarif(value) else list(value["tickets"])
     return _table(value)
 
 
@@ -181,10 +182,6 @@ def _is_body(value: Any) -> bool:
     return is_sarif(value) or (
         isinstance(value.get("tickets"), list | tuple) and value.keys().isdisjoint(TicketCreate.model_fields)
     )
-
-
-def _tickets_from_sarif(document: Mapping[str, Any]) -> list[Any]:
-    raise NotImplementedError
 
 
 def _table(value: Any) -> list[Any] | None:

@@ -58,13 +58,6 @@ _REPORTS = tuple(
 """The first that fits is it."""
 
 
-def is_sarif(value: Any) -> bool:
-    """Tell whether a value is a SARIF document."""
-    if not isinstance(value, Mapping) or not isinstance(value.get("runs"), list | tuple):
-        return False
-    return str(value.get("version", "")).startswith("2.1") or "sarif" in str(value.get("$schema", "")).lower()
-
-
 def may_be_ticket(row: Mapping[Any, Any]) -> bool:
     """Tell a ticket, well-formed or not, from an object of another kind: it has a name, or at least a known field."""
     return "name" in row or not (row.keys().isdisjoint(TicketCreate.model_fields) or _holds_more_than_texts(row))

@@ -23,10 +23,10 @@ from typing import Any, Literal, TextIO
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.bulk.reading import UnreadableRow, refuse_report, rows_in
-from airflow_provider_leen.bulk.reports import is_sarif
 from airflow_provider_leen.bulk.spool import SpooledRows
 from airflow_provider_leen.bulk.validation import excerpt
 from airflow_provider_leen.bulk.whole_file import NotRegularError, open_regular
+from airflow_provider_leen.findings import is_sarif
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ def _read_json(file: TextIO, called: str, *, only_sarif: bool = False) -> Ticket
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        advice = "" if only_sarif else "; with one ticket on each line, name it .jsonl"
+        advice = "" if only_sarif else "; name the file .jsonl where it has one ticket on each line"
         raise ValueError(f"it is no JSON ({_json_reason(error)}){advice}") from None
     del text
     if only_sarif and not is_sarif(value):
-        raise ValueError("it is no SARIF 2.1 document, an object with `version` and `runs`")
+        raise ValueError("it is no SARIF report, an object with `version` and `runs`")
     if not isinstance(value, list | dict):
         raise ValueError(f"it holds {excerpt(value)}; write an array of objects, one for each ticket")
     rows = SpooledRows(rows_in(value, called))

@@ -15,7 +15,7 @@ from airflow_provider_leen.api.errors import LeenLedgerError, LeenServerError, L
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.state import CLOCK_SKEW
 from airflow_provider_leen.bulk.stores import MemoryStore
-from airflow_provider_leen.bulk.summary import summarise
+from airflow_provider_leen.bulk.summary import Progress, summarise
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -77,7 +77,7 @@ def test_a_later_try_sends_what_is_left_and_its_results_cover_all_rows_in_order(
 ) -> None:
     caplog.set_level("INFO")
     store = Store()
-    given = [*tickets(20), {"no name": "x"}, {"name": "y" * 300}, {"name": "last"}]
+    given = [*tickets(20), {"no name": "x"}, {"name": "y", "priority": "URGENT"}, {"name": "last"}]
     sandbox.inject("status", status=405, nth=2)
     first = run_try(sandbox, store, given)
     assert first.counts == {"created": 10, "unsent": 12, "invalid": 1}
@@ -91,7 +91,7 @@ def test_a_later_try_sends_what_is_left_and_its_results_cover_all_rows_in_order(
     # Rejected and invalid tickets are tried again, and no others.
     third = run_try(sandbox, store, given)
     assert third.results == second.results
-    assert [call.ticket_names for call in bulk_calls(sandbox)][4:] == [["y" * 300]]
+    assert [call.ticket_names for call in bulk_calls(sandbox)][4:] == [["y"]]
     assert none_is_double(sandbox)
 
 
@@ -114,6 +114,45 @@ def test_defaults_that_were_mended_send_only_what_was_refused(sandbox: SandboxSe
     second = run_try(sandbox, store, given, defaults={"project_vendor_id": "SEC", "type": "Task", "priority": "HIGH"})
     assert second.counts == {"created": 2}
     assert [call.ticket_names for call in bulk_calls(sandbox)] == [["good", "bad"], ["bad"]]
+
+
+def test_a_row_with_the_identifier_of_an_earlier_one_follows_it_whatever_becomes_of_that_one(
+    sandbox: SandboxServer,
+) -> None:
+    store = Store()
+    told: list[Progress] = []
+    given = [
+        {"name": "made", "identifier": "a"},
+        {"name": "refused", "identifier": "b", "priority": "URGENT"},
+        {"name": "its twin", "identifier": "a"},
+        {"name": "its other twin", "identifier": "a", "priority": "URGENT"},
+        {"name": "twin of the refused", "identifier": "b"},
+        {"name": "invalid", "identifier": "c", "typ": "Bug"},
+        {"name": "twin of the invalid", "identifier": "c"},
+    ]
+    ended = run_try(sandbox, store, given, on_progress=told.append)
+    assert ended.statuses == ["created", "rejected", "existing", "existing", "rejected", "invalid", "invalid"]
+    made, refused, twin, other, follower, *_ = ended.results
+    assert twin == {**made, "request_index": 2, "name": "its twin", "status": "existing"}
+    assert other["vendor_ticket_id"] == made["vendor_ticket_id"]
+    assert follower["error"] == f"`identifier` 'b' is that of ticket #1, which is rejected: {refused['error']}"
+    assert sorted(ticket["name"] for ticket in sandbox.tickets()) == ["made"]
+    assert told[-1] == {"total": 7, "done": 7, "failed": 4}
+    # A later try knows it, and sends the first of two again, never the second.
+    again = run_try(sandbox, store, given)
+    assert again.results == ended.results
+    assert [call.ticket_names for call in bulk_calls(sandbox)] == [["made", "refused"], ["refused"]]
+
+
+def test_a_row_that_follows_one_of_unknown_outcome_is_unknown_and_what_is_found_is_existing(
+    sandbox: SandboxServer,
+) -> None:
+    store = Store()
+    given = [{"name": "lost", "identifier": "a"}, {"name": "its twin", "identifier": "a"}]
+    sandbox.inject("lost", nth=1, commit=True)
+    assert run_try(sandbox, store, given, defaults=UUID, on_unknown="fail").statuses == ["unknown", "unknown"]
+    assert run_try(sandbox, store, given, defaults=UUID).statuses == ["created", "existing"]
+    assert len(sandbox.tickets()) == 1
 
 
 def test_another_project_is_another_ticket(sandbox: SandboxServer) -> None:

@@ -14,7 +14,7 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.bulk.runs import FINAL_AFTER, UUID, VENDOR, Clock, Store, Try, run_try, tickets
 
 SUBMISSION, JOBS, LOOK_UP = "/v1/itsm/tickets/bulk", "/v1/jobs/", "/v1/itsm/tickets/by-identifier/"
-TOO_LONG = {"name": "x" * 300}
+REFUSED = {"name": "refused", "priority": "URGENT"}
 
 
 def submit(sandbox: SandboxServer, store: Store, given: Sequence[Any], **options: Any) -> tuple[Try, Creation]:
@@ -107,19 +107,19 @@ def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: Sandb
 
 def test_where_a_job_tells_of_no_ticket_leen_is_asked_for_each(sandbox: SandboxServer) -> None:
     sandbox.plan_jobs(reason="plain_text")
-    ended = submit_and_go_on(sandbox, [{"name": "one"}, TOO_LONG, {"name": "three"}])
+    ended = submit_and_go_on(sandbox, [{"name": "one"}, REFUSED, {"name": "three"}])
     assert ended.statuses == ["created", "unknown", "created"]
     assert "1 of 3 tickets failed" in str(ended.results[1]["error"])
     assert "Looked up: Leen does not know its identifier" in str(ended.results[1]["error"])
 
 
 def test_a_ticket_that_a_failed_job_refused_is_tried_again_by_a_retry(sandbox: SandboxServer) -> None:
-    store, given = Store(), [{"name": "one"}, TOO_LONG]
+    store, given = Store(), [{"name": "one"}, REFUSED]
     before, _ = submit(sandbox, store, given)
     go_on(sandbox, store, given, before)
     retry, run = submit(sandbox, store, given)
     assert retry.statuses == ["created", "unknown"]
-    assert [request.ticket_names for request in submissions(sandbox)[1:]] == [[TOO_LONG["name"]]]
+    assert [request.ticket_names for request in submissions(sandbox)[1:]] == [[REFUSED["name"]]]
     assert len(run.jobs_under_way) == 1
 
 
@@ -224,7 +224,7 @@ def test_a_job_of_which_no_ticket_is_left_in_the_list_is_not_asked_for(sandbox: 
 
 
 def test_of_a_job_whose_list_has_shrunk_what_is_left_is_told(sandbox: SandboxServer) -> None:
-    store, given = Store(), [{"name": "one"}, TOO_LONG, {"name": "three"}]
+    store, given = Store(), [{"name": "one"}, REFUSED, {"name": "three"}]
     submit(sandbox, store, given)
     retry, run = submit(sandbox, store, given[1:])
     # What a job of an earlier try refused is tried again, as what a reply refused is.

@@ -21,9 +21,6 @@ from tests.support.airflow_run import AIRFLOW
 
 DEFAULTS = {"project_vendor_id": "SEC", "type": "Task"}
 
-TOO_LONG = "x" * 300
-"""A name that the vendor refuses."""
-
 REMEMBERING = {"ledger_path": None if AIRFLOW >= (3, 3) else f"{os.environ['AIRFLOW_HOME']}/ledger"}
 """Where Airflow itself remembers nothing, the tests' operators do all the same."""
 
@@ -39,7 +36,7 @@ def with_bad_ones(count: int, *positions: int) -> list[dict[str, Any]]:
     """Tickets of which the vendor refuses some."""
     given = tickets(count)
     for position in positions:
-        given[position]["name"] = TOO_LONG
+        given[position]["priority"] = "URGENT"
     return given
 
 

@@ -10,4 +10,6 @@ from tests.support.airflow_run import run
 
 if __name__ == "__main__":
     assert run(bulk_dag(tickets(2))).states == {"create": "success"}
-    assert run(bulk_dag([{"name": "x" * 300}, *tickets(2)], max_failures=0)).states == {"create": "failed"}
+    assert run(bulk_dag([{"name": "refused", "priority": "URGENT"}, *tickets(2)], max_failures=0)).states == {
+        "create": "failed"
+    }

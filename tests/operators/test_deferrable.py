@@ -27,7 +27,7 @@ from tests.support.recorded import none_is_double
 
 SYNC, SUBMISSION, JOBS = "/v1/itsm/tickets/bulk/sync", "/v1/itsm/tickets/bulk", "/v1/jobs/"
 LOOK_UP = "/v1/itsm/tickets/by-identifier/"
-TOO_LONG = {"name": "x" * 300}
+REFUSED = {"name": "refused", "priority": "URGENT"}
 TIMED: dict[str, Any] = {"execution_timeout": timedelta(seconds=1000)}
 TOO_LATE = {"status": "timeout"}
 
@@ -61,7 +61,7 @@ def yields(*events: Any, carries: bool = False) -> Any:
 
 
 def test_the_summary_is_the_one_that_the_other_endpoint_gives(sandbox: SandboxServer, run_dag: Any) -> None:
-    given = [*tickets(4), TOO_LONG, {"nam": "typo"}, {"name": "own", "identifier": "CVE-2026-1"}]
+    given = [*tickets(4), REFUSED, {"nam": "typo"}, {"name": "own", "identifier": "CVE-2026-1"}]
     direct = run_dag(bulk_dag(given, batch_size=3))
     by_jobs = run_dag(job_dag(given, batch_size=3))
     assert sandbox.count("POST", SYNC) == len(submissions(sandbox)) == 2
@@ -95,19 +95,19 @@ def test_a_job_that_failed_in_part_is_judged_like_any_other_batch(
     sandbox: SandboxServer, run_dag: Any, reason: str
 ) -> None:
     sandbox.plan_jobs(reason=reason)
-    run = run_dag(job_dag([*tickets(2), TOO_LONG], max_failures=0, retries=1))
+    run = run_dag(job_dag([*tickets(2), REFUSED], max_failures=0, retries=1))
     assert statuses(run) == ["created", "created", "rejected"]
     (error,) = run.exceptions
     assert type(error.__cause__) is LeenThresholdError
     assert "255" in str(error)
-    assert run.xcom("create", "failed_tickets") == [TOO_LONG]
+    assert run.xcom("create", "failed_tickets") == [REFUSED]
 
 
 def test_each_mapped_instance_goes_on_with_its_own(sandbox: SandboxServer, run_dag: Any) -> None:
     with DAG("leen_mapped", schedule=None) as dag:
         LeenBulkCreateTicketsOperator.partial(
             task_id="create", ticket_defaults=DEFAULTS, deferrable=True, poll_interval=0.05, **REMEMBERING
-        ).expand(tickets=[[TOO_LONG, {"name": "one"}], [{"name": "two"}]])
+        ).expand(tickets=[[REFUSED, {"name": "one"}], [{"name": "two"}]])
     run = run_dag(dag)
     assert counts(run.summary(map_index=0)) == {"created": 1, "rejected": 1}
     assert counts(run.summary(map_index=1)) == {"created": 1}
@@ -221,7 +221,7 @@ def test_what_a_crashed_job_surely_did_not_do_is_submitted_again(
 
     monkeypatch.setattr(LeenBulkCreateTicketsOperator, "execute_complete", execute_complete)
     sandbox.plan_jobs(crash_after=1)
-    run = run_dag(job_dag([*tickets(3), TOO_LONG, {"nam": "typo"}], embed_identifier=True))
+    run = run_dag(job_dag([*tickets(3), REFUSED, {"nam": "typo"}], embed_identifier=True))
     assert run.states == {"create": "success"}
     assert statuses(run) == ["created"] * 3 + ["rejected", "invalid"]
     assert [len(request.ticket_names) for request in submissions(sandbox)] == [4, 3]

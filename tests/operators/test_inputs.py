@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, ObjectStoragePath, task
 from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
@@ -273,7 +274,7 @@ def test_the_path_is_a_template(sandbox: SandboxServer, run_dag: Any, tmp_path: 
     ("file_name", "content", "says"),
     [
         pytest.param("gone.jsonl", None, "there is no such file", id="missing"),
-        pytest.param("findings.csv", b"name\none", "ends in .json or .jsonl", id="wrong ending"),
+        pytest.param("findings.xlsx", b"PK", "its name must end in .json, .jsonl", id="wrong ending"),
         pytest.param("latin.jsonl", '{"name": "Zürich"}'.encode("latin-1"), "not in UTF-8", id="lines not UTF-8"),
         pytest.param("latin.json", '[{"name": "Zürich"}]'.encode("latin-1"), "not in UTF-8", id="array not UTF-8"),
         pytest.param("lines.json", b'{"name": "a"}\n{"name": "b"}', "name the file .jsonl", id="lines in .json"),
@@ -311,7 +312,84 @@ def test_a_full_disk_is_named_before_anything_is_sent_and_a_retry_may_find_room(
     assert names(sandbox) == ["one"]
 
 
+LONG_NAME = "SQL built from strings, " * 20
+SARIF = {
+    "version": "2.1.0",
+    "runs": [
+        {
+            "tool": {"driver": {"name": "scanner"}},
+            "results": [{"ruleId": "sqli", "level": "error", "message": {"text": "SQL built from strings"}}],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("path_type", "name", "content", "sent"),
+    [
+        pytest.param(
+            str, "t.NDJSON.gz", gzip.compress(b'{"name": "a"}\n\n{"name": "b"}', mtime=0), ["a", "b"], id="text"
+        ),
+        pytest.param(Path, "T.CSV", b"name,priority\none,low\n,\n", ["one"], id="Path"),
+        pytest.param(
+            ObjectStoragePath, "t.sarif", json.dumps(SARIF).encode(), ["sqli: SQL built from strings"], id="store"
+        ),
+    ],
+)
+def test_files_are_read_by_what_their_names_end_in(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path, path_type: Any, name: str, content: bytes, sent: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    run = run_dag(bulk_dag(tickets_path=path_type(f"{tmp_path}/{name}"), max_failures=0))
+    assert run.states == {"create": "success"}
+    assert names(sandbox) == sent
+
+
+def test_a_sarif_document_is_read_as_tickets(sandbox: SandboxServer, run_dag: Any) -> None:
+    run = run_dag(upstream_dag(SARIF, lambda output: [output, {"name": "by hand"}]))
+    assert run.states["create"] == "success"
+    assert names(sandbox) == ["sqli: SQL built from strings", "by hand"]
+
+
+# What is made of a row
+
+
+@pytest.mark.parametrize("priority_map", [{"ERROR": "HIGH"}, "{{ {'ERROR': 'HIGH'} }}"], ids=["map", "template"])
+def test_rows_are_fitted_to_the_tracker(sandbox: SandboxServer, run_dag: Any, priority_map: Any) -> None:
+    given = [
+        {"name": f"{LONG_NAME}\nSee below.", "priority": "error", "description": "Below."},
+        {"name": "low", "priority": "low", "identifier": "a"},
+        {"name": "its twin", "priority": "low", "identifier": "a"},
+    ]
+    run = run_dag(bulk_dag(given, priority_map=priority_map, embed_identifier=True, max_failures=0))
+    assert run.states == {"create": "success"}
+    results = run.summary()["results"]
+    assert [result["status"] for result in results] == ["created", "created", "existing"]
+    assert results[1]["vendor_ticket_id"] == results[2]["vendor_ticket_id"]
+    first, second = sandbox.tickets()
+    assert (first["priority"], second["priority"]) == ("High", "Low")
+    assert first["name"] == results[0]["name"] == LONG_NAME[:254] + "…"
+    assert first["description"].startswith(f"{LONG_NAME}See below.\n\nBelow.\n\nairflow-")
+
+
+@pytest.mark.parametrize("priority_map", [["HIGH"], "{{ 17 }}"], ids=["list", "template"])
+def test_a_map_of_priorities_that_can_not_be_used_is_refused(
+    sandbox: SandboxServer, run_dag: Any, priority_map: Any
+) -> None:
+    assert "`priority_map`" in refused(run_dag(bulk_dag(tickets(1), priority_map=priority_map)))
+    assert sandbox.requests == []
+
+
 # What is no list of tickets
+
+
+def test_a_scanner_s_report_is_refused_whole_and_nothing_of_it_is_published(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "report.json").write_text('[{"RuleID": "aws", "Secret": "hunter2", "Tags": []}]')
+    run = run_dag(file_dag(tmp_path / "report.json"))
+    assert "it looks like a gitleaks report" in refused(run)
+    assert run.xcom("create", "failed_tickets") is None
 
 
 NO_LISTS = {

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_leen.api.errors import LeenAuthError, LeenThresholdError
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import TOO_LONG, bulk_dag, counts, create, tickets, with_bad_ones
+from tests.operators.dags import bulk_dag, counts, create, tickets, with_bad_ones
 
 
 def test_results_come_in_the_order_of_the_input_whatever_batch_ends_first(sandbox: SandboxServer, run_dag: Any) -> None:
@@ -77,7 +77,7 @@ def test_failed_tickets_are_those_that_surely_do_not_exist_as_they_were_given(
     sandbox.inject("failed_with_id", nth=1)
     given = [
         {"name": "in doubt"},
-        {"name": TOO_LONG, "priority": None},
+        {"name": "bad", "priority": "URGENT", "description": None},
         {"name": "good"},
         {"title": "no name"},
         "no mapping",

@@ -17,7 +17,6 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from tests.operators.dags import (
     DEFAULTS,
-    TOO_LONG,
     AtCall,
     Connect,
     bulk_dag,
@@ -289,7 +288,11 @@ def test_two_thousand_tickets_pass_with_small_xcoms(sandbox: SandboxServer, run_
     count = 2_000
     source = tmp_path / "tickets.jsonl"
     write_lines(
-        source, ({"name": f"finding {n}" if n % 100 else TOO_LONG, "description": "y" * 300} for n in range(count))
+        source,
+        (
+            {"name": f"finding {n}", "description": "y" * 300, "type": "Task" if n % 100 else "Tsak"}
+            for n in range(count)
+        ),
     )
     with DAG("leen_test", schedule=None) as dag:
         first = create(tickets_path=str(source), results_path=f"{tmp_path}/r.jsonl", max_concurrent_batches=4)
