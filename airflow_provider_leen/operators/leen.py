@@ -39,11 +39,14 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     number that a template yields as text is parsed.
 
     :param tickets: the tickets, by Leen's field names (templated): a list of mappings, an upstream task's output, a
-        mapped upstream's outputs (tickets, or lists of tickets), one mapping, a text that holds JSON or a Python
-        literal, or a list of several tasks' outputs: lists and single tickets are joined, None is nothing. Either this
-        or ``tickets_path``.
-    :param tickets_path: a file or object-storage URL, or a path object, that ends in ``.json`` (an array) or ``.jsonl``
-        (one ticket a line), read at run time, so that a very large list need not pass through XCom (templated).
+        mapped upstream's outputs (tickets, or lists of tickets), one mapping, a data frame of pandas or polars, Leen's
+        own body ``{"tickets": [...]}``, a SARIF report, a text that holds one of these as JSON or a Python literal, or
+        a list of several tasks' outputs, which are joined, None being nothing. Any other report is refused whole.
+        Either this or ``tickets_path``.
+    :param tickets_path: a file or object-storage URL, or a path object, that ends in ``.json`` (an array, or SARIF),
+        ``.jsonl`` or ``.ndjson`` (one ticket a line), ``.csv`` (the first line names the fields) or ``.sarif``, in any
+        case, each also packed as ``.gz``; read at run time, so that a very large list need not pass through XCom
+        (templated).
     :param ticket_defaults: fields laid under every ticket, such as the project and the type (templated). A ticket's
         own fields beat them.
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
@@ -75,6 +78,9 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     :param ledger_path: an object-storage URL or a folder, reached by all workers, in which to remember (templated).
         Default: Airflow's task state store (Airflow 3.3 and newer); below that, nothing is remembered without it, and a
         retry takes every ticket for sent without an answer.
+    :param priority_map: what the rows call a priority, and what the ticket's is, such as ``{"ERROR": "HIGH"}``: the
+        exact name first, then in any case (templated). Leen's own names are taken in any case; what is neither is sent
+        as it is. Default: none.
     :param deferrable: submit each batch as a job of Leen's (``POST /itsm/tickets/bulk``) and free the worker until the
         jobs have ended, default False (templated). Another endpoint: Leen stores such tickets at once, and tells no
         vendor id, so that ``ticket_id`` and ``vendor_ticket_id`` are looked up and may stay null. Needs a ledger that
