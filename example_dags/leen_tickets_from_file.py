@@ -1,7 +1,8 @@
 """Tickets from a JSON Lines file: each line is a ticket, read where the task runs, so that no list passes through XCom.
 
-``tickets_path`` also takes an object-storage URL (``s3://reports/findings.jsonl``) and ``.json``, ``.csv`` and ``.sarif`` files.
-``ticket_defaults`` lies under every ticket: two lines of the sample name a type of their own, and keep it.
+``tickets_path`` also takes an object-storage URL (``s3://reports/findings.jsonl``) and files that end in ``.json``,
+``.csv`` and ``.sarif``. ``ticket_defaults`` lies under every ticket: two lines of the sample name a type of their own,
+and keep it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ SAMPLE = Path(__file__).with_name("tickets.jsonl")
 @dag(
     schedule=None,
     tags=["leen"],
-    params={"tickets_path": Param(str(SAMPLE), type="string", description="A .jsonl, .json, .csv or .sarif file, or a URL of one")},
+    params={
+        "tickets_path": Param(
+            str(SAMPLE), type="string", description="A .jsonl, .json, .csv or .sarif file, or its URL"
+        )
+    },
 )
 def leen_tickets_from_file() -> None:
     create = LeenBulkCreateTicketsOperator(

@@ -99,7 +99,7 @@ def test_a_job_that_failed_in_part_is_judged_like_any_other_batch(
     assert statuses(run) == ["created", "created", "rejected"]
     (error,) = run.exceptions
     assert type(error.__cause__) is LeenThresholdError
-    assert "255" in str(error)
+    assert "URGENT" in str(error)
     assert run.xcom("create", "failed_tickets") == [REFUSED]
 
 

@@ -107,7 +107,7 @@ def extras_of(uri: str) -> list[dict[str, Any]]:
 def test_an_asset_among_the_outlets_gets_the_counts_with_its_event(sandbox: SandboxServer, run_dag: Any) -> None:
     asset, alias = Asset("https://tracker.example/tickets"), AssetAlias("by-alias")
     with DAG("leen_test", schedule=None) as dag:
-        created = create([{"name": "x" * 300}, *tickets(2)], outlets=[asset, alias])
+        created = create([{"name": "refused", "priority": "URGENT"}, *tickets(2)], outlets=[asset, alias])
         one = LeenCreateTicketOperator(task_id="one", ticket={"name": "one", **DEFAULTS}, outlets=[asset])
         ids = "{{ ti.xcom_pull('one')['id'] }}"
         update = LeenUpdateTicketsOperator(
