@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def test_a_dag_runs_as_it_stands(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_LEEN_LEDGER", str(tmp_path / "ledger"))
     monkeypatch.setenv("AIRFLOW_VAR_LEEN_FOLDER", str(tmp_path))
+    shutil.copy(ROOT / "example_dags" / "scan.sarif", tmp_path)
     sandbox.sync_after(0)
     run = run_dag(load_dag(block.text, tmp_path))
     assert {state for states in run.states.values() for state in states.split()} == {"success"}

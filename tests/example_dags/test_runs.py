@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_leen.findings import tickets_from_sarif
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.support.airflow_run import AirflowRun
 
@@ -40,6 +41,14 @@ def test_the_file_dag_creates_a_ticket_for_each_line(run_dag: RunDag, sandbox: S
     run = run_dag(load("leen_tickets_from_file"))
     assert run.states == {"create_tickets": "success", "gate": "success"}
     assert [ticket["name"] for ticket in sandbox.tickets()] == [line["name"] for line in lines]
+
+
+def test_the_sarif_dag_files_each_finding_once_however_often_it_runs(run_dag: RunDag, sandbox: SandboxServer) -> None:
+    tickets = tickets_from_sarif(json.loads((EXAMPLES / "scan.sarif").read_text()))
+    first, second = run_dag(load("leen_sarif")), run_dag(load("leen_sarif"))
+    assert first.states == second.states == {"create_tickets": "success", "gate": "success"}
+    assert [ticket["name"] for ticket in sandbox.tickets()] == [ticket["name"] for ticket in tickets]
+    assert second.summary("create_tickets")["existing"] == len(tickets) == 5
 
 
 def test_the_fan_out_dag_creates_the_list_under_each_leen_connection_id(
