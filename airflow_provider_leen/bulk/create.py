@@ -234,7 +234,7 @@ class Creation(Run):
         # Jobs don't name the ids; without them a ticket is created all the same.
         without_ids = self._tickets.without_ids([key for keys in submitted.values() for key in keys])
         found = await self._ask(self._settler.fetch_ids(without_ids))
-        self.ledger.table.created(self._tickets.ids_by_key(found))
+        self.ledger.table.created(found)
         self._report_progress()
 
     async def _leave_out_existing(self) -> None:
@@ -243,7 +243,7 @@ class Creation(Run):
         if not to_send:
             return
         found = await self._ask(find_existing(self._client, to_send))
-        self.ledger.table.existing(self._tickets.ids_by_key(found))
+        self.ledger.table.existing(found)
         log.info("Known to Leen, and not created again: %d of %s.", len(found), counted(len(to_send), "ticket"))
 
     async def _send(self) -> None:
@@ -275,7 +275,7 @@ class Creation(Run):
         log.info("Looking up %s whose outcome is unknown.", counted(len(unsettled), "ticket"))
         return self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
 
-    def _note_found(self, found: Mapping[int, Created], asked: Sequence[Unsettled]) -> list[Unsettled]:
+    def _note_found(self, found: Mapping[str, Created], asked: Sequence[Unsettled]) -> list[Unsettled]:
         left = self._tickets.note_found(found, asked)
         log.info("Found: %d of %s.", len(asked) - len(left), counted(len(asked), "ticket"))
         return left

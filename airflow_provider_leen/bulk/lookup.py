@@ -170,15 +170,10 @@ def _kind_of(project: str) -> str:
     return "Leen's id" if is_uuid(project) else "the tracker's id" if project.isdecimal() else "the tracker's key"
 
 
-def without_clashes(found: Mapping[int, Created], taken: Iterable[Created]) -> dict[int, Created]:
-    """Return the tickets that were found without those whose id another row has, or that were found for two rows.
-
-    :param found: by the index of a row.
-    :param taken: the ids that other rows of this run have.
-    """
+def clashing(found: Mapping[str, Created]) -> list[str]:
+    """Return the keys of tickets that were found for two rows."""
     seen = Counter(id_ for ids in found.values() for id_ in _ids(ids))
-    seen.update(id_ for ids in taken for id_ in _ids(ids))
-    return {index: ids for index, ids in found.items() if all(seen[id_] == 1 for id_ in _ids(ids))}
+    return [key for key, ids in found.items() if any(seen[id_] > 1 for id_ in _ids(ids))]
 
 
 def _ids(ids: Created) -> list[tuple[str, str]]:

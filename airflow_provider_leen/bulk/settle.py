@@ -53,32 +53,32 @@ class Settler:
         self._sleep = sleep
         self._failures = 0
 
-    async def look_up(self, tickets: Sequence[Unsettled]) -> dict[int, Created]:
+    async def look_up(self, tickets: Sequence[Unsettled]) -> dict[str, Created]:
         """Ask for all tickets at once: by named ids, by identifier, and in the end by the keys that they may carry.
 
-        :return: the ones that exist, by the index of their row; of the others, ``findings`` says what was found out.
+        :return: the ones that exist, by key; of the others, ``findings`` says what was found out.
         """
-        found: dict[int, Created] = {}
+        found: dict[str, Created] = {}
         self._failures = 0
 
         async def ask(ticket: Unsettled) -> None:
             ticket.findings = ""
             ids = await self._by_id(ticket) or await self._by_identifier(ticket)
             if ids is not None:
-                found[ticket.row.index] = ids
+                found[ticket.key] = ids
 
         await ask_all(ask, tickets)
-        left = [ticket for ticket in tickets if ticket.row.index not in found and ticket.may_carry_key]
+        left = [ticket for ticket in tickets if ticket.key not in found and ticket.may_carry_key]
         by_search, _absent = await self._by_search(left, None)
         return found | by_search
 
     async def confirm_absence(
         self, tickets: Sequence[Unsettled], control_of: ControlOf
-    ) -> tuple[dict[int, Created], list[Unsettled]]:
+    ) -> tuple[dict[str, Created], list[Unsettled]]:
         """Wait until a search that finds nothing is believed, then search once more for tickets that carry their keys.
 
         :param control_of: is asked after the wait.
-        :return: the tickets that exist, by the index of their row, and those that don't exist.
+        :return: the tickets that exist, by key, and those that don't exist.
         """
         tickets = [ticket for ticket in tickets if ticket.may_be_absent]
         until = max((ticket.final_from for ticket in tickets), default=0.0)
@@ -97,12 +97,12 @@ class Settler:
             ticket.findings = ""
         return await self._by_search(tickets, control_of)
 
-    async def fetch_ids(self, tickets: Sequence[Unsettled]) -> dict[int, Created]:
+    async def fetch_ids(self, tickets: Sequence[Unsettled]) -> dict[str, Created]:
         """Fetch the ids of tickets that a job has created, which it does not name.
 
-        :return: by the index of their row, as far as Leen names them.
+        :return: by key, as far as Leen names them.
         """
-        found: dict[int, Created] = {}
+        found: dict[str, Created] = {}
         self._failures = 0
 
         async def ask(ticket: Unsettled) -> None:
@@ -115,7 +115,7 @@ class Settler:
                 return
             self._failures = 0
             if known is not None and lookup.is_that_of(record := jira.read_ticket(known), ticket):
-                found[ticket.row.index] = lookup.created(record)
+                found[ticket.key] = lookup.created(record)
 
         await ask_all(ask, tickets)
         return found
@@ -174,9 +174,9 @@ class Settler:
 
     async def _by_search(
         self, tickets: Sequence[Unsettled], control_of: ControlOf | None
-    ) -> tuple[dict[int, Created], list[Unsettled]]:
+    ) -> tuple[dict[str, Created], list[Unsettled]]:
         """Search for the keys that tickets may carry; return the tickets found, and those proved not to exist."""
-        found: dict[int, Created] = {}
+        found: dict[str, Created] = {}
         absent: list[Unsettled] = []
         failures = 0
         for project, keys, by_key in _searches(tickets):
@@ -191,7 +191,7 @@ class Settler:
                 except LeenError as error:
                     failures += 1
                     why_not = f"The tracker could not be searched for its key ({error})."
-            found |= {by_key[key].row.index: ids[key] for key in ids}
+            found |= ids
             for ticket in (by_key[key] for key in keys if key not in ids):
                 if not why_not and control_of:
                     absent.append(ticket)

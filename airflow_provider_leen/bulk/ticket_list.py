@@ -67,20 +67,13 @@ class TicketList:
         in_jobs = {key for keys in jobs_under_way.values() for key in keys}
         return [self._as_unsettled(row) for row in self.with_status("unknown") if row.key not in in_jobs]
 
-    def note_found(self, found: Mapping[int, Created], asked: Sequence[Unsettled] = ()) -> list[Unsettled]:
-        """State which tickets exist after all, and keep what was found out about the others, which are returned.
-
-        :param found: the ids, by the index of their row.
-        """
+    def note_found(self, found: Mapping[str, Created], asked: Sequence[Unsettled]) -> list[Unsettled]:
+        """State which tickets exist after all, and keep what was found out about the others, which are returned."""
         table = self._ledger.table
-        table.found(self.ids_by_key(found))
+        table.found(found)
         left = [ticket for ticket in asked if table[ticket.key].status == "unknown"]
         self._findings |= {ticket.key: ticket.findings for ticket in left}
         return left
-
-    def ids_by_key(self, found: Mapping[int, Created]) -> dict[str, list[str | None]]:
-        """Return ids by key instead of by the index of their row."""
-        return {str(self.rows[index].key): list(ids) for index, ids in found.items()}
 
     def control(self, project: str) -> Control | None:
         """Name the newest ticket in a project that carries its key and that the tracker's search must know by now."""

@@ -15,12 +15,12 @@ from airflow_provider_leen.bulk.lookup import (
     Created,
     Unsettled,
     by_key,
+    clashing,
     final_from,
     is_that_of,
     settled_after,
     why_not_by_id,
     why_not_by_identifier,
-    without_clashes,
 )
 from airflow_provider_leen.bulk.state import Sending
 from tests.bulk.runs import rows_of, settings_for
@@ -205,21 +205,17 @@ def test_the_trackers_name_may_be_cut_to_at_least_200_characters(length: int, sa
 
 
 @pytest.mark.parametrize(
-    ("found", "taken", "left"),
+    ("found", "doubted"),
     [
-        pytest.param({0: ("a", "S-1"), 1: ("b", "S-2")}, [], [0, 1], id="different"),
-        pytest.param({0: ("a", None), 1: ("a", None), 2: ("b", None)}, [], [2], id="Leen's id twice"),
-        pytest.param({0: ("a", "S-1"), 1: ("b", "s-1")}, [], [], id="the vendor's id twice"),
-        pytest.param({0: ("a", "S-1")}, [(None, "S-1")], [], id="another row has it"),
-        pytest.param({0: ("a", None)}, [("b", None), (None, "a")], [0], id="an id of the other kind is another"),
-        pytest.param({0: (None, "S-1"), 1: (None, "S-2")}, [("", None)], [0, 1], id="no id is none"),
+        pytest.param({"A": ("a", "S-1"), "B": ("b", "S-2")}, [], id="different"),
+        pytest.param({"A": ("a", None), "B": ("a", None), "C": ("b", None)}, ["A", "B"], id="Leen's id twice"),
+        pytest.param({"A": ("a", "S-1"), "B": ("b", "s-1")}, ["A", "B"], id="the vendor's id twice"),
+        pytest.param({"A": ("a", None), "B": (None, "a")}, [], id="an id of the other kind is another"),
+        pytest.param({"A": (None, "S-1"), "B": ("", "S-2")}, [], id="no id is none"),
     ],
 )
-def test_no_id_is_claimed_twice(
-    found: dict[int, tuple[str | None, str | None]], taken: list[tuple[str | None, str | None]], left: list[int]
-) -> None:
-    ids = {index: Created(*pair) for index, pair in found.items()}
-    assert list(without_clashes(ids, [Created(*pair) for pair in taken])) == left
+def test_no_id_is_claimed_twice(found: dict[str, tuple[str | None, str | None]], doubted: list[str]) -> None:
+    assert clashing({key: Created(*pair) for key, pair in found.items()}) == doubted
 
 
 # By search

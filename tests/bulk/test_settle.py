@@ -31,10 +31,14 @@ def unsettled(count: int, *, embedded: bool = False, **fields: str) -> list[Unse
     ]
 
 
+def by_index(found: dict[str, Created], asked: Sequence[Unsettled]) -> dict[int, Created]:
+    return {ticket.row.index: found[ticket.key] for ticket in asked if ticket.key in found}
+
+
 def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
     async def go() -> dict[int, Created]:
         async with answering(answer) as client:
-            return await Settler(client).look_up(asked)
+            return by_index(await Settler(client).look_up(asked), asked)
 
     return asyncio.run(go())
 
@@ -46,7 +50,9 @@ def confirm_absence(
 
     async def go() -> tuple[dict[int, Created], list[Unsettled]]:
         async with answering(answer) as client:
-            return await Settler(client, clock, clock.sleep).confirm_absence(asked, lambda project: control)
+            settler = Settler(client, clock, clock.sleep)
+            found, absent = await settler.confirm_absence(asked, lambda project: control)
+            return by_index(found, asked), absent
 
     return asyncio.run(go())
 
@@ -360,7 +366,7 @@ def test_each_project_is_searched_with_a_control_of_its_own() -> None:
         hits = [issue(CONTROL.key, 99)] if CONTROL.key in request.url.params["jql"] else []
         return httpx.Response(200, json={"issues": hits})
 
-    async def go() -> tuple[dict[int, Created], list[Unsettled]]:
+    async def go() -> tuple[dict[str, Created], list[Unsettled]]:
         async with answering(answer) as client:
             return await Settler(client).confirm_absence(asked, {"SEC": CONTROL, "APP": None}.get)
 
