@@ -31,7 +31,7 @@ class Weakness(NamedTuple):
     :param uid: a CVE, or for code the rule.
     :param product: a package, a service, or for code the file.
     :param version: the one found, for code the line; None for a service.
-    :param fixed_in: the version that mends it, None where there is none.
+    :param fixed_in: the first version without it, None where there is none.
     """
 
     uid: str
@@ -39,91 +39,40 @@ class Weakness(NamedTuple):
     product: str
     version: str | None
     fixed_in: str | None
+    published: str | None
     what: str
-    published: str | None = None
 
 
-_PACKAGES = (
-    Weakness(
-        "CVE-2021-44228",
-        "CRITICAL",
-        "log4j-core",
-        "2.14.1",
-        "2.17.1",
-        "Remote code execution by a JNDI look-up",
-        "2021-12-10",
-    ),
-    Weakness(
-        "CVE-2022-22965",
-        "CRITICAL",
-        "spring-beans",
-        "5.3.17",
-        "5.3.18",
-        "Remote code execution by data binding",
-        "2022-04-01",
-    ),
-    Weakness(
-        "CVE-2021-23337", "HIGH", "lodash", "4.17.20", "4.17.21", "Command injection through templates", "2021-02-15"
-    ),
-    Weakness(
-        "CVE-2023-32681",
-        "MEDIUM",
-        "requests",
-        "2.30.0",
-        "2.31.0",
-        "Proxy credentials sent to the destination",
-        "2023-05-26",
-    ),
-    Weakness(
-        "CVE-2020-28493", "MEDIUM", "jinja2", "2.11.2", "2.11.3", "Denial of service by the urlize filter", "2021-02-01"
-    ),
-    Weakness(
-        "CVE-2022-40897",
-        "MEDIUM",
-        "setuptools",
-        "65.3.0",
-        "65.5.1",
-        "Denial of service by a package page",
-        "2022-12-23",
-    ),
-    Weakness("CVE-2017-18640", "LOW", "snakeyaml", "1.25", "1.26", "Denial of service by nested aliases", "2019-12-12"),
-)
-_IMAGES = (
-    Weakness(
-        "CVE-2024-3094",
-        "CRITICAL",
-        "xz-utils",
-        "5.6.1",
-        "5.6.1+really5.4.5",
-        "Backdoor in the release archive",
-        "2024-03-29",
-    ),
-    Weakness(
-        "CVE-2014-0160", "HIGH", "openssl", "1.0.1f", "1.0.1g", "Memory disclosure by TLS heartbeats", "2014-04-07"
-    ),
-    Weakness("CVE-2021-3156", "HIGH", "sudo", "1.8.31", "1.9.5p2", "Local root through a heap overflow", "2021-01-26"),
-    Weakness("CVE-2023-4863", "HIGH", "libwebp", "1.3.1", "1.3.2", "Heap overflow in a crafted image", "2023-09-12"),
-)
-_SERVICES = (
-    Weakness(
-        "CVE-2020-1938",
-        "CRITICAL",
-        "ajp13:8009",
-        None,
-        "9.0.31",
-        "File disclosure through the AJP connector",
-        "2020-02-24",
-    ),
-    Weakness(
-        "CVE-2023-44487", "HIGH", "https:443", None, "1.25.3", "Denial of service by HTTP/2 stream resets", "2023-10-10"
-    ),
-    Weakness("CVE-2018-15473", "MEDIUM", "ssh:22", None, None, "User names can be found out by guessing", "2018-08-17"),
-    Weakness("CVE-2013-2566", "MEDIUM", "https:8443", None, None, "RC4 cipher suites are offered", "2013-03-15"),
-)
-_CODE = (
-    Weakness("sql-injection", "HIGH", "orders/query.py", "214", None, "SQL is built from strings"),
-    Weakness("weak-hash", "LOW", "users/tokens.py", "37", None, "MD5 is used for a token"),
-)
+def _table(text: str) -> tuple[Weakness, ...]:
+    rows = ([cell.strip() for cell in line.split("|")] for line in text.strip().splitlines())
+    return tuple(Weakness(*(None if cell == "-" else cell for cell in row)) for row in rows)  # type: ignore[arg-type]
+
+
+_PACKAGES = _table("""
+CVE-2021-44228 | CRITICAL | log4j-core | 2.14.1 | 2.17.1 | 2021-12-10 | Remote code execution by a JNDI look-up
+CVE-2022-22965 | CRITICAL | spring-beans | 5.3.17 | 5.3.18 | 2022-04-01 | Remote code execution by data binding
+CVE-2021-23337 | HIGH | lodash | 4.17.20 | 4.17.21 | 2021-02-15 | Command injection through templates
+CVE-2023-32681 | MEDIUM | requests | 2.30.0 | 2.31.0 | 2023-05-26 | Proxy credentials sent to the destination
+CVE-2020-28493 | MEDIUM | jinja2 | 2.11.2 | 2.11.3 | 2021-02-01 | Denial of service by the urlize filter
+CVE-2022-40897 | MEDIUM | setuptools | 65.3.0 | 65.5.1 | 2022-12-23 | Denial of service by a package page
+CVE-2017-18640 | LOW | snakeyaml | 1.25 | 1.26 | 2019-12-12 | Denial of service by nested aliases
+""")
+_IMAGES = _table("""
+CVE-2024-3094 | CRITICAL | xz-utils | 5.6.1 | 5.6.1+really5.4.5 | 2024-03-29 | Backdoor in the release archive
+CVE-2014-0160 | HIGH | openssl | 1.0.1f | 1.0.1g | 2014-04-07 | Memory disclosure by TLS heartbeats
+CVE-2021-3156 | HIGH | sudo | 1.8.31 | 1.9.5p2 | 2021-01-26 | Local root through a heap overflow
+CVE-2023-4863 | HIGH | libwebp | 1.3.1 | 1.3.2 | 2023-09-12 | Heap overflow in a crafted image
+""")
+_SERVICES = _table("""
+CVE-2020-1938 | CRITICAL | ajp13:8009 | - | 9.0.31 | 2020-02-24 | File disclosure through the AJP connector
+CVE-2023-44487 | HIGH | https:443 | - | 1.25.3 | 2023-10-10 | Denial of service by HTTP/2 stream resets
+CVE-2018-15473 | MEDIUM | ssh:22 | - | - | 2018-08-17 | User names can be found out by guessing
+CVE-2013-2566 | MEDIUM | https:8443 | - | - | 2013-03-15 | RC4 cipher suites are offered
+""")
+_CODE = _table("""
+sql-injection | HIGH | orders/query.py | 214 | - | - | SQL is built from strings
+weak-hash | LOW | users/tokens.py | 37 | - | - | MD5 is used for a token
+""")
 _REPOSITORIES = tuple(
     f"{team}-{part}"
     for team in ("web", "api", "data", "billing", "search", "edge")

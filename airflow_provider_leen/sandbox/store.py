@@ -143,8 +143,9 @@ class Store:
         now = self._clock()
         with self._db.writing() as db:
             self._db.change("tickets", ticket_id, _written(changes, now - ago))
-            due = "UPDATE tickets SET sync_due = MIN(COALESCE(sync_due, ?1), ?1) WHERE ticket_id = ?2"
-            db.execute(due, (self._sync_time(now), ticket_id))
+            due = self._sync_time(now)
+            sql = "UPDATE tickets SET sync_due = MIN(COALESCE(sync_due, ?), ?) WHERE ticket_id = ?"
+            db.execute(sql, (due, due, ticket_id))
 
     def move(self, ticket: sqlite3.Row, project: str, *, ago: float = 0.0) -> str:
         """Give a ticket a new key, in another project, and return it. It is found by its former keys, too."""
