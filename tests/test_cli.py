@@ -220,6 +220,13 @@ def test_a_dry_run_shows_what_is_made_of_each_row_and_what_the_tracker_will_refu
     assert [ticket["priority"] for ticket in sandbox.tickets()] == ["High", "Low", "Highest"]
 
 
+def test_the_results_of_a_report_that_are_no_tickets_of_their_own_are_counted(leen: Callable[..., Said]) -> None:
+    report = Path(__file__).parents[1] / "example_dags" / "scan.sarif"
+    said = leen("create", str(report), *TO_SEC, "--dry-run")
+    assert said.out == "5 of 5 rows can be sent; nothing was sent.\n"
+    assert "7 results in the SARIF report: 5 tickets, 1 suppressed, 1 in the ticket of an equal one." in said.err
+
+
 def test_a_dry_run_writes_what_it_found_to_the_output(
     leen: Callable[..., Said], sandbox: SandboxServer, mixed: str, tmp_path: Path
 ) -> None:

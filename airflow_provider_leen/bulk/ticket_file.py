@@ -26,7 +26,7 @@ from airflow_provider_leen.bulk.reading import UnreadableRow, refuse_report, row
 from airflow_provider_leen.bulk.spool import SpooledRows
 from airflow_provider_leen.bulk.validation import excerpt
 from airflow_provider_leen.bulk.whole_file import NotRegularError, open_regular
-from airflow_provider_leen.findings import is_sarif
+from airflow_provider_leen.findings import SarifTickets, is_sarif
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,13 @@ class TicketFile:
     :param rows: one for each ticket, in order, not validated.
     :param unit: how a person finds a row: by its ``line``, or in an array as the n-th ``row``.
     :param numbers: for each row, the line that it begins at, or its position from 1.
+    :param account: a sentence that counts what is in a scanner's report, rows or not.
     """
 
     rows: Sequence[Any]
     unit: Literal["line", "row"]
     numbers: Sequence[int]
+    account: str | None = None
 
     def place(self, index: int) -> str:
         """Say where a row stands in the file: ``line 3``."""
@@ -118,8 +120,10 @@ def _read_json(file: TextIO, called: str, *, only_sarif: bool = False) -> Ticket
         raise ValueError("it is no SARIF report, an object with `version` and `runs`")
     if not isinstance(value, list | dict):
         raise ValueError(f"it holds {excerpt(value)}; write an array of objects, one for each ticket")
-    rows = SpooledRows(rows_in(value, called))
-    return TicketFile(rows, "row", range(1, len(rows) + 1))
+    found = rows_in(value, called)
+    rows = SpooledRows(found)
+    account = found.account if isinstance(found, SarifTickets) else None
+    return TicketFile(rows, "row", range(1, len(rows) + 1), account)
 
 
 def _read_sarif(file: TextIO, called: str) -> TicketFile:

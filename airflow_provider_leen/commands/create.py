@@ -50,6 +50,8 @@ _OWN_WORDS = {
 def create(options: Namespace) -> int:
     """Create the tickets, print what became of them, and return 0 when all of them exist."""
     file = _read(options.file)
+    if file.account:
+        complain(file.account)
     try:
         defaults = read_defaults(dict(options.default))
         fitting = Fitting(dict(options.priority_map), embed_key=options.embed_identifier)

@@ -48,8 +48,8 @@ class SarifTickets(list[dict[str, Any]]):
     def account(self) -> str:
         """One sentence that counts every result of the report."""
         counts = [f"{number} {reason}" for reason, number in self.left_out.items()]
-        parts = [f"{self.findings} results in the SARIF report: {len(self)} tickets", *counts]
-        return ", ".join(parts) + "."
+        tickets = f"{_counted(self.findings, 'result')} in the SARIF report: {_counted(len(self), 'ticket')}"
+        return ", ".join([tickets, *counts]) + "."
 
 
 def is_sarif(document: Any) -> bool:
@@ -154,7 +154,7 @@ class _Report:
                 continue
             identifier = identities.identifier(finding.subject)
             if identifier in grouped:
-                self.left_out["further places of the same finding"] += 1
+                self.left_out["in the ticket of an equal one"] += 1
             else:
                 rows.append(identifier)
             grouped[identifier].append(finding)
@@ -228,8 +228,12 @@ def _remarks(run: Mapping[str, Any], tool: str) -> Iterator[str]:
     ]
     if notes:
         first = text(mapping(notes[0].get("message")).get("text")) or "no text"
-        yield f"{name} reports {len(notes)} errors of its own, the first: {one_line(first, 200)}"
+        yield f"{name} reports {_counted(len(notes), 'error')} of its own, the first: {one_line(first, 200)}"
     if mapping(run.get("externalPropertyFileReferences")).get("results"):
         yield f"{name} has put results into other files, which are not read: have it write one file."
     if "results" not in run:
         yield f"{name} has left no results, not even an empty list: did its scan run?"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

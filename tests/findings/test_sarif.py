@@ -208,7 +208,7 @@ def test_several_runs_are_read_and_equal_findings_of_them_are_one() -> None:
     document["runs"] += report(result(), tool="Two")["runs"] + report(result(line=9), tool="One")["runs"]
     tickets = tickets_from_sarif(document)
     assert [ticket["identifier"].split(":")[0] for ticket in tickets] == ["One", "Two"]
-    assert tickets.account == "3 results in the SARIF report: 2 tickets, 1 further places of the same finding."
+    assert tickets.account == "3 results in the SARIF report: 2 tickets, 1 in the ticket of an equal one."
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_several_runs_are_read_and_equal_findings_of_them_are_one() -> None:
         ({"invocations": [{"executionSuccessful": False}]}, "says that its scan failed"),
         (
             {"invocations": [{"toolExecutionNotifications": [{"level": "error", "message": {"text": "no\nparser"}}]}]},
-            "reports 1 errors of its own, the first: no parser",
+            "reports 1 error of its own, the first: no parser",
         ),
         ({"externalPropertyFileReferences": {"results": [{"location": {"uri": "more.sarif"}}]}}, "into other files"),
     ],

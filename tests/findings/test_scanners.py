@@ -46,10 +46,10 @@ def test_lines_added_above_and_another_checkout_change_no_identifier(scanner: st
 
 def test_what_semgrep_without_a_licence_writes_in_place_of_fingerprints_is_not_used() -> None:
     tickets = tickets_from_sarif(load("semgrep"))
-    assert tickets.left_out == {"suppressed": 1, "further places of the same finding": 1}
+    assert tickets.left_out == {"suppressed": 1, "in the ticket of an equal one": 1}
     assert len(tickets) == 5
     assert tickets.account == (
-        "7 results in the SARIF report: 5 tickets, 1 suppressed, 1 further places of the same finding."
+        "7 results in the SARIF report: 5 tickets, 1 suppressed, 1 in the ticket of an equal one."
     )
 
 
