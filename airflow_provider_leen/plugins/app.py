@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
@@ -33,7 +33,7 @@ from airflow_provider_leen.plugins.places import Place, folders_of
 from airflow_provider_leen.plugins.reading import TooLargeError, fill, write_file
 from airflow_provider_leen.plugins.rows import Column, Page, Selection
 from airflow_provider_leen.plugins.shown import what_is_shown
-from airflow_provider_leen.plugins.tasks import TaskTickets, read_task
+from airflow_provider_leen.plugins.tasks import Gate, TaskRecord, TaskTickets, read_gate, read_task
 
 STATIC = Path(__file__).with_name("static")
 
@@ -116,7 +116,7 @@ async def data(
     if unreadable:
         # A store may answer again, without any change in the database.
         del headers["ETag"]
-    shown = what_is_shown(found.tasks, is_run=about.task_id is None, unreadable=unreadable)
+    shown = what_is_shown(found.tasks, found.gates, is_run=about.task_id is None, unreadable=unreadable)
     shown |= {"rows": rows.rows(), "matched": rows.wanted, "reachable": rows.reachable, "offset": offset}
     shown["causes"] = rows.causes.shared()
     return JSONResponse(shown, headers=headers)
@@ -182,8 +182,9 @@ _NOT_THERE = "There is no such Dag run, or no such task in it."
 @dataclass(frozen=True)
 class _Found:
     etag: str
-    tasks: list[TaskTickets]
     folders: list[Place]
+    tasks: list[TaskTickets] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
 
 
 def _found(about: RunOrTask, known: str | None = None) -> _Found:
@@ -194,11 +195,26 @@ def _found(about: RunOrTask, known: str | None = None) -> _Found:
         run = RunReader(session, about.dag_id, about.run_id, about.task_id, about.map_index)
         if run.is_empty:
             raise HTTPException(404, _NOT_THERE)
+        is_gate = about.task_id is not None and run.is_gate
+        if is_gate:
+            run = RunReader(session, about.dag_id, about.run_id, None, None)
         etag = f'"{run.version(option)}"'
         if etag == known:
-            return _Found(etag, [], folders)
+            return _Found(etag, folders)
         records = list(run.records())
-    return _Found(etag, [task for record in records if (task := read_task(record, folders)) is not None], folders)
+    gates = [gate for record in records if (gate := read_gate(record)) is not None]
+    if is_gate:
+        # Its page shows its verdict, and the tickets that it has judged.
+        own = [record.name for record in records if _is(record, about)]
+        gates = [gate for gate in gates if gate.name in own]
+        judged = {task_id for gate in gates for task_id in gate.judges}
+        records = [record for record in records if record.task_id in judged]
+    tasks = [task for record in records if (task := read_task(record, folders)) is not None]
+    return _Found(etag, folders, tasks, gates)
+
+
+def _is(record: TaskRecord, about: RunOrTask) -> bool:
+    return record.task_id == about.task_id and about.map_index in (None, record.map_index)
 
 
 _REFUSED = {

@@ -13,12 +13,12 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import Text, cast, select
 
-from airflow_provider_leen.plugins.tasks import LEEN_OPERATORS, UNREADABLE, TaskRecord
+from airflow_provider_leen.plugins.tasks import GATE, LEEN_OPERATORS, UNREADABLE, TaskRecord
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_KEYS = ("return_value", "progress", "ticket_url")
+_KEYS = ("return_value", "progress", "ticket_url", "verdict")
 _MARKS = ("progress", "failed_tickets")
 """XComs by which an operator of one's own, derived from Leen's, is known."""
 
@@ -54,6 +54,11 @@ class RunReader:
         """Whether there is no such run or task."""
         return not self._instances
 
+    @property
+    def is_gate(self) -> bool:
+        """Whether all of it is a gate, which judges other tasks' tickets."""
+        return all(instance.operator == GATE for instance in self._instances)
+
     def version(self, settings: str) -> str:
         """Return a text that changes whenever what :meth:`records` returns does, or what is made of it.
 
@@ -70,7 +75,7 @@ class RunReader:
         wanted = [
             instance
             for instance in self._instances
-            if "task_id" in self._place or instance.task_id in marked or instance.operator in LEEN_OPERATORS
+            if "task_id" in self._place or instance.task_id in marked or instance.operator in (*LEEN_OPERATORS, GATE)
         ]
         # As text: a value that can't be decoded would otherwise take all others with it.
         query = select(XComModel.task_id, XComModel.map_index, XComModel.key, cast(XComModel.value, Text))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_leen.api.text import one_line
-from airflow_provider_leen.plugins.tasks import FAILURES, STATUSES, TaskTickets
+from airflow_provider_leen.bulk.watch import ENDED
+from airflow_provider_leen.plugins.tasks import FAILURES, STATUSES, Gate, TaskTickets
 
 NOTHING_IN_TASK = (
     "This task has filed no tickets: it is none of Leen's operators. "
@@ -16,9 +17,12 @@ NOTHING_IN_TASK = (
 NOTHING_IN_RUN = "No Leen operator is part of this Dag run, or none has been scheduled yet."
 
 
-def what_is_shown(tasks: Sequence[TaskTickets], *, is_run: bool, unreadable: dict[str, str]) -> dict[str, Any]:
+def what_is_shown(
+    tasks: Sequence[TaskTickets], gates: Sequence[Gate] = (), *, is_run: bool, unreadable: dict[str, str]
+) -> dict[str, Any]:
     """Return all that the page shows beside the rows, as plain JSON types.
 
+    :param gates: what the gates of a run have decided, or the one whose page this is.
     :param is_run: whether these are the tasks of a whole Dag run.
     :param unreadable: by their names, the tasks whose files could not be read, and why.
     """
@@ -28,12 +32,14 @@ def what_is_shown(tasks: Sequence[TaskTickets], *, is_run: bool, unreadable: dic
         counts.update(task.counts)
         progress.update(task.progress or {})
     return {
-        "message": None if tasks else (NOTHING_IN_RUN if is_run else NOTHING_IN_TASK),
-        "may_change": any(task.may_change for task in tasks),
+        "message": None if tasks or gates else (NOTHING_IN_RUN if is_run else NOTHING_IN_TASK),
+        "may_change": any(task.may_change for task in tasks) or any(gate.state not in ENDED for gate in gates),
         "total": counts.total(),
         "counts": {status: counts[status] for status in STATUSES if counts[status]},
         "failures": [status for status in FAILURES if counts[status]],
         "progress": dict(progress) if progress else None,
+        "is_run": is_run,
+        "gates": [{"name": gate.name, "state": gate.state, "verdict": gate.verdict} for gate in gates],
         "tasks": [
             {
                 "name": task.name,

@@ -20,6 +20,7 @@ from airflow_provider_leen.plugins.places import FOLDERS, Place, may_be_allowed,
 CREATES_MANY = "LeenBulkCreateTicketsOperator"
 CREATES_ONE = "LeenCreateTicketOperator"
 LEEN_OPERATORS = frozenset({CREATES_MANY, CREATES_ONE, "LeenUpdateTicketsOperator"})
+GATE = "LeenTicketFailureSensor"
 
 FAILURES = ("unknown", *(status for status in FAILED if status != "unknown"), "unreadable")
 """The most urgent first. ``unreadable``: the summary has an entry that is no result."""
@@ -60,6 +61,35 @@ class TaskRecord:
         # The index as well: two instances may have the same label.
         index = str(self.map_index)
         return f"{self.task_id}[{index if self.label in (None, index) else f'{index}: {one_line(self.label, 80)}'}]"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a gate has decided.
+
+    :param verdict: a sentence for a person, None where it has not decided.
+    :param judges: the ids of the tasks whose tickets it has judged, as far as it knows them.
+    """
+
+    name: str
+    state: str | None
+    verdict: str | None = None
+    judges: Sequence[str] = ()
+
+
+def read_gate(record: TaskRecord) -> Gate | None:
+    """Read what a gate has decided; None where the task is none."""
+    if record.operator != GATE:
+        return None
+    value = record.values.get("verdict")
+    value = value if isinstance(value, Mapping) else {}
+    verdict, tasks = value.get("verdict"), value.get("tasks")
+    return Gate(
+        record.name,
+        record.state,
+        one_line(verdict, 500) if isinstance(verdict, str) else None,
+        [task for task in tasks if isinstance(task, str)] if isinstance(tasks, list) else [],
+    )
 
 
 @dataclass(frozen=True)

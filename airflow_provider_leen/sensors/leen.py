@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _Judged: TypeAlias = tuple[str, AnySummary]
 """A summary, and the name of its task."""
+
+VERDICT = "verdict"
+"""The XCom that the tab reads."""
 
 _MAX_ERRORS_NAMED = 5
 
@@ -62,6 +65,8 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
     :param max_failure_rate: fail when more than this share failed, 0 to 1: failed / (total - existing - pending), so
         that known tickets do not hide failures; 0 if that leaves none. Default: no such limit. With neither limit, any
         failure fails the gate; with both, either does (templated)
+    Its verdict, and the names of the tasks that it judged, are in the XCom ``verdict``, which the tab shows.
+
     :return: the counts (``total``, ``succeeded``, ``failed`` and one for each status), when the gate lets pass
     :raises LeenConfigError: in the Dag file, when a limit makes no sense
     :raises AirflowFailException: from :class:`LeenThresholdError` when a limit was passed, from
@@ -102,14 +107,21 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         """Judge the results, or the tasks that are watched; return the counts once there are all, or raise."""
         try:
             judged = self._given() if self.task_ids is None else self._watch(context, self.task_ids)
-        except (LeenConfigError, LeenThresholdError) as error:
+        except LeenThresholdError as error:
+            self._publish(str(error), self.task_ids or (), context)
+            _fail(error)
+        except LeenConfigError as error:
             _fail(error)
         if judged is None:
             return PokeReturnValue(is_done=False)
         counts = add_up(summary for _, summary in judged)
-        if verdict := over_threshold(counts, *self._limits):
-            _fail(LeenThresholdError(_with_details(verdict, counts, self._named(judged, context)), summary=counts))
-        self.log.info("The gate lets pass: %s of %s failed.", counts["failed"], counted(counts["total"], "ticket"))
+        judged = self._named(judged, context)
+        verdict = over_threshold(counts, *self._limits)
+        failed = f"{counts['failed']} of {counted(counts['total'], 'ticket')} failed"
+        self._publish(f"{verdict or failed}.", [name for name, _ in judged], context)
+        if verdict:
+            _fail(LeenThresholdError(_with_details(verdict, counts, judged), summary=counts))
+        self.log.info("The gate lets pass: %s.", failed)
         return PokeReturnValue(is_done=True, xcom_value=counts)
 
     @property
@@ -117,6 +129,14 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         if self.max_failures is None and self.max_failure_rate is None:
             return 0, None
         return self.max_failures, self.max_failure_rate
+
+    def _publish(self, verdict: str, judged: Iterable[str], context: Context) -> None:
+        """Leave the verdict, and whose tickets were judged, for the tab. The gate decides without it."""
+        tasks = list(dict.fromkeys(name.partition("[")[0] for name in judged if name))
+        try:
+            context["ti"].xcom_push(key=VERDICT, value={"verdict": verdict, "tasks": tasks})
+        except Exception as error:  # Airflow's, a database's, a custom XCom backend's
+            self.log.warning("The tab can't show the verdict: %s: %s", type(error).__name__, error)
 
     def _given(self) -> list[_Judged]:
         return [("", summary) for summary in read_summaries(self.results)]

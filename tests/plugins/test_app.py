@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import DAG, BaseOperator
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
+from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from tests.plugins.conftest import results
 from tests.support.airflow_run import AirflowRun
 
@@ -34,7 +35,8 @@ class Quiet(BaseOperator):
 
 def make_dag() -> DAG:
     with DAG("leen_tab", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
-        LeenBulkCreateTicketsOperator(task_id="create", tickets=[GOOD, BAD])
+        create = LeenBulkCreateTicketsOperator(task_id="create", tickets=[GOOD, BAD])
+        LeenTicketFailureSensor(task_id="gate", results=create.output, max_failures=1)
         LeenBulkCreateTicketsOperator.partial(task_id="spread").expand(tickets=[[GOOD], [GOOD, GOOD]])
         Quiet(task_id="quiet")
     return dag
@@ -187,6 +189,15 @@ def test_a_mapped_instance_shows_its_own(get: Callable[..., Any], dag_run: Any) 
 
 def test_another_operator_s_task_points_to_the_run(get: Callable[..., Any], dag_run: Any) -> None:
     assert "The tab on the Dag run shows" in get("data", dag_run, task_id="quiet").json()["message"]
+
+
+def test_a_gate_shows_its_verdict_and_the_tickets_that_it_judged(get: Callable[..., Any], dag_run: Any) -> None:
+    decided = [{"name": "gate", "state": "success", "verdict": "1 of 2 tickets failed."}]
+    assert get("data", dag_run).json()["gates"] == decided
+    shown = get("data", dag_run, task_id="gate").json()
+    assert shown["gates"] == decided
+    assert [task["name"] for task in shown["tasks"]] == ["create"]
+    assert [row["task"] for row in shown["rows"]] == ["create", "create"]
 
 
 def test_a_run_that_is_not_there_is_not_found(get: Callable[..., Any], dag_run: Any) -> None:

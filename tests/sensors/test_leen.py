@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,6 +96,19 @@ def test_a_missing_or_malformed_summary_is_a_failure_and_no_pass(results: Any) -
     with pytest.raises(AirflowFailException) as caught:
         gate.poke({})
     assert isinstance(caught.value.__cause__, LeenConfigError)
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [(2, "2 of 4 tickets failed."), (1, "2 of 4 tickets failed (50 %), more than max_failures=1 allows.")],
+)
+def test_the_verdict_is_published_whether_the_gate_passes_or_not(limit: int, verdict: str) -> None:
+    pushed: list[dict[str, Any]] = []
+    ti: Any = SimpleNamespace(xcom_push=lambda **xcom: pushed.append(xcom))
+    gate = LeenTicketFailureSensor(task_id="gate", results=BAD, max_failures=limit)
+    with suppress(AirflowFailException):
+        gate.poke({"ti": ti})
+    assert pushed == [{"key": "verdict", "value": {"verdict": verdict, "tasks": []}}]
 
 
 def test_soft_fail_skips_instead() -> None:

@@ -101,6 +101,7 @@ function show(shown) {
   $("table").hidden = !listed;
   $("nothing").hidden = !counted || listed || !filtered;
   showOverview(shown);
+  showGates(shown);
   showCauses(shown);
   showRemarks(shown);
   showTools(shown);
@@ -179,6 +180,24 @@ function chip(value, name, count) {
   node.ariaPressed = String(wanted.status === value);
   node.onclick = () => change({ status: wanted.status === value ? "" : value });
   return node;
+}
+
+const DECISIONS = { success: "passed", failed: "failed", skipped: "skipped", upstream_failed: "did not run" };
+
+function showGates({ gates, is_run }) {
+  const lines = gates.slice(0, 20).map(({ name, state, verdict }) => {
+    const decision = DECISIONS[state] ?? "has not decided yet";
+    const kind = state === "success" || state === "failed" ? state : "waiting";
+    const says = state in DECISIONS && verdict ? `: ${verdict}` : "";
+    return element("li", kind, element("span", "dot"), element("b", "", name), ` ${decision}${says}`);
+  });
+  if (gates.length && !is_run) {
+    const all = element("a", "", "All tickets of the run");
+    all.href = `tickets?${new URLSearchParams({ dag_id: place.get("dag_id"), run_id: place.get("run_id") })}`;
+    lines.push(element("li", "", all));
+  }
+  $("gates").replaceChildren(...lines);
+  $("gates").hidden = !lines.length;
 }
 
 // The errors that several tickets share; where it is one for all that failed, it is why the task failed.
