@@ -87,7 +87,9 @@ class Identities:
         subjects = list(subjects)
         for subject in subjects:
             for name, value in subject.fingerprints:
-                self._uses[subject.tool, name, value].add(subject)
+                # What a message says of a line may differ though the line is the same.
+                content = _essence(subject.place.code) or ("" if name == _LINE_HASH else _lasting(subject))
+                self._uses[subject.tool, name, value].add(subject, content)
         for subject in subjects:
             if (file := subject.place.file) is not None and file.loose:
                 self._files[self._group(subject)].add(file.text)
@@ -132,10 +134,9 @@ class _Uses:
 
     by_rule: dict[str, dict[tuple[str, int | None], set[str]]] = field(default_factory=dict)
 
-    def add(self, subject: Subject) -> None:
+    def add(self, subject: Subject, content: str) -> None:
         place = subject.place
         where = ("" if place.file is None else place.file.text, place.first)
-        content = _essence(place.code) or _lasting(subject)
         self.by_rule.setdefault(subject.rule, {}).setdefault(where, set()).add(content)
 
     def tell_findings_apart(self) -> bool:

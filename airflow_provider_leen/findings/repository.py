@@ -18,58 +18,61 @@ _SCP = re.compile(r"(?:[^@/\s]+@)?([\w.-]{2,}):(?!//)/?(\S+)")
 class Repository:
     """A repository on a server.
 
-    :param host: the server, in lower case.
+    :param server: the server's address, without user and password.
     :param path: owner and name.
     :param revision: the commit, or else the branch, that was scanned.
     """
 
-    host: str
+    server: str
     path: str
     revision: str
 
     @property
     def name(self) -> str:
-        """What is the same for each way to clone it, and holds no password."""
-        return f"{self.host}/{self.path}".lower()
+        """What is the same for each way to clone it."""
+        return f"{self._host}/{self.path}".lower()
 
     @property
     def url(self) -> str:
         """Its page."""
-        return f"https://{self.host}/{quote(self.path)}"
+        return f"{self.server}/{quote(self.path)}"
 
     def link(self, path: str, first: int | None, last: int | None) -> str | None:
         """Return the address of a file's lines; None where the server's form of it is not known."""
-        file, revision = quote(path), quote(self.revision)
+        file, revision, host = quote(path), quote(self.revision), self._host
         span = None if first is None else (first, last if last is not None and last > first else None)
-        if "gitlab" in self.host:
+        if "gitlab" in host:
             return f"{self.url}/-/blob/{revision}/{file}{_fragment('L', '-', span)}"
-        if self.host == "bitbucket.org":
+        if host == "bitbucket.org":
             return f"{self.url}/src/{revision}/{file}{_fragment('lines-', ':', span)}"
-        if self.host in ("codeberg.org", "gitea.com"):
+        if host in ("codeberg.org", "gitea.com"):
             return f"{self.url}/src/commit/{revision}/{file}{_fragment('L', '-L', span)}"
-        if "github" in self.host:
-            return f"{self.url}/blob/{revision}/{file}{_fragment('L', '-L', span)}"
-        return None
+        if any(other in host for other in ("bitbucket", "azure", "visualstudio")):
+            return None
+        # GitHub's form; GitLab under a name of the company's own takes it, too.
+        return f"{self.url}/blob/{revision}/{file}{_fragment('L', '-L', span)}"
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.server).hostname or ""
 
 
 def read_repository(provenance: Mapping[str, Any]) -> Repository | None:
     """Return the repository of a ``versionControlDetails`` object; None for a folder of this machine."""
     uri = (text(provenance.get("repositoryUri")) or "").strip()
     revision = text(provenance.get("revisionId")) or text(provenance.get("branch")) or "HEAD"
-    if "://" in uri:
-        try:
-            parts = urlsplit(uri)
-            host, path = parts.hostname, parts.path
-        except ValueError:
-            return None
-        if parts.scheme.lower() == "file":
-            return None
-    elif found := _SCP.fullmatch(uri):
-        host, path = found.groups()
-    else:
+    if found := _SCP.fullmatch(uri):
+        uri = f"ssh://{found[1]}/{found[2]}"
+    try:
+        parts = urlsplit(uri)
+        scheme, host, port, path = parts.scheme, parts.hostname, parts.port, parts.path.strip("/").removesuffix(".git")
+    except ValueError:
         return None
-    path = path.strip("/").removesuffix(".git")
-    return Repository(host.lower(), path, revision.strip()) if host and path else None
+    if scheme == "file" or not host or not path:
+        return None
+    is_web = scheme in ("http", "https")
+    server = f"{scheme if is_web else 'https'}://{host}" + (f":{port}" if is_web and port else "")
+    return Repository(server, path, revision.strip())
 
 
 def _fragment(begin: str, separator: str, span: tuple[int, int | None] | None) -> str:

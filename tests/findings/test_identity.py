@@ -26,6 +26,11 @@ SAME = [
     ("with another message beside its code", result(code=CODE), result(code=CODE, message="Found, see line 9")),
     ("without code, its message names another line", result(message="at line 7"), result(message="at line 9", line=9)),
     (
+        "with a line hash, found in an equal line, too, of which the report says something else",
+        result(**line_hash(HASH)),
+        result(message="From a form", **line_hash(HASH)),
+    ),
+    (
         "a fingerprint of the line's number",
         result(code=CODE, partialFingerprints={"id": "R1:src/a.py:7"}),
         result(code=CODE, line=9, partialFingerprints={"id": "R1:src/a.py:9"}),
@@ -109,6 +114,12 @@ def test_what_is_put_into_every_result_is_no_fingerprint(field: str, value: str)
     ]
     marked = [one | {field: {"hash/v1": value}} for one in found]
     assert identifiers(*marked) == identifiers(*found)
+
+
+def test_a_line_hash_stays_in_use_when_an_equal_line_is_added() -> None:
+    alone = only(result(message="From a form", **line_hash(f"{HASH}:1")))
+    both = only(result(message="From a form", **line_hash(f"{HASH}:1")), result(line=9, **line_hash(f"{HASH}:2")))
+    assert alone["identifier"] == both["identifier"]
 
 
 def test_a_hash_of_code_may_be_that_of_two_rules_and_of_a_copied_file() -> None:

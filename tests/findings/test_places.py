@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_leen.findings.paths import normal
 from airflow_provider_leen.findings.places import Places
 from airflow_provider_leen.findings.repository import read_repository
-from tests.findings.reports import identifiers, only, result
+from tests.findings.reports import identifiers, only, read, result
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,10 @@ def test_a_finding_without_a_location_has_a_ticket() -> None:
         ("https://gitlab.com/g/s/shop", "https://gitlab.com/g/s/shop/-/blob/abc/a%20b.py#L3-5"),
         ("https://bitbucket.org/acme/shop", "https://bitbucket.org/acme/shop/src/abc/a%20b.py#lines-3:5"),
         ("https://codeberg.org/acme/shop", "https://codeberg.org/acme/shop/src/commit/abc/a%20b.py#L3-L5"),
-        ("https://git.acme.com/shop", None),
+        ("https://git.acme.com/shop", "https://git.acme.com/shop/blob/abc/a%20b.py#L3-L5"),
+        ("http://git.acme.com:3000/shop", "http://git.acme.com:3000/shop/blob/abc/a%20b.py#L3-L5"),
+        ("https://bitbucket.acme.com/shop", None),
+        ("https://dev.azure.com/acme/shop/_git/shop", None),
     ],
 )
 def test_a_link_has_the_form_of_its_server(uri: str, link: str | None) -> None:
@@ -118,10 +121,29 @@ def test_a_link_has_the_form_of_its_server(uri: str, link: str | None) -> None:
     assert repository.link("a b.py", 3, 5) == link
 
 
-@pytest.mark.parametrize("uri", ["", "file:///tmp/shop", "C:\\shop", "https://[", "shop", "https://"])
+@pytest.mark.parametrize(
+    "uri", ["", "file:///tmp/shop", "C:\\shop", "https://[", "shop", "https://", "https://acme.com:x/shop"]
+)
 def test_a_repository_of_this_machine_is_none(uri: str) -> None:
     assert read_repository({"repositoryUri": uri}) is None
     assert read_repository({}) is None
+
+
+def test_each_file_belongs_to_the_repository_that_its_folder_was_cloned_from() -> None:
+    run: dict[str, Any] = {
+        "versionControlProvenance": [
+            {
+                "repositoryUri": f"https://github.com/acme/{name}",
+                "revisionId": "abc",
+                "mappedTo": {"uri": f"file:///w/{name}/"},
+            }
+            for name in ("shop", "theme")
+        ]
+    }
+    shop, theme = (read(result(uri=f"/w/{name}/a.py"), **run)[0] for name in ("shop", "theme"))
+    assert "https://github.com/acme/shop/blob/abc/a.py#L7" in shop["description"]
+    assert "https://github.com/acme/theme/blob/abc/a.py#L7" in theme["description"]
+    assert shop["identifier"] != theme["identifier"]
 
 
 def test_a_file_outside_of_the_repository_has_no_link() -> None:
