@@ -83,16 +83,17 @@ class Identities:
 
     def __init__(self, subjects: Iterable[Subject]) -> None:
         self._uses: dict[tuple[str, str, str], _Uses] = defaultdict(_Uses)
-        self._files: dict[tuple[str, ...], set[str]] = defaultdict(set)
         subjects = list(subjects)
         for subject in subjects:
             for name, value in subject.fingerprints:
                 # What a message says of a line may differ though the line is the same.
                 content = _essence(subject.place.code) or ("" if name == _LINE_HASH else _lasting(subject))
                 self._uses[subject.tool, name, value].add(subject, content)
+        files: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for subject in subjects:
             if (file := subject.place.file) is not None and file.loose:
-                self._files[self._group(subject)].add(file.text)
+                files[self._group(subject)].add(file.text)
+        self._folders = {group: common_folder(paths) for group, paths in files.items()}
 
     def identifier(self, subject: Subject) -> str:
         """Return ``<tool>:<rule>:<24 hex digits>``."""
@@ -111,8 +112,7 @@ class Identities:
         file = subject.place.file
         if file is None or not file.loose:
             return "" if file is None else file.text
-        folder = common_folder(self._files[self._group(subject)])
-        return within(file.text, folder) or file.text
+        return within(file.text, self._folders[self._group(subject)]) or file.text
 
     def _group(self, subject: Subject) -> tuple[str, ...]:
         assert subject.place.file is not None
