@@ -48,6 +48,8 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
     ``task_id[map_index] #row``. With ``soft_fail=True`` it is skipped instead, as every sensor is in Airflow. A missing
     or malformed summary fails it too. A watched task that was skipped counts as no tickets.
 
+    Its verdict, and the names of the tasks that it judged, are in the XCom ``verdict``, which the tab shows.
+
     Keep the default trigger rule where it judges a mapped operator: a mapped instance that ended without a summary has
     none to be counted.
 
@@ -65,8 +67,6 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
     :param max_failure_rate: fail when more than this share failed, 0 to 1: failed / (total - existing - pending), so
         that known tickets do not hide failures; 0 if that leaves none. Default: no such limit. With neither limit, any
         failure fails the gate; with both, either does (templated)
-    Its verdict, and the names of the tasks that it judged, are in the XCom ``verdict``, which the tab shows.
-
     :return: the counts (``total``, ``succeeded``, ``failed`` and one for each status), when the gate lets pass
     :raises LeenConfigError: in the Dag file, when a limit makes no sense
     :raises AirflowFailException: from :class:`LeenThresholdError` when a limit was passed, from
