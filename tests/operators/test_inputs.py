@@ -6,13 +6,11 @@ import gzip
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, ObjectStoragePath, task
-from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -103,32 +101,6 @@ def test_jinja_in_defaults_is_rendered(sandbox: SandboxServer, run_dag: Any) -> 
 def test_a_literal_list_in_the_dag_file_is_rendered_by_airflow(sandbox: SandboxServer, run_dag: Any) -> None:
     run_dag(bulk_dag([{"name": "run {{ dag.dag_id }}"}]))
     assert names(sandbox) == ["run leen_test"]
-
-
-class Finding(BaseModel):
-    name: str
-    priority: str | None = None
-
-
-@dataclass
-class Row:
-    name: str
-    priority: str | None = None
-
-
-def test_models_and_dataclasses_in_a_literal_list_are_tickets(sandbox: SandboxServer, run_dag: Any) -> None:
-    run = run_dag(bulk_dag([Finding(name="model", priority="HIGH"), Row("dataclass"), {"name": "mapping"}]))
-    assert run.states == {"create": "success"}
-    assert names(sandbox) == ["model", "dataclass", "mapping"]
-
-
-@pytest.mark.parametrize("native", [False, True])
-def test_one_mapping_is_one_ticket(sandbox: SandboxServer, run_dag: Any, native: bool) -> None:
-    run = run_dag(upstream_dag({"name": "alone"}, lambda output: "{{ ti.xcom_pull('upstream') }}", native=native))
-    assert run.summary()["created"] == 1
-    run = run_dag(bulk_dag({"name": "literal"}))
-    assert run.summary()["created"] == 1
-    assert names(sandbox) == ["alone", "literal"]
 
 
 # Mapped tasks
@@ -250,20 +222,6 @@ def test_a_json_file_is_read_at_run_time_and_not_rendered(sandbox: SandboxServer
     assert names(sandbox) == [ODD_TEXT, "two"]
 
 
-def test_a_broken_line_is_one_invalid_row_and_the_others_are_sent(
-    sandbox: SandboxServer, run_dag: Any, tmp_path: Path
-) -> None:
-    path = tmp_path / "findings.jsonl"
-    lines = [json.dumps({"name": ODD_TEXT}, ensure_ascii=False), '{"name": "half', "", "17", json.dumps({"name": "z"})]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    run = run_dag(file_dag(f"file://{path}"))
-    assert run.states == {"create": "success"}
-    results = run.summary()["results"]
-    assert [result["status"] for result in results] == ["created", "invalid", "invalid", "created"]
-    assert "line 2 is no JSON" in results[1]["error"]
-    assert names(sandbox) == [ODD_TEXT, "z"]
-
-
 def test_the_path_is_a_template(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
     (tmp_path / "leen_test.jsonl").write_text('{"name": "one"}\n')
     run = run_dag(file_dag(f"{tmp_path}/{{{{ dag.dag_id }}}}.jsonl"))
@@ -290,11 +248,6 @@ def test_a_file_that_can_not_be_read_is_refused_in_one_sentence(
     assert says in sentence
     assert "tickets_path" in sentence
     assert sandbox.requests == []
-
-
-def test_a_folder_in_place_of_a_file_is_refused(run_dag: Any, tmp_path: Path) -> None:
-    (tmp_path / "folder.json").mkdir()
-    assert "it is a folder" in refused(run_dag(file_dag(tmp_path / "folder.json")))
 
 
 def test_a_full_disk_is_named_before_anything_is_sent_and_a_retry_may_find_room(
@@ -428,8 +381,3 @@ def test_with_on_invalid_fail_one_bad_row_keeps_the_whole_list_back(sandbox: San
     assert sandbox.requests == []
     assert [result["status"] for result in run.summary()["results"]] == ["unsent", "invalid", "unsent"]
     assert run.xcom("create", "failed_tickets") == given
-
-
-def test_with_on_invalid_fail_a_good_list_is_sent(sandbox: SandboxServer, run_dag: Any) -> None:
-    assert run_dag(bulk_dag(tickets(3), on_invalid="fail")).states == {"create": "success"}
-    assert len(sandbox.tickets()) == 3
