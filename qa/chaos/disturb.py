@@ -21,7 +21,7 @@ from qa.support.processes import kill, resume
 FAULTS_END_AT_TRY = 5
 """From this try of six on everything behaves, so that a retry is left when the faults are over."""
 
-REST = 60.0
+REST = 180.0
 """Seconds within which a try that was ended must be gone."""
 
 

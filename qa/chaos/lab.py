@@ -19,6 +19,9 @@ from qa.chaos.scheduler import SchedulerAirflow
 from qa.chaos.slot import Slot
 
 
+PATIENT = 30.0
+
+
 class Lab:
     """A scheduler's Airflow, and sandboxes that each serve one run at a time, while the context is open.
 
@@ -40,13 +43,15 @@ class Lab:
         self._stack = ExitStack()
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="leen-slots-")))
         self.slots = [Slot(number, folder, latency=latency, **patience) for number in range(slots)]
-        connections = {slot.conn_id: slot.airflow_conn for slot in self.slots}
+        self.patient = Slot(slots, folder, timeout=PATIENT)
+        """One more, for what must not depend on how fast the machine is."""
+        connections = {slot.conn_id: slot.airflow_conn for slot in (*self.slots, self.patient)}
         self.airflow = SchedulerAirflow(connections, python=python, database=database, at_once=2 * slots)
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             opened.push(self._stack)
-            for slot in self.slots:
+            for slot in (*self.slots, self.patient):
                 opened.enter_context(slot)
             opened.enter_context(self.airflow)
             self._warm_up()

@@ -88,7 +88,7 @@ class SchedulerAirflow(AirflowProcesses):
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         """Start a Dag run, as soon as Airflow knows the Dag."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while not self._ask("trigger", dag_id, run_id, conf):
             if time.monotonic() > until:
                 raise RuntimeError(f"Airflow does not know the Dag {dag_id}; its logs are in {self.home}.")

@@ -13,7 +13,7 @@ from qa.chaos.report import line
 RUNS = 8
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_random_faults_and_disturbances_lose_double_and_overwrite_no_ticket(lab: Lab) -> None:
     seed = random.randrange(10**6)
     plans = [draw_plan(seed, number, short=True) for number in range(RUNS)]

@@ -20,7 +20,7 @@ from qa.chaos.lab import Lab
 from qa.chaos.scheduler import Look
 from qa.chaos.slot import Slot
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 BATCH = 10
 
@@ -38,7 +38,7 @@ class Task:
     killed_try: int = 0
 
     def __post_init__(self) -> None:
-        self.slot: Slot = self.lab.slots[0]
+        self.slot: Slot = self.lab.patient
         self.slot.begin(self.rules)
         airflow = self.lab.airflow
         path = airflow.home / f"{self.run_id}.json"
@@ -59,7 +59,7 @@ class Task:
         assert pid is not None
         return psutil.Process(pid)
 
-    def wait_for(self, what: Callable[[], bool], seconds: float = 60.0) -> None:
+    def wait_for(self, what: Callable[[], bool], seconds: float = 240.0) -> None:
         until = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < until, f"in vain; {self.look()}, {len(self.calls)} calls"

@@ -11,7 +11,7 @@ from airflow_provider_leen.sandbox.faults import FaultRule
 from qa.chaos.lab import Lab
 from qa.chaos.test_kill import BATCH, Task, names
 
-pytestmark = [pytest.mark.xdist_group("scheduler"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("scheduler"), pytest.mark.timeout(900)]
 
 JOBS = "/v1/jobs/"
 LIST = "/v1/itsm/tickets"
