@@ -18,8 +18,8 @@ from qa.chaos.run import Outcome, Run
 from qa.chaos.scheduler import SchedulerAirflow
 from qa.chaos.slot import Slot
 
-
-PATIENT = 30.0
+PATIENT = 4.0
+"""Seconds. A search is believed after several times as long."""
 
 
 class Lab:
