@@ -18,7 +18,7 @@ from qa.chaos.plan import Plan
 from qa.chaos.scheduler import Look, SchedulerAirflow
 from qa.chaos.slot import TIMEOUT, Slot
 
-PATIENCE = 300.0
+PATIENCE = 1200.0
 """Seconds after which a run that has not ended counts as hung."""
 
 
