@@ -8,8 +8,8 @@ from pathlib import Path
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "flow.svg"
 
-WIDTH, HEIGHT = 1000, 392
-BOX = (172, 78)
+WIDTH, HEIGHT = 1000, 308
+BOX = (172, 68)
 
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #52525b; }
@@ -46,9 +46,9 @@ class Box:
 
     def __str__(self) -> str:
         middle = self.left + BOX[0] // 2
-        texts = [f'<text class="title" x="{middle}" y="{self.top + 24}">{escape(self.title)}</text>']
+        texts = [f'<text class="title" x="{middle}" y="{self.top + 22}">{escape(self.title)}</text>']
         texts += [
-            f'<text x="{middle}" y="{self.top + 44 + 17 * number}">{escape(line)}</text>'
+            f'<text x="{middle}" y="{self.top + 41 + 17 * number}">{escape(line)}</text>'
             for number, line in enumerate(self.lines)
         ]
         kind = "box ours" if self.ours else "box"
@@ -57,31 +57,31 @@ class Box:
 
 
 BOXES = (
-    Box(12, 52, "Findings", ("a list, a task's output,", "JSON, CSV or SARIF"), ours=False),
-    Box(222, 52, "Rows", ("read, checked,", "fitted to the tracker")),
-    Box(432, 52, "Batches", ("up to 50 tickets each,", "several at a time")),
-    Box(816, 52, "Leen", ("one call or one job", "for each batch"), ours=False),
-    Box(816, 172, "Tracker", ("Jira",), ours=False),
-    Box(432, 172, "Ledger", ("knows what was sent;", "a retry reads it first")),
-    Box(624, 172, "Look-up", ("asks for what was sent", "without an answer")),
-    Box(222, 172, "Results", ("one for each row,", "whatever happens")),
-    Box(12, 292, "Tab", ("each ticket, in the", "page of task and run")),
-    Box(222, 292, "Gate", ("fails the run if", "too many tickets failed")),
-    Box(432, 292, "failed_tickets", ("the rows that may be", "sent again")),
+    Box(12, 40, "Findings", ("a list, a task's output,", "JSON, CSV or SARIF"), ours=False),
+    Box(222, 40, "Rows", ("read, checked,", "fitted to the tracker")),
+    Box(432, 40, "Batches", ("up to 50 tickets each,", "several at a time")),
+    Box(816, 40, "Leen", ("one call or one job", "for each batch"), ours=False),
+    Box(816, 134, "Tracker", ("Jira",), ours=False),
+    Box(432, 134, "Ledger", ("knows what was sent;", "a retry reads it first")),
+    Box(624, 134, "Look-up", ("asks for what was sent", "without an answer")),
+    Box(222, 134, "Results", ("one for each row,", "whatever happens")),
+    Box(12, 236, "Tab", ("each ticket, in the", "page of task and run")),
+    Box(222, 236, "Gate", ("fails the run if", "too many tickets failed")),
+    Box(432, 236, "failed_tickets", ("the rows that may be", "sent again")),
 )
 
 ARROWS = (
-    "M184 91 H216",  # findings to rows
-    "M394 91 H426",  # rows to batches
-    "M604 91 H810",  # batches to Leen
-    "M902 130 V166",  # Leen to the tracker
-    "M518 130 V166",  # batches to the ledger
-    "M624 211 H610",  # look-up to the ledger
-    "M816 211 H802",  # tracker to look-up
-    "M432 211 H400",  # ledger to results
-    "M308 250 V286",  # results to the gate
-    "M308 268 H98 V286",  # results to the tab
-    "M308 268 H518 V286",  # results to failed_tickets
+    "M184 74 H216",  # findings to rows
+    "M394 74 H426",  # rows to batches
+    "M604 74 H810",  # batches to Leen
+    "M902 108 V128",  # Leen to the tracker
+    "M518 108 V128",  # batches to the ledger
+    "M624 168 H610",  # look-up to the ledger
+    "M816 168 H802",  # tracker to look-up
+    "M432 168 H400",  # ledger to results
+    "M308 202 V230",  # results to the gate
+    "M308 219 H98 V230",  # results to the tab
+    "M308 219 H518 V230",  # results to failed_tickets
 )
 
 
@@ -94,8 +94,8 @@ def picture() -> str:
         f"<style>{STYLE}</style>",
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path class="head" d="M0 0 L8 4 L0 8 z"/></marker></defs>',
-        '<rect class="frame" x="203" y="8" width="602" height="256" rx="12"/>',
-        '<text x="504" y="34">one Airflow task, however often it is retried</text>',
+        '<rect class="frame" x="203" y="6" width="602" height="206" rx="12"/>',
+        '<text x="504" y="27">one Airflow task, however often it is retried</text>',
         *arrows,
         *map(str, BOXES),
         "</svg>",
