@@ -64,8 +64,8 @@ class Allowances:
 
     :param unknown: tickets may stay unknown.
     :param unsent: tickets may stay unsent, since the API refused the key.
-    :param unseen: unknown tickets need not have arrived: a kill may have hit between ledger and wire, or a request was
-        swallowed when the API went away.
+    :param unseen: unknown tickets need not have arrived: a kill may have hit between ledger and wire, a request was
+        swallowed when the API went away, or a reply came too late on a busy machine.
     :param rejected: good tickets may be rejected, since whole requests were refused.
     """
 

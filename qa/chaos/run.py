@@ -17,6 +17,7 @@ from qa.chaos.faults import GARBLING
 from qa.chaos.plan import Plan
 from qa.chaos.scheduler import Look, SchedulerAirflow
 from qa.chaos.slot import TIMEOUT, Slot
+from qa.support.pulse import Pulse
 
 PATIENCE = 1200.0
 """Seconds after which a run that has not ended counts as hung."""
@@ -48,6 +49,7 @@ class Run:
         self._slot = slot
         self._plan = plan
         self._run_id = f"{prefix}{plan.seed}-{plan.index}"
+        self._pulse = Pulse()
         self._files = airflow.home / "lists"
         self._tickets = self._files / f"{self._run_id}.jsonl"
         self._results = self._files / f"{self._run_id}.results.jsonl" if plan.results_in_file else None
@@ -59,10 +61,11 @@ class Run:
         self._slot.begin(plan.rules)
         self._airflow.trigger(plan.dag_id, self._run_id, self._conf())
         try:
-            look = self._follow(started)
-            while look.ended and self._disturber.goes_on():
-                look = self._follow(time.monotonic())
-            self._disturber.come_to_rest()
+            with self._pulse:
+                look = self._follow(started)
+                while look.ended and self._disturber.goes_on():
+                    look = self._follow(time.monotonic())
+                self._disturber.come_to_rest()
         finally:
             self._disturber.end()
         self._slot.end_faults()
@@ -115,12 +118,17 @@ class Run:
         return Allowances(
             unknown=not self._plan.embed or self._plan.fatal or self._disturber.calls_before_gap is not None,
             unsent=self._plan.fatal,
-            unseen=bool(self._disturber.done) or self._plan.away is not None,
+            unseen=bool(self._disturber.done) or self._plan.away is not None or self._is_slow,
             rejected=self._plan.may_reject,
         )
 
     def _xcom(self, key: str) -> Any:
         return self._airflow.xcom(self._plan.dag_id, self._run_id, key)
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether the machine was so busy that a prompt reply may have come too late for the client."""
+        return self._pulse.longest_stall > 0.1 * TIMEOUT
 
     def _published(self) -> tuple[dict[str, Any] | None, Any]:
         """Return the summary and the failed rows, from the files where they are there."""
