@@ -129,7 +129,7 @@ def test_a_task_with_a_limit_fails_when_it_is_passed_after_publishing(
         assert type(error.__cause__) is LeenThresholdError
         assert error.__cause__.summary["failed"] == 2
         assert "2 of 4 tickets failed" in str(error)
-        assert "#0 xxx" in str(error)
+        assert "#0 finding 0: " in str(error)
 
 
 def test_failures_without_a_limit_are_logged_as_the_gates_business(
