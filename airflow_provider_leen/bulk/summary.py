@@ -1,4 +1,4 @@
-"""What became of a list of tickets: results, counts, thresholds, and how they are shown.
+"""The outcome of a list of tickets: results, counts, thresholds, and how they are shown.
 
 Everything here is pure, and everything that goes into XCom is of plain JSON types.
 """
@@ -30,7 +30,7 @@ _MAX_ERROR_SHOWN = 300
 
 
 class TicketResult(TypedDict):
-    """What became of one ticket; ``request_index`` is its position in the whole input, from 0."""
+    """The outcome of one ticket; ``request_index`` is its position in the whole input, from 0."""
 
     request_index: int
     success: bool
@@ -63,7 +63,7 @@ class Summary(Counts):
 
 
 class UpdateResult(TypedDict):
-    """What became of one ticket that was to be changed; ``request_index`` is its position in the input, from 0."""
+    """The outcome of one change of a ticket; ``request_index`` is its position in the input, from 0."""
 
     request_index: int
     success: bool

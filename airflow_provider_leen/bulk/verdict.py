@@ -22,7 +22,7 @@ from airflow_provider_leen.bulk.summary import (
 )
 
 _FIRST = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
-"""What comes before everything else: it, and not the tickets, is why the task did not do its work."""
+"""Errors that take precedence over the outcome of tickets."""
 
 _MAX_NAMED = 20
 
@@ -37,46 +37,46 @@ def final_error(
 ) -> LeenError | None:
     """Choose the error that a task ends with that creates tickets; see :func:`choose_error`.
 
-    :param can_be_settled: whether a retry can find out what became of tickets with an unknown outcome.
+    :param can_be_settled: whether a retry can determine the outcome of tickets where it is unknown.
     """
-    unknown = [result for result in summary["results"] if result["status"] == "unknown"]
-    doubt = None
-    if unknown:
-        identifiers = [str(result["identifier"]) for result in unknown]
-        doubt = LeenOutcomeUnknownError(_named(unknown), identifiers=identifiers, can_be_settled=can_be_settled)
-    return choose_error(summary, halted, doubt, max_failures, max_failure_rate)
+    results = [result for result in summary["results"] if result["status"] == "unknown"]
+    unknown = None
+    if results:
+        identifiers = [str(result["identifier"]) for result in results]
+        unknown = LeenOutcomeUnknownError(_named(results), identifiers=identifiers, can_be_settled=can_be_settled)
+    return choose_error(summary, halted, unknown, max_failures, max_failure_rate)
 
 
 def choose_error(
     summary: AnySummary,
     halted: LeenError | None,
-    doubt: LeenOutcomeUnknownError | None,
+    unknown: LeenOutcomeUnknownError | None,
     max_failures: int | None,
     max_failure_rate: float | None,
 ) -> LeenError | None:
     """Choose the error that a task ends with.
 
-    In this order: key, connection or configuration refused, the ledger, a stop from outside; an outcome that nobody
-    knows; Leen unreachable or broken, or the request refused, with tickets left; a threshold passed, which is judged
-    only when every ticket's fate is known. Without a threshold, failed tickets are the gate's business.
+    In this order: key, connection or configuration refused, the ledger, a stop from outside; an unknown outcome; Leen
+    unreachable or broken, or the request refused, with tickets left; a threshold passed, which is judged only when
+    every outcome is known. Without a threshold, the gate judges failed tickets.
 
-    :param summary: what became of all tickets.
+    :param summary: the outcome of all tickets.
     :param halted: what ended the sending early, if anything did.
-    :param doubt: names the tickets with an unknown outcome, if there are any.
+    :param unknown: names the tickets with an unknown outcome, if there are any.
     :param max_failures: the most failures allowed; None for no such limit.
     :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
     """
     if isinstance(halted, LeenLedgerError | LeenStoppedError) and not summary["unsent"] and not summary["unknown"]:
-        # Every ticket's fate is known and told: failing now would only make a retry doubt it.
+        # Every outcome is known and published: to fail now would only make a retry ask again.
         halted = None
     if isinstance(halted, _FIRST):
-        if doubt:
-            halted.args = (f"{halted}\nBesides, {doubt}",)
+        if unknown:
+            halted.args = (f"{halted}\nBesides, {unknown}",)
         return halted
-    if doubt:
+    if unknown:
         if halted is not None:
-            doubt.args = (f"{doubt}\nThe task ended early: {halted}",)
-        return doubt
+            unknown.args = (f"{unknown}\nThe task ended early: {halted}",)
+        return unknown
     if halted is not None and summary["unsent"]:
         return halted
     passed = over_threshold(summary, max_failures, max_failure_rate)

@@ -1,4 +1,4 @@
-"""Judges tasks that are still at work by the progress that they publish."""
+"""Judges tasks that are still running by the progress that they publish."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class WatchedTask:
 
 
 def without_summary(tasks: Sequence[WatchedTask]) -> str | None:
-    """Say which tasks have ended without a summary, so that nobody knows what became of their tickets.
+    """Say which tasks have ended without a summary, so that the outcome of their tickets is unknown.
 
     Not those that were skipped: they had nothing to do (an operator that is mapped over an empty list, say).
     """

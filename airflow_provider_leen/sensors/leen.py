@@ -160,7 +160,7 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         if all(task.has_ended for task in tasks):
             return [(task.name, task.summary) for task in tasks if task.summary is not None]
         if verdict := over_threshold_already(tasks, *self._limits):
-            raise LeenThresholdError(f"{verdict}, while tasks are still at work.")
+            raise LeenThresholdError(f"{verdict}, while tasks are still running.")
         return None
 
 

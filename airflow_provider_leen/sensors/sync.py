@@ -29,7 +29,7 @@ _MAX_NAMED = 20
 
 
 class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
-    """Wait until Leen knows the tickets of a summary that have no ``ticket_id``, Leen's own id, yet.
+    """Wait until Leen knows the tickets of a summary that have no ``ticket_id`` (Leen's own id) yet.
 
     Tickets that were created with vendor ids have none before the connector has synced them from the tracker, which it
     does every few hours (every six in Leen's example for Jira), and only for the projects that it is set up for. They
@@ -45,11 +45,11 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
     :param poke_interval: seconds between two looks, default 1800 (half an hour).
     :param timeout: seconds after which the sensor gives up, default 86400 (a day).
     :param mode: default ``reschedule``, which frees the worker between two looks.
-    :return: the summary, with ``ticket_id`` filled in, and ``vendor_ticket_id`` where a look-up told it; where the
+    :return: the summary, with ``ticket_id`` filled in, and ``vendor_ticket_id`` where a look-up gave it; where the
         results are in a file (``results_path``), they are filled in there.
     :raises AirflowSensorTimeout: Leen does not know all tickets in time.
     :raises AirflowFailException: from :class:`LeenConfigError`, :class:`LeenAuthError` or :class:`LeenNotFoundError`,
-        which waiting can't mend. With ``soft_fail=True`` the sensor is skipped instead, as on a timeout.
+        which waiting cannot fix. With ``soft_fail=True`` the sensor is skipped instead, as on a timeout.
     """
 
     argument_checks: ClassVar[dict[str, Argument]] = {"deferrable": FLAG}
@@ -84,7 +84,7 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
         summary, left = self._look(context)
         if left and self.deferrable:
             self._wait_in_triggerer(context, left, time.time() + self.timeout)
-        return PokeReturnValue(is_done=not left, xcom_value=summary if left else _told(summary))
+        return PokeReturnValue(is_done=not left, xcom_value=summary if left else _written(summary))
 
     def execute_complete(self, context: Context, event: Any = None) -> Summary:
         """Go on after the trigger: look once more, and return the summary."""
@@ -98,13 +98,13 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
             )
         summary, left = self._look(context)
         if not left:
-            return _told(summary)
+            return _written(summary)
         if status == "timeout":
             raise AirflowSensorTimeout(
                 f"Leen did not know {counted(len(left), 'ticket')} within {self.timeout:g} s: {_names(left)}. Does the "
                 "connector sync the project?"
             )
-        # Leen knew them a moment ago, and can't be asked just now.
+        # The trigger found them, and Leen cannot be asked just now.
         return self._wait_in_triggerer(context, left, event["deadline"])
 
     def _look(self, context: Context) -> tuple[Summary, Awaited]:
@@ -153,7 +153,7 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
         raise AssertionError("defer() raises")
 
 
-def _told(summary: Summary) -> Summary:
+def _written(summary: Summary) -> Summary:
     """Return what goes into XCom; results that came from a file go back there, with their ids."""
     from airflow_provider_leen.tasks.files import results_written
 
@@ -161,7 +161,7 @@ def _told(summary: Summary) -> Summary:
 
 
 def _begin(context: Context) -> datetime:
-    """Say since when this Dag run's tickets may exist, also when it was cleared, which sets its start anew."""
+    """Return since when this Dag run's tickets may exist. Clearing a run moves its start, hence the other dates."""
     run = context["dag_run"]
     # Airflow 2 has no run_after.
     given = [getattr(run, name, None) for name in ("start_date", "run_after", "data_interval_end")]

@@ -45,8 +45,8 @@ def states_of(context: Context, task_id: str) -> dict[int, str | None]:
         instances = context["dag_run"].get_task_instances()  # type: ignore[attr-defined]
         states = {other.map_index: other.state for other in instances if other.task_id == task_id}
     else:
-        told = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id]).get(ti.run_id, {})
-        states = {int(name.removeprefix(task_id)[1:] or -1): state for name, state in told.items()}
+        by_run = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
+        states = {int(name.removeprefix(task_id)[1:] or -1): state for name, state in by_run.get(ti.run_id, {}).items()}
     return dict(sorted(states.items()))
 
 

@@ -61,7 +61,7 @@ def test_the_gate_fails_while_a_task_is_still_at_work(sandbox: SandboxServer, ru
     (error,) = [error for error in run.exceptions if isinstance(error, AirflowFailException)]
     assert isinstance(error.__cause__, LeenThresholdError)
     assert "3 of 100 tickets failed" in str(error)
-    assert "still at work" in str(error)
+    assert "still running" in str(error)
 
 
 def test_a_watched_task_that_ends_without_a_summary_fails_the_gate(sandbox: SandboxServer, run_dag: Any) -> None:
