@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_leen.api.text import clean_json, cut, one_line
 from airflow_provider_leen.findings import markdown
 from airflow_provider_leen.findings.identity import Subject
-from airflow_provider_leen.findings.paths import common_folder, within
+from airflow_provider_leen.findings.paths import common_folder, is_url, within
 from airflow_provider_leen.findings.places import Place
 from airflow_provider_leen.findings.reading import mapping, objects, text, texts
 from airflow_provider_leen.findings.rules import (
@@ -160,8 +160,8 @@ class _Words:
     def _shown(self, place: Place) -> str | None:
         if place.file is None:
             return None
-        lines = "" if place.first is None else f", line {place.first}"
-        if place.first is not None and place.last is not None and place.last > place.first:
+        lines = "" if place.first is None or _is_web(place) else f", line {place.first}"
+        if lines and place.first is not None and place.last is not None and place.last > place.first:
             lines = f", lines {place.first} to {place.last}"
         return markdown.link(markdown.span(one_line(self._path(place), 1_000)) + lines, place.link)
 
@@ -184,13 +184,14 @@ def folder_of(places: Sequence[Place]) -> str:
 
 def _headline(finding: Finding) -> str | None:
     """Return what the rule is about: as the rule says it, if it says more than its id, else as the message does."""
-    rule_id, rule = finding.subject.rule.lower(), finding.rule
+    rule_id, rule = finding.subject.rule, finding.rule
     short, full, name = rule.text("shortDescription"), rule.text("fullDescription"), text(rule.described.get("name"))
     # A rule's words may be a template: "`{library}` is insecure".
     words = (None if short and _TEMPLATE.search(short) else short, finding.message, full, name)
     for each in filter(None, words):
         line = one_line(_LINK.sub(r"\1", each.strip().partition("\n")[0]), _MAX_NAME)
-        if rule_id not in line.lower():
+        line = re.sub(rf"^{re.escape(rule_id)}[\s:–-]*", "", line, flags=re.IGNORECASE)
+        if line and (each is finding.message or rule_id.lower() not in line.lower()):
             return line.removesuffix(".")
     return None
 
@@ -229,4 +230,4 @@ def _from_the_left(words: str, limit: int) -> str:
 
 
 def _is_web(place: Place) -> bool:
-    return place.file is not None and "://" in place.file.text
+    return place.file is not None and is_url(place.file.text)

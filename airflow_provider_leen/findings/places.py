@@ -11,6 +11,9 @@ from airflow_provider_leen.findings.paths import FilePath, is_absolute, is_url, 
 from airflow_provider_leen.findings.reading import array, count, entry_at, mapping, objects, text
 from airflow_provider_leen.findings.repository import Repository, read_repository
 
+_NUMBERED_LINE = re.compile(r"[ >]*(\d{1,9})[ \t]*(?:[:|]|[ \t]|$)[ ]?(.*)")
+"""``12: code``, ``> 12 | code``"""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -150,13 +153,22 @@ class Places:
 
 def _code(region: Mapping[str, Any], context: Mapping[str, Any]) -> str | None:
     """Return the code of a region, out of its surroundings if need be: they change with every line around it."""
-    if code := text(mapping(region.get("snippet")).get("text")):
-        return code
-    around = text(mapping(context.get("snippet")).get("text"))
     first, begin = count(region.get("startLine")), count(context.get("startLine"))
+    if code := text(mapping(region.get("snippet")).get("text")):
+        return _without_line_numbers(code, first, count(region.get("endLine")) or first) or code
+    around = text(mapping(context.get("snippet")).get("text"))
     if around is None or not first or not begin or first < begin:
         return None
     return _lines(around, first - begin + 1, (count(region.get("endLine")) or first) - begin + 1)
+
+
+def _without_line_numbers(code: str, first: int | None, last: int | None) -> str | None:
+    """Return the lines themselves of code whose lines begin with their numbers; None for other code."""
+    lines = [_NUMBERED_LINE.fullmatch(line) for line in code.rstrip().splitlines()]
+    numbers = [int(line[1]) for line in lines if line is not None]
+    if first not in numbers or numbers != list(range(numbers[0], numbers[0] + len(lines))):
+        return None
+    return text("\n".join(line[2] for line in lines if line is not None and first <= int(line[1]) <= (last or first)))
 
 
 def _link(place: Place, first: int | None, last: int | None) -> str | None:

@@ -161,6 +161,10 @@ def around(first: int, code: str) -> dict[str, Any]:
     [
         ({"region": around(2, "b"), "contextRegion": around(1, "a\nb\nc")}, "b"),
         ({"region": {"startLine": 2}, "contextRegion": around(1, "a\r\nb\r\nc")}, "b"),
+        ({"region": around(9, "8: a\n9: b\n10: c\n")}, "b"),
+        ({"region": around(9, "    8 | a\n>   9 |   b\n   10 |") | {"endLine": 10}}, "  b\n"),
+        ({"region": around(9, "7 apples\n8 pears")}, "7 apples\n8 pears"),
+        ({"region": around(9, "9 apples\npears")}, "9 apples\npears"),
         ({"region": {"startLine": 3, "endLine": 4}, "contextRegion": around(2, "a\nb\nc")}, "b\nc"),
         ({"region": {"startLine": 1}, "contextRegion": around(2, "a")}, None),
         ({"region": {"startLine": 2}, "artifactLocation": {"index": 0}}, "second"),

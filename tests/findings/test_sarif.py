@@ -156,6 +156,28 @@ def test_long_texts_are_cut_to_what_the_tracker_takes(size: int) -> None:
     assert len(ticket["description"].encode("utf-16-le")) <= 2 * 32_767
 
 
+@pytest.mark.parametrize(
+    ("short", "message", "name"),
+    [
+        ("SQL injection.", "Found", "R1: SQL injection in src/a.py:7"),
+        ("Finding: R1", "Found in `x`\nand more", "R1: Found in `x` in src/a.py:7"),
+        ("R1: SQL injection", "Found", "R1: SQL injection in src/a.py:7"),
+        ("Use of `{library}`", "Use of `md5`", "R1: Use of `md5` in src/a.py:7"),
+        (None, "lodash has R1", "R1: lodash has R1 in src/a.py:7"),
+        (None, "R1", "R1 in src/a.py:7"),
+        (None, None, "R1 in src/a.py:7"),
+    ],
+)
+def test_a_name_says_what_the_rule_is_about_and_where(short: str | None, message: str | None, name: str) -> None:
+    assert only(result(message=message), rules=[rule(shortDescription={"text": short})])["name"] == name
+
+
+def test_what_is_found_at_an_address_has_no_line() -> None:
+    ticket = only(result(uri="https://shop.example.com/login?next=(a)"))
+    assert ticket["name"] == "R1: Found in https://shop.example.com/login?next=(a)"
+    assert "(https://shop.example.com/login?next=%28a%29)\n" in ticket["description"]
+
+
 # Every result is accounted for
 
 
