@@ -274,8 +274,8 @@ def test_the_gate_judges_the_counts_and_names_errors_from_the_file(
     assert run.states == {"create": "success", "gate": "failed"}
     (error,) = run.exceptions
     assert "2 of 4 tickets failed" in str(error)
-    assert "#1 xxx" in str(error)
-    assert "#3 xxx" in str(error)
+    assert "#1 finding 1: " in str(error)
+    assert "#3 finding 3: " in str(error)
 
 
 def test_the_gate_lets_pass_what_is_within_its_limits(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
