@@ -209,8 +209,8 @@ def test_a_dry_run_shows_what_is_made_of_each_row_and_what_the_tracker_will_refu
         "line 4: the tracker will refuse it: `priority` 'P1' is none of Leen's (CRITICAL, HIGH, MEDIUM, LOW, "
         "INFORMATIONAL, UNKNOWN): unless the tracker has one of this name, map it (--priority-map)",
         "Not sent as given: in 2 tickets the priority becomes another name, in 1 ticket line breaks in the name become "
-        "spaces, in 1 ticket the name is cut, and stands whole in the description, 1 row with the identifier of an "
-        "earlier row follows it.",
+        "spaces, in 1 ticket the name is cut, and stands whole in the description, in 1 ticket the identifier is that "
+        "of an earlier row with another name, and so is the ticket.",
         "4 of 4 rows can be sent; nothing was sent.",
     ]
     said = leen("create", str(path), *TO_SEC, "--priority-map", "ERROR=HIGH", "--priority-map", "P1=CRITICAL")

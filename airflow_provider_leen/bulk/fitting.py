@@ -28,8 +28,15 @@ HALF_REPLACED = "half a surrogate pair is replaced"
 ONE_LINE = "line breaks in the name become spaces"
 NAME_CUT = "the name is cut, and stands whole in the description"
 PRIORITY = "the priority becomes another name"
+NO_IDENTIFIER = "the identifier is a scanner's placeholder, and left out"
 CUT = "the description is cut"
 CUT_FOR_KEY = "the description is cut, so that the key fits"
+
+SAME = "the identifier is an earlier row's, and so is the ticket"
+SAME_FOR_ANOTHER = "the identifier is that of an earlier row with another name, and so is the ticket"
+
+_PLACEHOLDER = "requires login"
+"""What Semgrep writes without a licence, instead of a fingerprint, into every finding."""
 
 _BREAK = re.compile("[\r\n\u2028\u2029]")
 
@@ -62,6 +69,9 @@ class Fitting:
             fitted["priority"] = self._exact.get(priority) or self._in_any_case.get(_folded(priority), priority)
             if fitted["priority"] != priority:
                 changes.append(PRIORITY)
+        if fitted.get("identifier") == _PLACEHOLDER:
+            del fitted["identifier"]
+            changes.append(NO_IDENTIFIER)
         if isinstance(name, str) and (len(name) > MAX_NAME // 2 or not name.isprintable()):
             _fit_name(fitted, name, changes)
         if self.embed_key or NAME_CUT in changes:
@@ -135,18 +145,13 @@ def refused_by_tracker(ticket: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def line_of_changes(changes: Iterable[tuple[str, ...]], twins: int) -> str | None:
+def line_of_changes(changes: Iterable[tuple[str, ...]]) -> str | None:
     """Say in one line how many tickets are not sent as they were given; None where all are.
 
     :param changes: for each row, what was changed.
-    :param twins: how many rows have an earlier row's identifier.
     """
     counts = Counter(change for of_row in changes for change in of_row)
     parts = [f"in {counted(number, 'ticket')} {change}" for change, number in counts.items()]
-    if twins:
-        parts.append(
-            f"{counted(twins, 'row')} with the identifier of an earlier row {'follow' if twins > 1 else 'follows'} it"
-        )
     return f"Not sent as given: {', '.join(parts)}." if parts else None
 
 

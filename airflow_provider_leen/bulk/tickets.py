@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import clean, for_terminal
-from airflow_provider_leen.bulk.fitting import KEY_LENGTH, Fitting, cleaned, line_of_changes
+from airflow_provider_leen.bulk.fitting import KEY_LENGTH, SAME, SAME_FOR_ANOTHER, Fitting, cleaned, line_of_changes
 from airflow_provider_leen.bulk.reading import UnreadableRow, is_record, parse_text
 from airflow_provider_leen.bulk.validation import (
     FORMS,
@@ -154,7 +154,9 @@ def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope, fitting: Fittin
     preparation = _Preparation(rows, defaults, scope, fitting)
     prepared = preparation.prepared()
     if line := changes_in(prepared):
-        log.info(line)
+        # Findings of which no ticket of their own is filed may be lost.
+        is_grave = any(SAME_FOR_ANOTHER in row.changes for row in prepared)
+        log.log(logging.WARNING if is_grave else logging.INFO, line)
     if preparation.has_type_id:
         log.warning("Leen has deprecated `type_id`; it is sent as `type_vendor_id`. Write `type_vendor_id` instead.")
     return prepared
@@ -162,7 +164,7 @@ def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope, fitting: Fittin
 
 def changes_in(rows: Sequence[TicketRow]) -> str | None:
     """Say in one line how many rows are not sent as they were given; None where all are."""
-    return line_of_changes((row.changes for row in rows), sum(row.follows is not None for row in rows))
+    return line_of_changes(row.changes for row in rows)
 
 
 def payload(row: TicketRow, defaults: Mapping[str, str] | None, fitting: Fitting = _AS_GIVEN) -> dict[str, Any]:
@@ -228,7 +230,8 @@ class _Preparation:
     def _twin(self, index: int, first: TicketRow, name: str | None, identifier: str | None) -> TicketRow:
         """Let a row follow the first one with its identifier: two tickets of one identifier could not be told apart."""
         if first.error is None:
-            return TicketRow(index, self._source, name, identifier, None, None, follows=first.index)
+            changes = (SAME if name == first.name else SAME_FOR_ANOTHER,)
+            return TicketRow(index, self._source, name, identifier, None, None, first.index, changes)
         error = follows(first.index, identifier, "is invalid", first.error)
         return TicketRow(index, self._source, name, identifier, None, error)
 

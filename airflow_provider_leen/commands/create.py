@@ -85,7 +85,7 @@ def _check(
     written = output is None or _write(output, summary)
     changed = 0
     for row in rows:
-        changed += row.error is None and bool(row.changes or row.follows is not None)
+        changed += bool(row.changes)
         for remark in _remarks(row, defaults, fitting, all_of_it=changed <= MAX_SHOWN):
             say(f"{file.place(row.index)}: {_in_terms_of_the_command(remark, file)}")
     if changes := changes_in(rows):

@@ -355,8 +355,8 @@ class TestTexts:
         (record,) = caplog.records
         assert record.getMessage() == (
             "Not sent as given: in 2 tickets control characters are left out, in 1 ticket half a surrogate pair is "
-            "replaced, in 1 ticket the description is cut, so that the key fits, 1 row with the identifier of an "
-            "earlier row follows it."
+            "replaced, in 1 ticket the description is cut, so that the key fits, in 1 ticket the identifier is an "
+            "earlier row's, and so is the ticket."
         )
 
     def test_a_description_ends_with_the_key_where_keys_are_embedded(self) -> None:
@@ -388,6 +388,19 @@ class TestIdentifiers:
             (1, True, None),
             (1, True, None),
         ]
+
+    def test_one_with_another_name_is_warned_about(self, caplog: pytest.LogCaptureFixture) -> None:
+        prepare([ticket(identifier="x"), ticket(identifier="x")], None, SCOPE)
+        assert caplog.records == []
+        prepare([ticket(identifier="x"), ticket(identifier="x", name="another")], None, SCOPE)
+        (record,) = caplog.records
+        assert "in 1 ticket the identifier is that of an earlier row with another name" in record.getMessage()
+
+    def test_what_scanners_write_instead_of_a_fingerprint_is_no_identifier(self) -> None:
+        rows = prepare([ticket(identifier="requires login"), ticket(identifier="requires login")], None, SCOPE)
+        assert [row.identifier for row in rows] == [row.key for row in rows]
+        assert len({row.key for row in rows}) == 2
+        assert payload(rows[0], {})["identifier"] == rows[0].key
 
     def test_one_that_follows_an_invalid_row_is_invalid_and_names_it(self) -> None:
         rows = prepare([ticket(identifier="x", priority=3), ticket(identifier="x")], None, SCOPE)
