@@ -210,9 +210,13 @@ class AsyncLeenClient:
             raise
         return ticket_by_identifier(answer, identifier)
 
-    def iter_tickets(self, **filters: Any) -> AsyncIterator[Ticket]:
-        """Iterate over ``GET /itsm/tickets``, page by page; the filters go into the query by Leen's names."""
-        return self._iter(Ticket, "/itsm/tickets", filters)
+    def iter_tickets(self, *, max_pages: int = MAX_PAGES, **filters: Any) -> AsyncIterator[Ticket]:
+        """Iterate over ``GET /itsm/tickets``, page by page; the filters go into the query by Leen's names.
+
+        :param max_pages: the most pages.
+        :raises LeenResponseError: there are more.
+        """
+        return self._iter(Ticket, "/itsm/tickets", filters, max_pages)
 
     async def search_tickets(self, jql: str) -> list[dict[str, Any]]:
         """Search the vendor itself, ``GET /itsm/passthrough/tickets/search``.
@@ -345,8 +349,10 @@ class AsyncLeenClient:
 
     # One call
 
-    async def _iter(self, model: type[Model], path: str, filters: Mapping[str, Any]) -> AsyncIterator[Model]:
-        async for item in self._iter_raw(path, filters, MAX_PAGES):
+    async def _iter(
+        self, model: type[Model], path: str, filters: Mapping[str, Any], max_pages: int = MAX_PAGES
+    ) -> AsyncIterator[Model]:
+        async for item in self._iter_raw(path, filters, max_pages):
             yield read(model, item)
 
     async def _iter_raw(self, path: str, filters: Mapping[str, Any], max_pages: int) -> AsyncIterator[dict[str, Any]]:

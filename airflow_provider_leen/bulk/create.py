@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
@@ -126,6 +126,11 @@ class Creation(Run):
     :param sleep: waits for some seconds until absence can be believed.
     """
 
+    list_class: ClassVar[type[TicketList]] = TicketList
+    known_from: ClassVar[str] = "an earlier try"
+    labelled: ClassVar[tuple[str, ...]] = ("unknown", "created", "existing", "rejected")
+    """The statuses of tickets that have a result even if they are gone from the list after a wait for jobs."""
+
     def __init__(
         self,
         client: AsyncLeenClient,
@@ -146,7 +151,7 @@ class Creation(Run):
         stop_grace: float = STOP_GRACE,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        tickets = TicketList(rows, ledger, payload, client.settings)
+        tickets = self.list_class(rows, ledger, payload, client.settings)
         work = CreateWork(client, ledger, payload, tickets.identifier_of, as_jobs=as_jobs)
         super().__init__(
             work,
@@ -180,14 +185,17 @@ class Creation(Run):
         """Do it all."""
         try:
             async with self._running():
-                await self._take_over()
-                await self._collect_jobs()
-                await self._leave_out_existing()
-                await self._send()
-                await self._settle()
+                await self._story()
                 self._report_progress(at_last=True)
         finally:
             await self._flush()
+
+    async def _story(self) -> None:
+        await self._take_over()
+        await self._collect_jobs()
+        await self._leave_out_existing()
+        await self._send()
+        await self._settle()
 
     def results(self) -> list[TicketResult]:
         """Return a result for every row, in the order of the input.
@@ -212,12 +220,15 @@ class Creation(Run):
         tickets = self._tickets
         if self._resume is not None:
             await self.ledger.resume(self._resume)
+            tickets.begin()
         else:
             await self.ledger.open(self._may_have_forgotten)
+            tickets.begin()
             if self._as_jobs:
-                self._work.label(tickets.with_status("unknown", "created", "existing", "rejected"))
+                self._work.label(tickets.with_status(*self.labelled))
             if taken_over := len(tickets.with_status("created", "existing")):
-                log.info("Taken over from an earlier try: %d of %s.", taken_over, counted(len(tickets.rows), "ticket"))
+                of = counted(len(tickets.rows), "ticket")
+                log.info("Taken over from %s: %d of %s.", self.known_from, taken_over, of)
         self._report_progress()
         if self._refusal is not None:
             raise self._refusal
@@ -254,26 +265,30 @@ class Creation(Run):
         """Find out about the tickets whose outcome is unknown, and send those again that may be."""
         if self._on_unknown == "fail":
             return
-        absent = unsettled = await self._look_up()
+        absent = unsettled = await self._look_up(self._tickets.unsettled(self.jobs_under_way))
         if not unsettled or self.error is not None or not self._may_send_again:
             return
         if self._on_unknown == "lookup":
-            found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._tickets.control))
-            self._note_found(found, unsettled)
-            self.ledger.table.absent([ticket.key for ticket in absent])
+            absent = await self._prove_absence(unsettled)
         if absent:
             log.info("Sending %s again.", counted(len(absent), "ticket"))
             self.sent_again = True
             await self._sender.send([ticket.row for ticket in absent])
-            await self._look_up()
+            await self._look_up(self._tickets.unsettled(self.jobs_under_way))
 
-    async def _look_up(self) -> list[Unsettled]:
-        """Look up the tickets whose outcome is unknown; return those of which it stays so."""
-        unsettled = self._tickets.unsettled(self.jobs_under_way)
+    async def _look_up(self, unsettled: Sequence[Unsettled]) -> list[Unsettled]:
+        """Look up tickets whose outcome is unknown; return those of which it stays so."""
         if not unsettled or isinstance(self.error, _NO_USE_ASKING):
             return []
         log.info("Looking up %s whose outcome is unknown.", counted(len(unsettled), "ticket"))
         return self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
+
+    async def _prove_absence(self, unsettled: Sequence[Unsettled]) -> list[Unsettled]:
+        """Wait until absence can be believed, and search again; return the tickets that are proved not to exist."""
+        found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._tickets.control))
+        self._note_found(found, unsettled)
+        self.ledger.table.absent([ticket.key for ticket in absent])
+        return absent
 
     def _note_found(self, found: Mapping[str, Created], asked: Sequence[Unsettled]) -> list[Unsettled]:
         left = self._tickets.note_found(found, asked)

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple, TypeVar
 from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError, LeenLedgerLostError
 from airflow_provider_leen.bulk.journal import Journal, Owner, Place
 from airflow_provider_leen.bulk.register_store import ListingStore
+from airflow_provider_leen.bulk.stores import Store
 from airflow_provider_leen.bulk.values import VERSION, Value
 
 log = logging.getLogger(__name__)
@@ -220,13 +221,8 @@ class RegisterJournal(Journal):
             raise self._is_overtaken()
 
     def sign(self) -> bool:
-        """Write the time into the lease, so that nobody takes it over; say whether it is there at all."""
-        key = f"lease/{self._place.lease}"
-        lease = self._attempt(self._store.get, key)
-        if lease is None or lease.get("token") != self._place.token or lease["values"] is not None:
-            return False
-        self._attempt(self._store.set, key, lease | {"signed": self._now()})
-        return True
+        """Write the time into the lease; see :func:`sign`."""
+        return self._attempt(sign, self._store, self._place.lease, self._place.token, self._now())
 
     # Ending
 
@@ -428,6 +424,18 @@ class RegisterJournal(Journal):
             "the newest one."
         )
         return self._overtaken
+
+
+def sign(store: Store, number: int, token: str, at: float) -> bool:
+    """Write the time into a lease, so that nobody takes it over; say whether it is there, and has not ended.
+
+    It is all that is written for a task that has freed its worker.
+    """
+    lease = store.get(f"lease/{number}")
+    if lease is None or lease.get("token") != token or lease["values"] is not None:
+        return False
+    store.set(f"lease/{number}", lease | {"signed": at})
+    return True
 
 
 def _number(name: str) -> int:

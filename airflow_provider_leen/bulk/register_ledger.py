@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 
 from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Place
-from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Ledger
+from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Intent, Ledger
 from airflow_provider_leen.bulk.register_journal import Reading, RegisterJournal, shown_owner
 from airflow_provider_leen.bulk.register_table import RegisterTable
 from airflow_provider_leen.bulk.snapshot import pack, unpack
@@ -79,6 +79,11 @@ class RegisterLedger(Ledger):
         """
         return self._begin(await self._call(self.register.resume_reading, place))
 
+    async def intend(self, keys: Sequence[str], *, as_job: bool = False, settled_after: float = 0.0) -> Intent:
+        """Put on record that these are about to leave, and which findings they are of; see :meth:`Ledger.intend`."""
+        self.table.enter(keys)
+        return await super().intend(keys, as_job=as_job, settled_after=settled_after)
+
     async def close(self) -> None:
         """Write what is left, fold the record, and release the lease.
 
@@ -92,7 +97,7 @@ class RegisterLedger(Ledger):
         await self._call(self.register.end, self._pack if changes else None)
 
     def _pack(self) -> bytes:
-        header = {"scope": self.register.identity.scope, "scope_id": self.table.scope_id}
+        header = {"scope": self.register.identity.scope, "scope_id": self.table.scope_id, "task": self.register.task}
         return pack(header, self.table.records())
 
     async def _take(self) -> None:
@@ -142,8 +147,10 @@ def fill(reading: Reading, scope_id: str, task: dict[str, object] | None) -> Reg
         lost = Sending(gap["since"], gap["until"] + LEAVES_WITHIN, "", True, reason=_LOST)
     table = RegisterTable(scope_id, lost)
     if reading.snapshot is not None:
-        for record in unpack(reading.snapshot)[1]:
-            table.restore(record, is_own=head["task"] == task)
+        header, records = unpack(reading.snapshot)
+        for record in records:
+            # The head may be a later run's, in which nothing changed.
+            table.restore(record, is_own=header["task"] == task)
     for lease, values in reading.journals:
         table.reads_others = lease["task"] != task
         for value in values:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from airflow_provider_leen.bulk.state import Proved, Sending, Ticket
@@ -81,6 +81,8 @@ class RegisterTable(TicketTable):
         self.reads_others = False
         """Whether what is replayed is another run's: what it created has existed before for this one."""
         self.entries: dict[str, Entry] = {}
+        self.announced: dict[str, Entry] = {}
+        """Entries that are stated once something is known of their tickets."""
         self._newest: dict[str, str] = {}
         self._forgotten: set[str] = set()
         self._given: set[str] = set()
@@ -88,9 +90,14 @@ class RegisterTable(TicketTable):
     def key_for(self, identifier: str) -> str:
         """Return the key of the ticket that a finding has, or is to get."""
         newest = self._newest.get(same(identifier))
-        if newest is None:
-            return key_of(self.scope_id, identifier, 0)
-        return key_of(self.scope_id, identifier, self._next(identifier)) if newest in self._forgotten else newest
+        if newest is not None and newest not in self._forgotten:
+            return newest
+        return key_of(self.scope_id, identifier, self.generation(identifier))
+
+    def generation(self, identifier: str) -> int:
+        """Return the generation of the ticket that a finding has, or is to get."""
+        newest = self._newest.get(same(identifier))
+        return 0 if newest is None else self.entries[newest].generation + (newest in self._forgotten)
 
     def known(self, identifier: str) -> Known | None:
         """Return what is known of a finding; None where nothing is, or where it was forgotten."""
@@ -114,9 +121,9 @@ class RegisterTable(TicketTable):
         sendings = self[key].sendings
         return max(sending.at for sending in sendings) if sendings else None
 
-    def enter(self, entries: Mapping[str, Entry]) -> None:
-        """State which findings tickets are of, where that is not known."""
-        self.entered({key: list(entry) for key, entry in entries.items() if key not in self.entries})
+    def enter(self, keys: Iterable[str]) -> None:
+        """State which findings tickets are of, as announced, where that is not known."""
+        self.entered({key: list(self.announced[key]) for key in keys if key not in self.entries})
 
     # Facts
 
@@ -206,9 +213,6 @@ class RegisterTable(TicketTable):
         newest = self._newest.get(same(entry.identifier))
         if newest is None or self.entries[newest].generation <= entry.generation:
             self._newest[same(entry.identifier)] = key
-
-    def _next(self, identifier: str) -> int:
-        return self.entries[self._newest[same(identifier)]].generation + 1
 
     def _take_over(self, key: str, ticket_id: str | None, vendor_ticket_id: str | None) -> None:
         ticket = self[key]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypedDict, TypeGuard, cast
+from typing import Any, NotRequired, TypedDict, TypeGuard, cast
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import clean, cut, one_line
@@ -60,6 +60,8 @@ class Summary(Counts):
     """The counts, and exactly one result per ticket, in input order."""
 
     results: list[TicketResult]
+    earlier_unknown: NotRequired[int]
+    """With a register: tickets of findings that are no longer in the list, and whose outcome is unknown."""
 
 
 class UpdateResult(TypedDict):

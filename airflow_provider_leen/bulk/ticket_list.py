@@ -39,6 +39,9 @@ class TicketList:
         self._findings: dict[str, str] = {}
         """By key, what look-ups of tickets that stayed unknown found out."""
 
+    def begin(self) -> None:
+        """Do what needs the table of an open ledger."""
+
     def __contains__(self, key: str) -> bool:
         """Say whether a ticket is in the list, or was before this try waited for its jobs."""
         return key in self.by_key or self._was_listed(key)

@@ -12,6 +12,8 @@ from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.links.leen import LeenTicketsLink
 from airflow_provider_leen.tasks.arguments import (
     FLAG,
+    MAX_FAILURES,
+    OPTIONAL_FLAG,
     SECONDS,
     THRESHOLDS,
     Argument,
@@ -63,7 +65,8 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         (default) creates another, ``skip`` reports it as ``existing`` with its ids. A closed ticket counts as existing.
         Leen does not know tickets that were created with vendor ids before the connector's next sync.
     :param embed_identifier: append the ticket's key as the last line of its description, so that the vendor can be
-        searched for it, default False (templated). Only with it can every unknown outcome be settled.
+        searched for it (templated); default: with a ``register`` always, else not. Only with it can every unknown
+        outcome be settled.
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
         (templated).
     :param max_failure_rate: the same as a share, 0 to 1, of the tickets that were not known before: failed /
@@ -81,6 +84,15 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
     :param priority_map: what the rows call a priority, and what the ticket's is, such as ``{"ERROR": "HIGH"}``: the
         exact name first, then in any case (templated). Leen's own names are taken in any case; what is neither is sent
         as it is. Default: none.
+    :param register: a folder or object-storage URL, reached by all workers, that remembers over all Dag runs which
+        finding has which ticket, so that tomorrow's run does not file it again (templated). Every row then needs its
+        own ``identifier``, the same every day. It takes the place of ``durable`` and ``ledger_path``.
+    :param scope: which part of the register the list speaks for, ``semgrep/repo-a`` say: each has a memory of its own.
+        Default: the only one; a mapped task needs one for each instance (templated).
+    :param known_path: a ``.csv`` (with a line of names) or ``.jsonl`` file with ``identifier``, ``vendor_ticket_id``
+        and ``ticket_id`` of findings that the register does not know: tickets that exist already, or, with neither id,
+        findings that want none (templated).
+    :param max_new: file nothing and fail if more tickets than this would be filed; default: no limit (templated).
     :param deferrable: submit each batch as a job of Leen's (``POST /itsm/tickets/bulk``) and free the worker until the
         jobs have ended, default False (templated). Another endpoint: Leen stores such tickets at once, and tells no
         vendor id, so that ``ticket_id`` and ``vendor_ticket_id`` are looked up and may stay null. Needs a ledger that
@@ -108,8 +120,9 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         "on_invalid": choice("report", "fail"),
         "on_unknown": choice("lookup", "fail", "resend"),
         "if_exists": choice("create", "skip"),
-        "embed_identifier": FLAG,
+        "embed_identifier": OPTIONAL_FLAG,
         **THRESHOLDS,
+        "max_new": MAX_FAILURES,
         "durable": FLAG,
         "deferrable": FLAG,
         "poll_interval": SECONDS,
@@ -123,6 +136,9 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         "results_path",
         "ledger_path",
         "priority_map",
+        "register",
+        "scope",
+        "known_path",
         *argument_checks,
     )
     rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"tickets", "ticket_defaults", "priority_map"})
@@ -148,13 +164,17 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         on_invalid: str = "report",
         on_unknown: str = "lookup",
         if_exists: str = "create",
-        embed_identifier: bool | str = False,
+        embed_identifier: bool | str | None = None,
         max_failures: int | str | None = None,
         max_failure_rate: float | str | None = None,
         results_path: str | os.PathLike[str] | None = None,
         durable: bool | str = True,
         ledger_path: str | os.PathLike[str] | None = None,
         priority_map: Any = None,
+        register: str | os.PathLike[str] | None = None,
+        scope: str | None = None,
+        known_path: str | os.PathLike[str] | None = None,
+        max_new: int | str | None = None,
         deferrable: bool | str = False,
         poll_interval: float | str = 10.0,
         **kwargs: Any,
@@ -179,6 +199,10 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         self.durable: Any = durable
         self.ledger_path = ledger_path
         self.priority_map = priority_map
+        self.register = register
+        self.scope = scope
+        self.known_path = known_path
+        self.max_new: Any = max_new
         self.deferrable: Any = deferrable
         self.poll_interval: Any = poll_interval
         check_literals(self, self.argument_checks)

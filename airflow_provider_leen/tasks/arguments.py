@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
@@ -93,6 +93,9 @@ FLAG = Argument(
     lambda value: isinstance(value, bool), "write True or False", lambda text: _FLAGS.get(text.lower(), text)
 )
 """True or False: a text such as 'False' in the Dag file would count as true."""
+
+OPTIONAL_FLAG = replace(FLAG, advice="write True or False, or leave it out", optional=True)
+"""The same where the default depends on another argument."""
 
 SECONDS = Argument(lambda value: _number(value) and 0 < value < math.inf, "write a number of seconds above 0", float)
 

@@ -13,6 +13,7 @@ from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.reading import read_tickets
+from airflow_provider_leen.bulk.register import RegisterCreation, refuse_without_identifier
 from airflow_provider_leen.bulk.statuses import MAY_BE_SENT_AGAIN
 from airflow_provider_leen.bulk.stores import Store
 from airflow_provider_leen.bulk.summary import Summary, counted, summarise
@@ -23,6 +24,7 @@ from airflow_provider_leen.tasks.deferral import end_of_waiting
 from airflow_provider_leen.tasks.files import ResultsFiles, check_differs, rows_at
 from airflow_provider_leen.tasks.ledger import key_scope, make_ledger, may_have_forgotten, open_store
 from airflow_provider_leen.tasks.publishing import PUBLISHED_BY_A_RETRY, Publisher
+from airflow_provider_leen.tasks.register import known_at, make_register_ledger, register_of
 from airflow_provider_leen.tasks.running import BulkTask
 from airflow_provider_leen.tasks.stopping import drive
 
@@ -40,18 +42,12 @@ class CreatingTask(BulkTask[Summary]):
     def prepare(self) -> None:
         """Read the rows and make the run."""
         operator = self.operator
-        self._store: Store = open_store(
-            self.context,
-            durable=operator.durable,
-            ledger_path=None if operator.ledger_path is None else str(operator.ledger_path),
-        )
-        if operator.deferrable and not self._store.durable:
-            raise LeenConfigError(
-                "`deferrable` needs a durable ledger, to find its jobs again: set `ledger_path` (Airflow below 3.3), "
-                "and don't set `durable=False`."
-            )
+        self._register = register_of(operator, self.context)
+        self._embedded = bool(operator.embed_identifier) or self._register is not None
+        self._store: Store | None = None if self._register else self._open_store()
+        self._remembers = self._store is None or self._store.durable
         self._defaults = read_defaults(operator.ticket_defaults)
-        self._fitting = Fitting(operator.priority_map, embed_key=operator.embed_identifier)
+        self._fitting = Fitting(operator.priority_map, embed_key=self._embedded)
         self._rows = self._read_rows()
         self._files: ResultsFiles | None = self.supervisor.call(self._results_files)
         self._run = self._make_run()
@@ -71,10 +67,21 @@ class CreatingTask(BulkTask[Summary]):
         if jobs and interruption is None and self._run.error is None:
             interruption = self._end_of_waiting(jobs)
             if interruption is None:
-                self.wait_for(jobs, self._carried())
+                self.wait_for(jobs, self._carried(), register=self._register and self._register.folder)
         return self._publish(interruption)
 
     # Preparing
+
+    def _open_store(self) -> Store:
+        operator = self.operator
+        ledger_path = None if operator.ledger_path is None else str(operator.ledger_path)
+        store = open_store(self.context, durable=operator.durable, ledger_path=ledger_path)
+        if operator.deferrable and not store.durable:
+            raise LeenConfigError(
+                "`deferrable` needs a durable ledger, to find its jobs again: set `ledger_path` (Airflow below 3.3), "
+                "and don't set `durable=False`."
+            )
+        return store
 
     def _read_rows(self) -> list[TicketRow]:
         from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
@@ -82,7 +89,10 @@ class CreatingTask(BulkTask[Summary]):
         # Airflow 2 has no supervisor, and what a mapped upstream gave can be read there in this very thread only.
         given = self.supervisor.call(self._given_rows) if AIRFLOW_V_3_0_PLUS else self._given_rows()
         scope = key_scope(self.context, self.client.settings)
-        return prepare(given, self._defaults, scope, self._fitting)
+        rows = prepare(given, self._defaults, scope, self._fitting)
+        if self._register is not None:
+            refuse_without_identifier(rows)
+        return rows
 
     def _given_rows(self) -> Sequence[Any]:
         operator = self.operator
@@ -108,21 +118,35 @@ class CreatingTask(BulkTask[Summary]):
         if resumed is not None:
             # Once in a try is enough.
             place, self._may_send_again = resumed.carried
+        options: dict[str, Any] = {
+            "batch_size": operator.batch_size,
+            "max_concurrent_batches": operator.max_concurrent_batches,
+            "on_unknown": operator.on_unknown,
+            "skip_existing": operator.if_exists == "skip",
+            "as_jobs": operator.deferrable,
+            "resume": place,
+            "may_send_again": self._may_send_again and (resumed is None or resumed.status != "timeout"),
+            "refusal": self._refusal(),
+            "on_progress": self.report_progress,
+        }
+
+        def body(row: TicketRow) -> dict[str, Any]:
+            return payload(row, self._defaults, self._fitting)
+
+        threads, client = self.supervisor.executor, self.client.aio
+        if self._register is not None:
+            settings = self.client.settings
+            ledger = self.supervisor.call(make_register_ledger, self._register, self.context, settings, threads)
+            known = self.supervisor.call(known_at, operator.known_path)
+            return RegisterCreation(client, ledger, self._rows, body, known=known, max_new=operator.max_new, **options)
+        assert self._store is not None
+        options["may_have_forgotten"] = may_have_forgotten(self.context, self._store) if operator.durable else None
         return Creation(
-            self.client.aio,
-            make_ledger(self.context, self._store, self.supervisor.executor, embedded=operator.embed_identifier),
+            client,
+            make_ledger(self.context, self._store, threads, embedded=self._embedded),
             self._rows,
-            lambda row: payload(row, self._defaults, self._fitting),
-            batch_size=operator.batch_size,
-            max_concurrent_batches=operator.max_concurrent_batches,
-            on_unknown=operator.on_unknown,
-            skip_existing=operator.if_exists == "skip",
-            as_jobs=operator.deferrable,
-            resume=place,
-            may_send_again=self._may_send_again and (resumed is None or resumed.status != "timeout"),
-            refusal=self._refusal(),
-            may_have_forgotten=may_have_forgotten(self.context, self._store) if operator.durable else None,
-            on_progress=self.report_progress,
+            body,
+            **options,
         )
 
     def _refusal(self) -> LeenConfigError | None:
@@ -158,9 +182,21 @@ class CreatingTask(BulkTask[Summary]):
 
     # Publishing
 
+    def _summary(self) -> Summary:
+        summary = summarise(self._run.results())
+        if isinstance(self._run, RegisterCreation):
+            summary["earlier_unknown"] = self._run.earlier_unknown
+            if summary["earlier_unknown"]:
+                log.warning(
+                    "%s of findings that are no longer in the list may exist: their outcome is unknown since an "
+                    "earlier run. Look for them in the tracker, then run `airflow leen register settle`.",
+                    counted(summary["earlier_unknown"], "ticket"),
+                )
+        return summary
+
     def _publish(self, interruption: BaseException | None) -> Summary:
         operator, settings = self.operator, self.client.settings
-        summary = published = summarise(self._run.results())
+        summary = published = self._summary()
         error = interruption or final_error(
             summary,
             self._run.error,
@@ -187,7 +223,7 @@ class CreatingTask(BulkTask[Summary]):
             # For the tab in the UI: Airflow's API server must not need the connection.
             publisher.push("ticket_url", settings.ticket_url)
         self._close_ledger()
-        self.conclude(publisher, summary, error, PUBLISHED_BY_A_RETRY if self._store.durable else None)
+        self.conclude(publisher, summary, error, PUBLISHED_BY_A_RETRY if self._remembers else None)
         return published
 
     def _failed_rows(self, summary: Summary) -> Iterable[Any]:
@@ -200,7 +236,7 @@ class CreatingTask(BulkTask[Summary]):
         """Write the results' files; return what kept them from being written, if anything did."""
         results = map(clean_json, summary["results"])
         try:
-            return self.supervisor.call(files.write, results, failed, remembered=self._store.durable)
+            return self.supervisor.call(files.write, results, failed, remembered=self._remembers)
         except BaseException as interruption:  # raised by a signal; the XComs are published before the task ends
             return interruption
 
@@ -220,5 +256,5 @@ class CreatingTask(BulkTask[Summary]):
             return False
         if operator.on_unknown == "lookup":
             # A job may go on, and Leen knows its tickets as soon as they exist.
-            return bool(operator.embed_identifier or operator.deferrable)
+            return bool(self._embedded or operator.deferrable)
         return operator.on_unknown == "resend"

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def key_scope(context: Context, settings: LeenSettings) -> KeyScope:
     """Return what the keys of this task instance's tickets are unique within."""
     # A UUID in capitals is the same connection.
-    return KeyScope(**_identity(context), base_url=settings.base_url, connection_id=settings.connection_id.lower())
+    return KeyScope(**identity_of(context), base_url=settings.base_url, connection_id=settings.connection_id.lower())
 
 
 def open_store(context: Context, *, durable: bool, ledger_path: str | None) -> Store:
@@ -36,7 +36,7 @@ def open_store(context: Context, *, durable: bool, ledger_path: str | None) -> S
     if not durable:
         return MemoryStore()
     if ledger_path and ledger_path.strip():
-        names = json.dumps(list(_identity(context).values()))
+        names = json.dumps(list(identity_of(context).values()))
         folder = object_path("ledger_path", ledger_path.strip())
         return FolderStore(folder / hashlib.sha256(names.encode()).hexdigest()[:32])
     state = context.get("task_state_store")
@@ -58,7 +58,7 @@ def open_store(context: Context, *, durable: bool, ledger_path: str | None) -> S
 
 def make_ledger(context: Context, store: Store, threads: Executor, *, embedded: bool) -> Ledger:
     """Return the ledger of this try."""
-    return Ledger(Journal(store, Owner(_identity(context), context["ti"].try_number)), threads, embedded=embedded)
+    return Ledger(Journal(store, Owner(identity_of(context), context["ti"].try_number)), threads, embedded=embedded)
 
 
 def may_have_forgotten(context: Context, store: Store) -> float | None:
@@ -81,7 +81,7 @@ def may_have_forgotten(context: Context, store: Store) -> float | None:
     return run.start_date.timestamp() if run.start_date else 0.0
 
 
-def _identity(context: Context) -> dict[str, Any]:
+def identity_of(context: Context) -> dict[str, Any]:
     """Return what tells this task instance from all others, the same for all its tries."""
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index

@@ -92,10 +92,11 @@ class BulkTask(Generic[SummaryT]):
         """Let the gate that watches this task know how far it is."""
         self.supervisor.begin(self.context["ti"].xcom_push, key="progress", value=progress)
 
-    def wait_for(self, jobs: Sequence[str], carried: Mapping[str, Any]) -> NoReturn:
+    def wait_for(self, jobs: Sequence[str], carried: Mapping[str, Any], *, register: str | None = None) -> NoReturn:
         """Free the worker until jobs have ended.
 
         :param carried: what the process that goes on needs to know.
+        :param register: the folder of the register's scope whose lease this try holds.
         """
         from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 
@@ -111,6 +112,7 @@ class BulkTask(Generic[SummaryT]):
                 operator.poll_interval,
                 waiting_ends_at(self.context["ti"].start_date, operator.execution_timeout),
                 dict(carried),
+                register,
             ),
             method_name="execute_complete",
         )

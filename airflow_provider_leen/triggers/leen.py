@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 ASKED_AT_ONCE = 8
 
+SIGNS_EVERY = 60.0
+"""Seconds between two signatures of the lease of a register."""
+
 _PASSING_STATUSES = (200, 408, 425)
 """Of replies that say nothing of a job: what says so now may say more later."""
 
@@ -34,6 +37,8 @@ class LeenJobsTrigger(BaseTrigger):
     :param poll_interval: seconds between two rounds of asking.
     :param deadline: when to stop waiting, in seconds since the epoch; None to wait without end.
     :param carried: what the task that waits needs to go on, in plain JSON types; it comes back in the event.
+    :param register: the folder of the register's scope whose lease the task holds: it is signed meanwhile, which is all
+        that is written.
     :return: an event with ``carried`` and ``status``: ``done`` (all jobs have ended, or Leen no longer knows them),
         ``timeout`` (the deadline came first) or ``error`` (Leen refuses to be asked; ``message`` says why). What the
         jobs did is not in it: the task asks Leen.
@@ -47,6 +52,7 @@ class LeenJobsTrigger(BaseTrigger):
         poll_interval: float,
         deadline: float | None,
         carried: dict[str, Any],
+        register: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.leen_conn_id = leen_conn_id
@@ -55,6 +61,7 @@ class LeenJobsTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.carried = carried
+        self.register = register
         self._failures = 0
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -68,11 +75,13 @@ class LeenJobsTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
                 "carried": self.carried,
+                "register": self.register,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until all jobs have ended or the deadline has come."""
+        signing = None if self.register is None else asyncio.create_task(self._sign())
         seconds = None if self.deadline is None else self.deadline - time.time()
         try:
             # The whole of it: one question that Leen does not answer may take longer than is left.
@@ -86,7 +95,16 @@ class LeenJobsTrigger(BaseTrigger):
             event = {"status": "error", "message": str(error)}
         else:
             event = {"status": "done"}
+        finally:
+            if signing is not None:
+                signing.cancel()
         yield TriggerEvent(event | {"carried": self.carried})
+
+    async def _sign(self) -> None:
+        place = self.carried["place"]
+        while True:
+            await asyncio.to_thread(sign_lease, str(self.register), place["lease"], place["token"])
+            await asyncio.sleep(SIGNS_EVERY)
 
     async def _wait(self) -> None:
         waiting = self.job_ids
@@ -141,3 +159,22 @@ def _ends_the_waiting(error: LeenError) -> bool:
     if isinstance(error, LeenConnectError):
         return error.unreadable
     return isinstance(error, LeenNotFoundError) and is_unknown_to_leen(error)
+
+
+def sign_lease(folder: str, number: int, token: str) -> None:
+    """Keep the lease of a task that waits for its jobs, as far as that is possible just now.
+
+    :param folder: of the scope of the register.
+    :param number: the lease's.
+    :param token: the lease's.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from airflow_provider_leen.bulk.register_journal import sign
+    from airflow_provider_leen.bulk.register_store import RegisterStore
+
+    try:
+        if not sign(RegisterStore(ObjectStoragePath(folder)), number, token, time.time()):
+            log.warning("The lease of the register at %s is gone: another run has taken over.", folder)
+    except Exception as error:  # each object store has errors of its own
+        log.warning("The lease of the register at %s could not be signed, which is tried again: %s", folder, error)

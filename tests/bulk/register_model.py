@@ -204,7 +204,7 @@ async def run(ledger: RegisterLedger, ask: Callable[..., Any]) -> bool:
     try:
         table = await ledger.open()
         key = table.key_for(FINDING)
-        table.enter({key: Entry(FINDING, 0, "SEC")})
+        table.announced[key] = Entry(FINDING, 0, "SEC")
         settle_as_a(ledger, ask, key)
         if table[key].status in ("unsent", "rejected"):
             intent = await ledger.intend([key])

@@ -54,7 +54,7 @@ async def filing(ledger: RegisterLedger, *identifiers: str) -> None:
     for identifier in identifiers:
         key = table.key_for(identifier)
         if table[key].status == "unsent":
-            table.enter({key: Entry(identifier, 0, "SEC")})
+            table.announced[key] = Entry(identifier, 0, "SEC")
             await ledger.leave(await ledger.intend([key]))
             table.created({key: [None, f"SEC-{identifier}"]})
 
@@ -152,7 +152,7 @@ def test_a_run_that_was_taken_over_writes_and_publishes_nothing_more(store: Regi
         old, new = ledger_at(store, A), ledger_at(store, A, 2)
         await filing(old, "1")
         await day(new, "1")
-        for call in (old.look, old.close, lambda: old.intend(["key"])):
+        for call in (old.look, old.close, lambda: old.intend(list(old.table.entries))):
             with pytest.raises(LeenLedgerError, match="Another run or try has taken over"):
                 await call()
         assert not old.register.sign(), "the lease is gone, and stays gone"

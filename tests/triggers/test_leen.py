@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_leen.api.sync_client import LeenClient
+from airflow_provider_leen.bulk.register_store import RegisterStore
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.sandbox.server import SandboxServer
-from airflow_provider_leen.triggers.leen import LeenJobsTrigger
+from airflow_provider_leen.triggers.leen import LeenJobsTrigger, sign_lease
 from tests.operators.dags import connection
 from tests.support.recorded import peak
 
@@ -208,3 +210,31 @@ def test_a_poll_waits_for_its_interval(sandbox: SandboxServer, submit: Submit) -
     events_of(trigger_for(jobs, poll_interval=0.5))
     first, second = [request for request in sandbox.requests if request.method == "GET"]
     assert second.started - first.started >= 0.5
+
+
+# A register
+
+
+def test_it_keeps_the_lease_of_a_register_signed_and_writes_nothing_else(tmp_path: Path) -> None:
+    store = RegisterStore(tmp_path)
+    lease = {"token": "a", "values": None, "signed": 1.0}
+    store.create("lease/3", lease)
+
+    async def go() -> None:
+        carried = {"place": {"lease": 3, "token": "a", "values": 5}}
+        signing = asyncio.create_task(
+            LeenJobsTrigger("leen_default", None, [], 0.01, None, carried, str(tmp_path))._sign()
+        )
+        while store.get("lease/3") == lease:
+            await asyncio.sleep(0.01)
+        signing.cancel()
+
+    asyncio.run(go())
+    signed = store.get("lease/3")
+    assert signed is not None
+    assert signed | {"signed": 1.0} == lease
+    assert signed["signed"] > 1_000_000
+    store.delete("lease/3")
+    sign_lease(str(tmp_path), 3, "a")
+    sign_lease("unknown-store://bucket/r", 3, "a")
+    assert store.names("lease") == [], "a lease that is gone stays gone"

@@ -1,0 +1,251 @@
+"""Creates the tickets of a list that comes again and again: what a register knows is not filed again.
+
+The story is that of :mod:`.create`, with the findings' own keys. Before anything is sent, what earlier runs left
+unknown is settled, and the brake is looked at; at the end, Leen's ids of tickets filed by vendor IDs are learnt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar, cast
+
+from airflow_provider_leen.api.errors import LeenBrakeError, LeenError
+from airflow_provider_leen.api.jira import read_ticket
+from airflow_provider_leen.api.models import Ticket as LeensTicket
+from airflow_provider_leen.bulk.create import Creation
+from airflow_provider_leen.bulk.ledger import Ledger
+from airflow_provider_leen.bulk.lookup import Control, Unsettled, final_from, project_of
+from airflow_provider_leen.bulk.register_known import KnownTicket
+from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_table import Entry, Known, RegisterTable
+from airflow_provider_leen.bulk.state import CLOCK_SKEW
+from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.bulk.ticket_list import TicketList
+from airflow_provider_leen.bulk.tickets import TicketRow
+
+log = logging.getLogger(__name__)
+
+LEARNS_FOR = 7 * 86_400.0
+"""Seconds after it was filed for which Leen is asked for the id of a ticket that it stores after its next sync."""
+
+MAX_PAGES = 20
+"""The most pages of the list in which ids are looked for."""
+
+NO_IDENTIFIER = "`identifier` is missing: with a register every row needs its own, the same every day"
+
+
+def refuse_without_identifier(rows: Sequence[TicketRow]) -> None:
+    """Make rows invalid that have no identifier of their own."""
+    for row in rows:
+        if row.key is not None and row.identifier == row.key:
+            row.identifier, row.key, row.error = None, None, NO_IDENTIFIER
+
+
+class RegisterList(TicketList):
+    """The rows of a run beside a register."""
+
+    def begin(self) -> None:
+        """Give each row the key of its finding's ticket."""
+        table, self.by_key = self.table, {}
+        for row in self.rows:
+            if row.key is None or row.identifier is None:
+                continue
+            row.key = table.key_for(row.identifier)
+            if first := self.by_key.get(row.key):
+                # The same letters, written in another way.
+                row.follows, row.key = first.index, None
+                continue
+            self.by_key[row.key] = row
+            if row.key not in table.entries:
+                generation, project = table.generation(row.identifier), project_of(self._payload(row))
+                table.announced[row.key] = Entry(row.identifier, generation, project)
+
+    @property
+    def table(self) -> RegisterTable:
+        """What is known."""
+        return cast("RegisterLedger", self._ledger).table
+
+    def __contains__(self, key: str) -> bool:
+        """Say whether a ticket is the register's: all of them are."""
+        return True
+
+    def identifier_of(self, key: str) -> str | None:
+        """Return the identifier that a ticket was sent with."""
+        entry = self.table.entries.get(key)
+        return entry.identifier if entry else super().identifier_of(key)
+
+    def earlier(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[Unsettled]:
+        """Return all tickets whose outcome is unknown, those of findings that are no longer in the list included."""
+        in_jobs = {key for keys in jobs_under_way.values() for key in keys}
+        gone = [self._as_gone(key) for key in self.gone_unknown() if key not in in_jobs]
+        return [*self.unsettled(jobs_under_way), *gone]
+
+    def gone_unknown(self) -> list[str]:
+        """Return the keys of tickets whose outcome is unknown and whose findings are not in the list."""
+        table = self.table
+        return [key for key in table.entries if key not in self.by_key and table[key].status == "unknown"]
+
+    def control(self, project: str) -> Control | None:
+        """Name the newest ticket of the register in a project that the tracker's search must know by now."""
+        sent_before = self._ledger.now() - self._settings.settle_time - self._settings.timeout
+        newest: tuple[float, Control] | None = None
+        for key, entry in self.table.entries.items():
+            ticket = self.table[key]
+            if entry.project == project and ticket.proved and ticket.sendings:
+                sent_at = max(sending.at for sending in ticket.sendings)
+                if sent_at < sent_before and (newest is None or newest[0] < sent_at):
+                    newest = sent_at, Control(key, ticket.vendor_ticket_id)
+        return newest[1] if newest else None
+
+    def _as_gone(self, key: str) -> Unsettled:
+        ticket, entry = self.table[key], self.table.entries[key]
+        row = TicketRow(-1, (), None, entry.identifier, key, None)
+        until = final_from(ticket.sendings, self._settings, self._ledger.host)
+        return Unsettled(row, "", entry.project, ticket.sendings, until, ticket.named)
+
+
+class RegisterCreation(Creation):
+    """The creation of one list of tickets, each of them once over all runs.
+
+    :param known: the tickets that exist without us, by their findings' identifiers.
+    :param max_new: the most tickets that may be filed; None for no limit.
+    """
+
+    list_class: ClassVar[type[TicketList]] = RegisterList
+    known_from: ClassVar[str] = "the register"
+    labelled: ClassVar[tuple[str, ...]] = ("unknown", "created", "rejected")
+    ledger: RegisterLedger
+
+    def __init__(
+        self,
+        *args: Any,
+        known: Mapping[str, KnownTicket] | None = None,
+        max_new: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._known = known or {}
+        self._max_new = max_new
+
+    @property
+    def earlier_unknown(self) -> int:
+        """How many tickets of findings that are no longer in the list have an unknown outcome."""
+        return len(self._findings_list.gone_unknown()) if self.ledger.is_open else 0
+
+    async def _story(self) -> None:
+        await self._take_over()
+        if self._resume is not None:
+            await self._collect_jobs()
+            await self._settle()
+            return
+        began = self.ledger.now()
+        await self._collect_jobs()
+        await self._settle_earlier()
+        await self._leave_out_existing()
+        self._brake()
+        await self._send()
+        await self._settle()
+        await self._learn_ids(began)
+
+    async def _take_over(self) -> None:
+        await super()._take_over()
+        if self._known and self._resume is None:
+            take_over_known(self.ledger.table, self._known)
+            self._tickets.begin()
+
+    async def _settle_earlier(self) -> None:
+        """Find out about what earlier runs left unknown. What is proved absent is sent with the others."""
+        earlier = [] if self._on_unknown == "fail" else self._findings_list.earlier(self.jobs_under_way)
+        if earlier:
+            left = await self._look_up(earlier)
+            if left and self._on_unknown == "lookup" and self.error is None:
+                await self._prove_absence(left)
+
+    async def _leave_out_existing(self) -> None:
+        asked = self._to_send() if self._skip_existing else []
+        await super()._leave_out_existing()
+        table = self.ledger.table
+        table.enter(str(row.key) for row in asked if table[str(row.key)].proved)
+
+    def _brake(self) -> None:
+        """Refuse to file more than is allowed.
+
+        :raises LeenBrakeError: more would be filed.
+        """
+        new, rows = len(self._to_send()), len(self._tickets.by_key)
+        if self._max_new is not None and new > self._max_new:
+            raise LeenBrakeError(
+                f"{counted(new, 'ticket')} would be filed, more than max_new={self._max_new} allows, so nothing was "
+                f"sent: the {self.ledger.register.shown_scope} knows {rows - new} of the list's "
+                f"{counted(rows, 'finding')}. If that is right, raise `max_new` and clear the task. If it is not, the "
+                "register may be lost or its path mistyped, the identifiers may have changed, or the scan may be wrong."
+            )
+
+    async def _learn_ids(self, before: float) -> None:
+        """Learn Leen's ids of tickets that were filed by vendor IDs, once Leen has synced them.
+
+        :param before: tickets filed later are not asked for.
+        """
+        table = self.ledger.table
+        lacking = [one for one in table.lacking_ids(before - LEARNS_FOR) if (one.filed_at or 0) < before]
+        if not lacking or self.error is not None:
+            return
+        since = datetime.fromtimestamp(min(one.filed_at or 0 for one in lacking) - CLOCK_SKEW, UTC)
+        shown: list[LeensTicket] = []
+        try:
+            await self._ask(self._list(since, shown))
+        except LeenError as error:
+            log.warning("Not all tickets that changed since %s could be listed: %s", since.isoformat(), error)
+        table.renamed(learnt(table, shown))
+        left = len(table.lacking_ids(before - LEARNS_FOR))
+        log.info("Leen's ids of %s are not known yet, before its next sync.", counted(left, "ticket"))
+
+    async def _list(self, since: datetime, shown: list[LeensTicket]) -> None:
+        async for ticket in self._client.iter_tickets(updatedSince=since.isoformat(), max_pages=MAX_PAGES):
+            shown.append(ticket)
+
+    @property
+    def _findings_list(self) -> RegisterList:
+        return cast(RegisterList, self._tickets)
+
+
+def take_over_known(table: RegisterTable, known: Mapping[str, KnownTicket]) -> None:
+    """State the tickets that exist without us, of findings that the register does not know."""
+    new: dict[str, list[str | None]] = {}
+    for identifier, ticket in known.items():
+        before = table.known(identifier)
+        if before is None or before.status in ("unsent", "rejected"):
+            key = table.key_for(identifier)
+            table.announced[key] = Entry(identifier, table.generation(identifier), "")
+            new[key] = [ticket.ticket_id, ticket.vendor_ticket_id]
+    table.enter(new)
+    table.taken_over(new)
+    if new:
+        log.info("Taken over as known: %s.", counted(len(new), "finding"))
+
+
+def learnt(table: RegisterTable, shown: Sequence[LeensTicket]) -> dict[str, list[str | None]]:
+    """Return the ids of the register's tickets that a list shows and that were not known, or have changed, by key."""
+    by_id: dict[str, Known] = {}
+    by_key: dict[str, Known] = {}
+    for known in table.all_known():
+        if known.status in ("created", "existing") and not known.given:
+            by_key[known.key] = known
+            by_id |= dict.fromkeys((i.casefold() for i in (known.ticket_id, known.vendor_ticket_id) if i), known)
+    ids: dict[str, list[str | None]] = {}
+    for ticket in shown:
+        record = read_ticket(ticket)
+        named = record.ticket_id, record.vendor_ticket_id
+        # By Leen's id a moved ticket is known under its new name; by the key one whose reply named nothing.
+        meant = [by_id[one.casefold()] for one in named if one and one.casefold() in by_id]
+        meant += [by_key[record.key]] if record.key in by_key else []
+        if meant and not record.contradictions and named != (meant[0].ticket_id, meant[0].vendor_ticket_id):
+            ids[meant[0].key] = list(named)
+    return ids
+
+
+def facts_of(ledger: Ledger) -> Mapping[str, Known]:
+    """Return what the register of an open ledger knows, by identifier."""
+    return {known.identifier: known for known in cast(RegisterLedger, ledger).table.all_known()}

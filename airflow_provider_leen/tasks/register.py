@@ -1,0 +1,116 @@
+"""Which register a task has: its arguments, its folder, and the file of known tickets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.bulk.journal import Owner
+from airflow_provider_leen.bulk.register_journal import Identity, RegisterJournal
+from airflow_provider_leen.bulk.register_known import KnownTicket, read_known
+from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
+from airflow_provider_leen.bulk.values import VERSION
+from airflow_provider_leen.tasks.files import object_path
+from airflow_provider_leen.tasks.ledger import identity_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.api.settings import LeenSettings
+
+log = logging.getLogger(__name__)
+
+
+class RegisterPlace(NamedTuple):
+    """Where a register is, and which part of it a task uses.
+
+    :param root: a folder or object-storage URL.
+    :param scope: the name of the part; empty for the only one.
+    """
+
+    root: str
+    scope: str
+
+    @property
+    def folder(self) -> str:
+        """The folder or URL of the scope."""
+        return f"{self.root.rstrip('/')}/{folder_of(self.scope)}"
+
+
+def register_of(operator: Any, context: Context) -> RegisterPlace | None:
+    """Return an operator's register; None where it has none.
+
+    :raises LeenConfigError: its arguments contradict one another.
+    """
+    root, scope, others = _text(operator.register), _text(operator.scope), []
+    if not root:
+        others = [name for name in ("scope", "known_path", "max_new") if _text(getattr(operator, name))]
+        if others:
+            raise LeenConfigError(f"`{others[0]}` is about a register: set `register`, or leave it out.")
+        return None
+    if not operator.durable:
+        raise LeenConfigError("`register` remembers what was sent: leave out `durable=False`.")
+    if _text(operator.ledger_path):
+        raise LeenConfigError("`register` is the ledger, too: leave out `ledger_path`.")
+    if operator.embed_identifier is False:
+        raise LeenConfigError(
+            "`register` needs the tickets' keys in their descriptions, without which a lost reply could never be "
+            "settled: leave out `embed_identifier=False`."
+        )
+    if (context["ti"].map_index or 0) >= 0 and context["ti"].map_index is not None and not scope:
+        raise LeenConfigError(
+            "`register` of a mapped task needs a `scope` for each instance, such as the repository that it scans."
+        )
+    return RegisterPlace(root, scope)
+
+
+def make_register_ledger(
+    place: RegisterPlace, context: Context, settings: LeenSettings, threads: Executor
+) -> RegisterLedger:
+    """Return the ledger of this try, in a register. It calls the store: for the thread that may."""
+    owner = Owner(identity_of(context), context["ti"].try_number)
+    return register_ledger(place, owner, settings, threads)
+
+
+def register_ledger(
+    place: RegisterPlace, owner: Owner, settings: LeenSettings, threads: Executor | None, **options: Any
+) -> RegisterLedger:
+    """Return the ledger of somebody, in a register, and mark the register at its first use."""
+    root = RegisterStore(object_path("register", place.root))
+    if mark(root, lambda: {"v": VERSION, "at": time.time(), "by": dict(owner.task)}):
+        log.warning("New register at %s: it knows nothing yet.", place.root)
+    # A UUID in capitals is the same connection.
+    identity = Identity(place.scope, settings.base_url, settings.connection_id.lower())
+    journal = RegisterJournal(root.at(folder_of(place.scope)), owner, identity, **options)
+    return RegisterLedger(journal, threads)
+
+
+def known_at(known_path: Any) -> Mapping[str, KnownTicket]:
+    """Read the tickets of ``known_path``.
+
+    :raises LeenConfigError: they can't be read.
+    """
+    from airflow_provider_leen.bulk.whole_file import open_regular
+
+    path = _text(known_path)
+    if not path:
+        return {}
+    suffix = path.lower().rpartition(".")[2]
+    if suffix not in ("csv", "jsonl", "ndjson"):
+        raise LeenConfigError(f"`known_path` is {path!r}: write the path of a file that ends in .csv or .jsonl.")
+    try:
+        with open_regular(object_path("known_path", path), follow=True) as file:
+            # Airflow 2 wraps the file so that it can't be iterated over.
+            return read_known(iter(file.readline, ""), is_csv=suffix == "csv")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"{type(error).__name__}: {str(error)[:200]}"
+    raise LeenConfigError(f"`known_path` {path!r} can't be read ({problem}), so nothing was sent.")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or str(value).strip() == "None" else str(value).strip()
