@@ -10,14 +10,14 @@ import ast
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.models import TicketCreate
-from airflow_provider_leen.bulk.reports import is_entry, may_be_ticket, refusal
+from airflow_provider_leen.bulk.reports import is_entry, is_known, may_be_ticket, refusal
 from airflow_provider_leen.bulk.validation import excerpt, is_unsendable
 from airflow_provider_leen.findings import is_sarif, tickets_from_sarif
 
@@ -68,8 +68,7 @@ def rows_in(value: Any, called: str) -> list[Any]:
     """
     rows = _rows_of_list(value) if is_list(value) else _opened(value)
     if rows is not None:
-        refuse_report(rows, called)
-        return rows
+        return list(without_reports(rows, called))
     if isinstance(value, Mapping) and not may_be_ticket(value) and not is_unsendable(value):
         raise LeenConfigError(refusal(called, value))
     if is_record(value):
@@ -79,19 +78,22 @@ def rows_in(value: Any, called: str) -> list[Any]:
     )
 
 
-def refuse_report(rows: Iterable[Any], called: str) -> None:
-    """Refuse rows of which every one is an entry of a scanner's report. The first that is none ends the search.
+def without_reports(rows: Iterable[Any], called: str) -> Iterator[Any]:
+    """Return the rows one at a time, unless they are a scanner's: one row that is a report, or entries of one alone.
 
     :raises LeenConfigError: they are.
     """
-    first = None
+    strange, is_list_of_tickets = None, False
     for row in rows:
         if isinstance(row, Mapping) and is_entry(row):
-            first = first or row
-        elif is_record(row):
-            return
-    if first is not None:
-        raise LeenConfigError(refusal(called, first))
+            if is_known(row):
+                raise LeenConfigError(refusal(called, row))
+            strange = strange or row
+        else:
+            is_list_of_tickets = is_list_of_tickets or is_record(row)
+        yield row
+    if strange is not None and not is_list_of_tickets:
+        raise LeenConfigError(refusal(called, strange))
 
 
 def parse_text(text: str, argument: str) -> Any:

@@ -43,6 +43,7 @@ _REPORTS = tuple(
         ("results plugins_used", "a detect-secrets baseline", "`results`", ""),
         ("results paths", "a Semgrep report", "`results`", "--sarif"),
         ("check_type", "a Checkov report", "`results.failed_checks`", "-o sarif"),
+        ("severity state first_seen", "Leen's own findings", "the list (`ticket_from_leen_finding` does it)", ""),
         ("results", "a report of Semgrep, Bandit, OSV-Scanner or the like", "`results`", ""),
         ("RuleID Secret", "a gitleaks report", "the list", "--report-format sarif"),
         ("template-id info", "a Nuclei report", "the list", "-sarif-export"),
@@ -72,6 +73,11 @@ def _holds_more_than_texts(row: Mapping[Any, Any]) -> bool:
     return any(isinstance(value, Mapping | list | tuple) for value in row.values())
 
 
+def is_known(row: Mapping[Any, Any]) -> bool:
+    """Tell whether it can be said whose report a row is."""
+    return _report(row) is not None
+
+
 def refusal(called: str, row: Mapping[Any, Any]) -> str:
     """Say of an object without a field of a ticket what it looks like, and what to do.
 
@@ -79,7 +85,7 @@ def refusal(called: str, row: Mapping[Any, Any]) -> str:
     """
     shown = ", ".join(f"`{_shown(name)}`" for name in list(row)[:_MAX_FIELDS_SHOWN])
     fields = f"its fields are {shown}{', …' if len(row) > _MAX_FIELDS_SHOWN else ''}" if row else "it is empty"
-    report = next((report for report in _REPORTS if report.fields <= row.keys()), None)
+    report = _report(row)
     findings = report.findings if report else _list_in(row)
     kind = report.kind if report else "a report" if _holds_more_than_texts(row) else "something else"
     convert = f'make a ticket of each entry of {findings}, as in {{"name": …, "description": …}}'
@@ -89,6 +95,10 @@ def refusal(called: str, row: Mapping[Any, Any]) -> str:
         else ""
     )
     return f"{called} holds no tickets: it looks like {kind} ({fields}). Nothing of it is used: {convert}{sarif}."
+
+
+def _report(row: Mapping[Any, Any]) -> _Report | None:
+    return next((report for report in _REPORTS if report.fields <= row.keys()), None)
 
 
 def _list_in(row: Mapping[Any, Any]) -> str:

@@ -22,7 +22,8 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TextIO
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
-from airflow_provider_leen.bulk.reading import UnreadableRow, refuse_report, rows_in
+from airflow_provider_leen.api.models import TicketCreate
+from airflow_provider_leen.bulk.reading import UnreadableRow, rows_in, without_reports
 from airflow_provider_leen.bulk.spool import SpooledRows
 from airflow_provider_leen.bulk.validation import excerpt
 from airflow_provider_leen.bulk.whole_file import NotRegularError, open_regular
@@ -132,9 +133,7 @@ def _read_sarif(file: TextIO, called: str) -> TicketFile:
 
 def _read_lines(file: TextIO, called: str) -> TicketFile:
     numbers = array("Q")
-    rows = SpooledRows(read_lines(file, numbers))
-    refuse_report(rows, called)
-    return TicketFile(rows, "line", numbers)
+    return TicketFile(SpooledRows(without_reports(read_lines(file, numbers), called)), "line", numbers)
 
 
 def _read_csv(file: TextIO, _called: str) -> TicketFile:
@@ -173,6 +172,9 @@ def _check_names(names: Sequence[str]) -> None:
         raise ValueError(f"its first line names {twice[0]!r} twice: keep one of the two columns")
     if len(names) == 1 and (separator := next((s for s in ";\t" if s in names[0]), None)):
         raise ValueError(f"its cells are separated by {separator!r}: separate them by commas")
+    if names and TicketCreate.model_fields.keys().isdisjoint(names):
+        fields = ", ".join(TicketCreate.model_fields)
+        raise ValueError(f"its first line names no field of a ticket ({excerpt(', '.join(names))}); these are {fields}")
 
 
 def _ticket(names: Sequence[str], cells: Sequence[str]) -> Any:

@@ -196,6 +196,12 @@ REPORTS: dict[str, tuple[Any, list[str]]] = {
     "another": ({"alerts": [{"hunter2": 1}]}, ["looks like a report", "each entry of `alerts`"]),
     "flat": ({"foo": "hunter2"}, ["looks like something else", "`foo`"]),
     "nothing": ({}, ["it is empty"]),
+    "one of several sources": ([[A, B], {"matches": [], "distro": {}}], ["a grype report"]),
+    "beside a ticket": ([{"Results": [{}]}, A], ["a Trivy report"]),
+    "Leen's findings": (
+        [{"id": "x", "severity": "HIGH", "state": "OPEN", "first_seen": "", "vulnerabilities": [], "type": "SAST"}],
+        ["Leen's own findings", "`ticket_from_leen_finding`"],
+    ),
 }
 
 

@@ -55,7 +55,7 @@ def test_a_cell_may_hold_several_lines(tmp_path: Path) -> None:
     ("name", "text", "places"),
     [
         ("t.csv", 'name\na\n"b\nc"\n\n,\nd\n', ["line 2", "line 3", "line 7"]),
-        ("t.csv", '\n"na\nme"\na\n', ["line 4"]),
+        ("t.csv", '\n"na\nme",name\na,b\n', ["line 4"]),
         ("t.jsonl", '\n{"name": "a"}\n\n{"name": "b"}\n', ["line 2", "line 4"]),
         ("t.json", '[{"name": "a"},\n\n{"name": "b"}]', ["row 1", "row 2"]),
     ],
@@ -108,6 +108,11 @@ def test_a_row_that_can_not_be_read_is_one_row_that_says_where_it_stands(
         ("t.csv", b'name\na\n"b\n', "line 3 is no CSV .unexpected end of data."),
         ("t.csv", b"name,priority,name\na,HIGH,b\n", "names 'name' twice"),
         ("t.csv", b"name;priority\na;HIGH\n", "separated by ';': separate them by commas"),
+        (
+            "t.csv",
+            b"Title,Severity\na,HIGH\n",
+            "names no field of a ticket .'Title, Severity'.; these are name, project",
+        ),
         ("missing.csv", None, "there is no such file"),
     ],
 )
