@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import subprocess
@@ -198,10 +199,13 @@ class SchedulerAirflow(AirflowProcesses):
             )
 
     def _end(self) -> None:
-        if self._bridge is not None:
-            with self._bridge:  # closes the pipes
-                self._bridge.kill()
-        super()._end()
+        try:
+            if self._bridge is not None:
+                # Closing the pipes fails where a question is half asked.
+                with contextlib.suppress(OSError), self._bridge:
+                    self._bridge.kill()
+        finally:
+            super()._end()
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         bridge = self._bridge

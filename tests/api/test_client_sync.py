@@ -165,7 +165,7 @@ def test_a_call_that_is_under_way_when_another_thread_closes_the_client_ends_at_
 
 def test_a_timeout_of_leen_does_not_spoil_the_client(sandbox: SandboxServer) -> None:
     sandbox.inject("stall", nth=1)
-    with LeenClient(settings_of(sandbox.base_url, timeout=0.3)) as client:
+    with LeenClient(settings_of(sandbox.base_url, timeout=2.0)) as client:
         with pytest.raises(LeenOutcomeUnknownError):
             client.bulk_create_tickets([TICKET])
         assert client.bulk_create_tickets([TICKET]).succeeded == 1

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,12 +15,10 @@ import pytest
 
 from qa.distributed import services
 from tests.operators.hostile_leen import HOSTILE, HostileLeen, harmful
-from tests.support.airflow_home import home_in
+from tests.support.airflow_home import home_in, python_in
 
 # One run of eleven tasks, on a database that may have to be made, is shared by all.
 pytestmark = pytest.mark.timeout(600)
-
-ROOT = Path(__file__).resolve().parents[2]
 
 CLEANED = "AB[31;1mCDEFG\ufffdH]0;I\t\r\nJ"
 """What is left of it."""
@@ -66,35 +61,17 @@ def seen(request: Any, tmp_path_factory: pytest.TempPathFactory, migrated_databa
     home = home_in(folder / "airflow", migrated_database)
     given, place = folder / "tickets.jsonl", folder / "seen.json"
     given.write_text("".join(f"{json.dumps(ticket)}\n" for ticket in GIVEN))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-    environment = inherited | {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(home),
-        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
-    }
     with ExitStack() as stack:
         leen = stack.enter_context(HostileLeen())
         threading.Thread(target=leen.serve_forever, args=(0.01,), daemon=True).start()
         stack.callback(leen.shutdown)
-        environment["AIRFLOW_CONN_LEEN_DEFAULT"] = leen.connection("ok")
-        environment["AIRFLOW_CONN_REFUSING"] = leen.connection("403")
-        environment["AIRFLOW_CONN_INVALID"] = leen.connection("422")
-        environment["AIRFLOW_CONN_BROKEN"] = leen.connection("500")
+        answers = {"LEEN_DEFAULT": "ok", "REFUSING": "403", "INVALID": "422", "BROKEN": "500"}
+        environment = {f"AIRFLOW_CONN_{name}": leen.connection(answer) for name, answer in answers.items()}
         if request.param == "postgresql":
             database = stack.enter_context(_postgres())
             environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"postgresql+psycopg2://{database.address}"
-        command = [sys.executable, "-m", "tests.operators.hostile_run", str(given)]
-        done = subprocess.run(
-            [*command, "new" if request.param == "postgresql" else "migrated", str(place)],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        output = done.stdout.decode(errors="replace")
-        assert done.returncode == 0, output[-5000:]
+        state = "new" if request.param == "postgresql" else "migrated"
+        output = python_in(home, "-m", "tests.operators.hostile_run", str(given), state, str(place), **environment)
         found = json.loads(place.read_text())
         yield Seen(found["states"], found["errors"], found["published"], output, leen)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +13,8 @@ from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import DEFAULTS, create, tickets
+from tests.support.airflow_home import python_in
 from tests.support.airflow_run import AIRFLOW
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def python(*arguments: str, **environment: str) -> None:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def counts_told(event: dict[str, Any]) -> dict[str, int]:
@@ -40,10 +24,11 @@ def counts_told(event: dict[str, Any]) -> dict[str, int]:
 
 def test_openlineage_is_told_the_counts_also_of_a_task_that_failed(sandbox: SandboxServer, airflow_home: Path) -> None:
     events = airflow_home / "events.json"
-    python(
+    python_in(
+        airflow_home,
         "-m",
         "tests.operators.lineage_run",
-        AIRFLOW_HOME=str(airflow_home),
+        AIRFLOW_CONN_LEEN_DEFAULT=sandbox.airflow_conn,
         AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps({"type": "file", "log_file_path": str(events), "append": True}),
     )
     told = [json.loads(line) for line in events.read_text().splitlines()]
@@ -71,8 +56,9 @@ def test_an_update_tells_its_own_counts() -> None:
     assert (facet.total, facet.updated) == (1, 1)
 
 
-def test_without_the_provider_the_operators_are_the_same() -> None:
-    python(
+def test_without_the_provider_the_operators_are_the_same(tmp_path: Path) -> None:
+    python_in(
+        tmp_path,
         "-c",
         "import sys\n"
         "sys.modules |= dict.fromkeys(('airflow.providers.openlineage.extractors', 'openlineage'))\n"

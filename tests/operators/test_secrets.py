@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import Connect, bulk_dag, counts, tickets
-from tests.support.airflow_home import home_in
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.airflow_home import home_in, python_in
 
 
 @dataclass
@@ -47,29 +42,12 @@ def debug_run(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path)
             "host": f"http://127.0.0.1:{silent.getsockname()[1]}/v1",
             "extra": {"max_retries": 1, "max_retry_wait": 0.01},
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.operators.debug_run"],
-            cwd=ROOT,
-            env=inherited
-            | {
-                "AIRFLOW_HOME": str(home),
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                "AIRFLOW__CORE__DAGS_FOLDER": str(home),
-                "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
-                "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
-                "AIRFLOW_CONN_LEEN_DEFAULT": good.airflow_conn,
-                "AIRFLOW_CONN_REFUSING": refusing.airflow_conn,
-                "AIRFLOW_CONN_GONE": json.dumps(gone),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-5000:].replace(key, "***")
+        connections = {"LEEN_DEFAULT": good.airflow_conn, "REFUSING": refusing.airflow_conn, "GONE": json.dumps(gone)}
+        environment = {f"AIRFLOW_CONN_{name}": connection for name, connection in connections.items()}
+        environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+        output = python_in(home, "-m", "tests.operators.debug_run", **environment)
         assert {ticket["name"] for ticket in good.tickets()} >= {"{{ conn.leen_default.password }}"}
-        yield DebugRun(key, done.stdout, home)
+        yield DebugRun(key, output, home)
 
 
 def test_the_runs_ended_as_they_were_meant_to(debug_run: DebugRun) -> None:

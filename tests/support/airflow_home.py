@@ -10,6 +10,29 @@ import sys
 from pathlib import Path
 
 DATABASE = "airflow.db"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def python_in(home: Path, *arguments: str, **environment: str) -> str:
+    """Run Python with an Airflow that has this home, and return all that it said."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    airflow = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home),
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=inherited | airflow | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    output = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, output[-5000:]
+    return output
 
 
 def migrated_in(folder: Path) -> Path:
