@@ -199,7 +199,7 @@ def _draw_rows(rng: random.Random, *, least: int, most: int) -> tuple[list[dict[
                 ({"nmae": "a typo"}, {"name": "  "}, {"project_id": "no-uuid", "project_vendor_id": None})
             )
         elif fate == "refused":
-            row |= rng.choice(({"name": row["name"] + "x" * 255}, {"priority": "Sometime"}, {"type": "Wish"}))
+            row |= rng.choice(({"priority": "Sometime"}, {"type": "Wish"}))
         elif fate == "poison":
             poisons += 1
             row["name"] = f"{POISON} {row['name']}"
