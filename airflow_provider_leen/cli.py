@@ -132,6 +132,47 @@ COMMANDS = (
     ),
 )
 
+REGISTER: Flags = {
+    "--register": {"metavar": "PATH", "required": True, "help": "the register: a folder or object-storage URL"},
+    "--scope": {"help": "which part of it (default: the only one)"},
+}
+_IDENTIFIERS: Flags = {"identifiers": {"metavar": "IDENT", "nargs": "+", "help": "the identifiers of findings"}}
+
+
+def _of_register(name: str, help: str, flags: Flags) -> Command:
+    does = {"list": "list_known", "import": "import_known"}.get(name, name)
+    return Command(name, help, f"airflow_provider_leen.commands.register:{does}", flags)
+
+
+REGISTER_COMMANDS = (
+    _of_register("show", "List the scopes of a register", REGISTER | FORMAT),
+    _of_register("list", "List the findings of a scope, and their tickets", REGISTER | FORMAT),
+    _of_register("forget", "Let findings get new tickets in the next run", _IDENTIFIERS | REGISTER),
+    _of_register(
+        "settle",
+        "Say what came of a ticket whose outcome is unknown",
+        {"identifier": {"metavar": "IDENT", "help": "the finding's identifier"}}
+        | REGISTER
+        | {
+            "--ticket": {"metavar": "KEY", "help": "it is this ticket: the tracker's key, or Leen's id"},
+            "--absent": {"action": "store_true", "help": "there is no ticket"},
+        },
+    ),
+    _of_register(
+        "import",
+        "Take over tickets that exist already",
+        {"file": {"metavar": "FILE", "help": "identifier, vendor_ticket_id, ticket_id: .csv or .jsonl"}}
+        | REGISTER
+        | CONNECTION,
+    ),
+    _of_register("export", "Print the findings and their tickets, as import takes them", REGISTER),
+    _of_register("move", "Let a scope belong to another Leen connection", REGISTER | CONNECTION),
+    _of_register("repair", "Go on in spite of what is lost from a scope", REGISTER | CONNECTION),
+)
+"""The commands of ``register``, which look after the memory over all runs."""
+
+REGISTER_HELP = "Look after the register that remembers which finding has which ticket"
+
 
 def get_leen_commands() -> list[CLICommand]:
     """Return the commands for Airflow's own command line."""
@@ -140,8 +181,11 @@ def get_leen_commands() -> list[CLICommand]:
     def arguments(command: Command) -> list[Arg]:
         return [Arg((name,), **options) for name, options in command.flags.items()]
 
-    subcommands = [ActionCommand(command.name, command.help, command, arguments(command)) for command in COMMANDS]
-    return [GroupCommand("leen", HELP, subcommands)]
+    def actions(commands: Sequence[Command]) -> list[ActionCommand]:
+        return [ActionCommand(command.name, command.help, command, arguments(command)) for command in commands]
+
+    register = GroupCommand("register", REGISTER_HELP, actions(REGISTER_COMMANDS))
+    return [GroupCommand("leen", HELP, [*actions(COMMANDS), register])]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,12 +196,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from airflow_provider_leen.commands.terminal import Parser, exit_code_of
 
     parser = Parser(prog="python -m airflow_provider_leen", description=f"{HELP}.")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        subparser = subparsers.add_parser(command.name, help=command.help, description=f"{command.help}.")
-        subparser.set_defaults(command=command)
-        for name, details in command.flags.items():
-            subparser.add_argument(name, **details)
+
+    def add(parser: argparse.ArgumentParser, commands: Sequence[Command]) -> Any:
+        subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+        for command in commands:
+            subparser = subparsers.add_parser(command.name, help=command.help, description=f"{command.help}.")
+            subparser.set_defaults(command=command)
+            for name, details in command.flags.items():
+                subparser.add_argument(name, **details)
+        return subparsers
+
+    group = add(parser, COMMANDS).add_parser("register", help=REGISTER_HELP, description=f"{REGISTER_HELP}.")
+    add(group, REGISTER_COMMANDS)
 
     def parse_and_run() -> int:
         options = parser.parse_args(arguments)

@@ -27,7 +27,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError, LeenLedgerLostError
 from airflow_provider_leen.bulk.journal import Journal, Owner, Place
@@ -116,7 +116,7 @@ class RegisterJournal(Journal):
         self._files = store
         self._identity = identity
         self._moves = moves
-        self._repairs = repairs
+        self.repairs = repairs
         self._head: Value | None = None
 
     @property
@@ -186,7 +186,7 @@ class RegisterJournal(Journal):
         return reading
 
     def peek(self) -> Reading:
-        """Read what stands in the scope, without taking it.
+        """Read what stands in the scope, without taking it; of a run under way, what it has written so far.
 
         :raises LeenLedgerError: something is missing or can't be read.
         """
@@ -246,6 +246,8 @@ class RegisterJournal(Journal):
             if snapshot is not None:
                 self._attempt(self._files.remove, f"snapshot/{name}")
             raise
+        if self.gaps:
+            self.gap = {"since": 0.0, "until": self._now()}
         # Nobody else writes this one, so it need not be created exclusively, which some stores don't do whole.
         self._head = self._value(self._now()) | {"snapshot": name, "first": number + 1, "gap": self.gap}
         self._attempt(self._store.set, f"head/{number}", self._head)
@@ -325,13 +327,18 @@ class RegisterJournal(Journal):
         last = max((number for numbers in there.values() for number in numbers), default=0)
         if own is not None and (own < first or max(there["lease"], default=0) > own):
             raise self._is_overtaken()
-        snapshot = None
-        if head is not None and (name := head["snapshot"]) is not None:
+        snapshot, name = None, self._snapshot_of(head)
+        if name is not None:
             snapshot = self._attempt(self._files.read, f"snapshot/{name}")
             if snapshot is None:
                 self._miss(f"snapshot/{name}")
-        journals, names = [], set(self._files.names("j"))
-        for number in range(first, max(last, own or 0) + 1):
+        return Reading(head, snapshot, self._read_journals(range(first, max(last, own or 0) + 1), own))
+
+    def _read_journals(self, numbers: range, own: int | None) -> list[tuple[Value, list[Value]]]:
+        """Read the leases that count, and their journals."""
+        journals: list[tuple[Value, list[Value]]] = []
+        names = set(self._attempt(self._files.names, "j"))
+        for number in numbers:
             lease = self._attempt(self._store.get, f"lease/{number}")
             if lease is None:
                 self._miss(f"lease/{number}")
@@ -342,9 +349,20 @@ class RegisterJournal(Journal):
                 known = self._place.values if number == own else lease["values"] or 0
                 journals.append((lease, self._read_journal(journal, known)))
             # Else whoever created it died before it was written, and has sent nothing.
-        if lost := [name for name in names if _number(name) >= first]:
-            self._miss(f"the lease of j/{lost[0]}")
-        return Reading(head, snapshot, journals)
+        for journal in sorted(names, key=_number):
+            if _number(journal) >= numbers.start:
+                self._miss(f"the lease of j/{journal}")
+                journals.insert(0, ({"task": None}, self._read_journal(journal, 0)))
+        return journals
+
+    def _snapshot_of(self, head: Value | None) -> str | None:
+        """Return the name of the snapshot that counts; where the head is lost, the newest one is the best guess."""
+        if head is not None:
+            return cast("str | None", head["snapshot"])
+        if not self.repairs:
+            return None
+        names = [name for name in self._attempt(self._files.names, "snapshot") if _NUMBERED.fullmatch(name)]
+        return max(names, key=_number, default=None)
 
     def _read_journal(self, journal: str, at_least: int) -> list[Value]:
         numbers = self._numbers(f"j/{journal}")
@@ -408,7 +426,7 @@ class RegisterJournal(Journal):
             )
 
     def _miss(self, key: str) -> None:
-        if not self._repairs:
+        if not self.repairs:
             raise LeenLedgerLostError(
                 f"The {self.shown_scope} has a gap: {key} is missing. It may hide tickets that were filed, so nothing "
                 "is sent. Restore it from a backup, or run `airflow leen register repair`."

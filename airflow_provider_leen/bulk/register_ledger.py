@@ -39,6 +39,7 @@ class RegisterLedger(Ledger):
     :param now: the time in seconds since the epoch.
     :param pause: waits for some seconds.
     :param waits: seconds for which it waits for another run.
+    :param on_wait: is told for whom it waits.
     """
 
     table: RegisterTable
@@ -52,6 +53,7 @@ class RegisterLedger(Ledger):
         now: Callable[[], float] = time.time,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         waits: float = WAITS_AT_MOST,
+        on_wait: Callable[[str], None] = log.info,
     ) -> None:
         super().__init__(journal, threads, embedded=True, host=host, now=now)
         self.table = RegisterTable("")
@@ -60,6 +62,7 @@ class RegisterLedger(Ledger):
         self.register = journal
         self._pause = pause
         self._waits = waits
+        self._on_wait = on_wait
         self._signing: asyncio.Task[None] | None = None
 
     async def open(self, may_have_forgotten: float | None = None) -> RegisterTable:
@@ -93,7 +96,7 @@ class RegisterLedger(Ledger):
             self._signing.cancel()
         if self.failure is None:
             await self.flush()
-        changes = self.changes or self.place.values > 0
+        changes = self.changes or self.place.values > 0 or bool(self.register.gaps)
         await self._call(self.register.end, self._pack if changes else None)
 
     def _pack(self) -> bytes:
@@ -109,16 +112,19 @@ class RegisterLedger(Ledger):
                     "again when that run has ended."
                 )
             if last != (last := holder["token"]):
-                log.info("Waiting: the %s is in use by %s.", self.register.shown_scope, shown_owner(holder))
+                self._on_wait(f"Waiting: the {self.register.shown_scope} is in use by {shown_owner(holder)}.")
             await self._pause(LOOKS_EVERY)
             waited += LOOKS_EVERY
 
     def _begin(self, reading: Reading) -> RegisterTable:
         try:
             self.table = fill(reading, self.register.scope_id, self.register.task)
-        except LeenLedgerError:
-            self.register.give_up()
-            raise
+        except LeenLedgerError as error:
+            if not self.register.repairs:
+                self.register.give_up()
+                raise
+            self.register.gaps.append(f"the snapshot ({error})")
+            self.table = fill(reading._replace(snapshot=None), self.register.scope_id, self.register.task)
         self.is_open = True
         self.changes = any(values for _, values in reading.journals)
         self._signing = asyncio.create_task(self._sign())

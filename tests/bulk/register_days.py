@@ -21,6 +21,7 @@ from airflow_provider_leen.bulk.register import RegisterCreation, refuse_without
 from airflow_provider_leen.bulk.register_journal import Identity, RegisterJournal
 from airflow_provider_leen.bulk.register_known import KnownTicket
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_store import RegisterStore
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import payload, prepare
 from airflow_provider_leen.bulk.values import Value
@@ -203,7 +204,6 @@ class Ended:
 
     results: list[TicketResult]
     error: LeenError | None
-    store: Shelf
     run: RegisterCreation
     place: Place
 
@@ -218,7 +218,7 @@ def findings(*numbers: int) -> list[dict[str, str]]:
 
 def run_day(
     leen: Leen,
-    store: Shelf,
+    store: Shelf | RegisterStore,
     given: Sequence[Mapping[str, Any]],
     *,
     run: str = "monday",
@@ -230,11 +230,15 @@ def run_day(
 
     :raises LeenLedgerError: it may publish nothing.
     """
+
+    def is_dead() -> bool:
+        return isinstance(store, Shelf) and store.is_dead
+
     usual: dict[str, Any] = {"batch_size": 2, "max_concurrent_batches": 1}
 
     async def go() -> Ended:
         def answer(request: httpx.Request) -> httpx.Response:
-            if store.is_dead:
+            if is_dead():
                 raise httpx.ConnectError("the process is gone")
             return leen(request)
 
@@ -257,7 +261,7 @@ def run_day(
             )
             await creation.run()
             await creation.may_publish()
-            ended = Ended(creation.results(), creation.error, store, creation, ledger.place)
+            ended = Ended(creation.results(), creation.error, creation, ledger.place)
             await ledger.close()
             return ended
 
@@ -266,7 +270,7 @@ def run_day(
     except Killed:
         return None
     except LeenLedgerError:
-        if store.is_dead:
+        if is_dead():
             return None
         raise
 

@@ -1,0 +1,250 @@
+"""The commands of a register: they show what it knows, and put right what no run can find out by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import os
+import secrets
+import socket
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_leen.api.content import is_uuid
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.bulk.journal import Owner
+from airflow_provider_leen.bulk.register import take_over_known
+from airflow_provider_leen.bulk.register_journal import Identity, Reading, RegisterJournal, shown_owner
+from airflow_provider_leen.bulk.register_known import COLUMNS
+from airflow_provider_leen.bulk.register_ledger import RegisterLedger, fill
+from airflow_provider_leen.bulk.register_store import MARKER, RegisterStore, folder_of, mark
+from airflow_provider_leen.bulk.register_table import Known, RegisterTable
+from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.bulk.values import VERSION, Value
+from airflow_provider_leen.commands.terminal import complain, open_hook, print_rows, say
+from airflow_provider_leen.tasks.files import object_path
+from airflow_provider_leen.tasks.register import known_at
+
+Change = Callable[[RegisterLedger], str]
+"""States facts, and returns what there is to say."""
+
+
+def show(options: Namespace) -> int:
+    """List the scopes, and what each holds."""
+    root = _root(options)
+    rows = []
+    for folder in sorted(root.names("")):
+        store = root.at(folder)
+        newest = _newest(store, "head") or _newest(store, "lease")
+        if newest is None or (options.scope is not None and newest["scope"] != options.scope):
+            continue
+        reading = _journal(store, Identity(newest["scope"], "", ""), "show").peek()
+        known = list(_table(reading).all_known())
+        last = reading.journals[-1][0] if reading.journals else None
+        rows.append(
+            {
+                "scope": newest["scope"],
+                "findings": len(known),
+                "unknown": sum(one.status == "unknown" for one in known),
+                "base_url": newest["base_url"],
+                "connection_id": newest["connection_id"],
+                "last_written": _shown_time(newest["written"]),
+                "in_use_by": "" if last is None or last["values"] is not None else shown_owner(last),
+                "may_have_lost": "yes" if newest.get("gap") else "",
+            }
+        )
+    print_rows(rows, options.output)
+    return 0
+
+
+def list_known(options: Namespace) -> int:
+    """List the findings of a scope, and their tickets."""
+    print_rows(
+        [
+            {
+                "identifier": known.identifier,
+                "status": known.status,
+                "ticket_id": known.ticket_id or "",
+                "vendor_ticket_id": known.vendor_ticket_id or "",
+                "filed_at": _shown_time(known.filed_at),
+                "generation": known.generation,
+                "error": known.error or "",
+            }
+            for known in _known(options)
+        ],
+        options.output,
+    )
+    return 0
+
+
+def export(options: Namespace) -> int:
+    """Print the findings that have a ticket, or want none, as ``known_path`` and ``import`` take them."""
+    text, left_out = io.StringIO(), 0
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for known in _known(options):
+        if known.status in ("created", "existing"):
+            writer.writerow([known.identifier, known.vendor_ticket_id, known.ticket_id])
+        else:
+            left_out += 1
+    say(text.getvalue().rstrip("\n"))
+    if left_out:
+        complain(f"Left out: {counted(left_out, 'finding')} without a ticket, or with an unknown outcome.")
+    return 0
+
+
+def forget(options: Namespace) -> int:
+    """Let findings get new tickets in the next run; the old ones stay as they are in the tracker."""
+
+    def change(ledger: RegisterLedger) -> str:
+        keys = [_known_in(ledger, identifier).key for identifier in options.identifiers]
+        ledger.table.forgotten(keys)
+        return f"Forgotten: {counted(len(keys), 'finding')}. The next run with them files new tickets."
+
+    return _change(options, "forget", change)
+
+
+def settle(options: Namespace) -> int:
+    """Say what came of a ticket whose outcome is unknown."""
+    if bool(options.ticket) == bool(options.absent):
+        raise LeenConfigError("Write either --ticket KEY or --absent, one of the two.")
+
+    def change(ledger: RegisterLedger) -> str:
+        known = _known_in(ledger, options.identifier)
+        if known.status != "unknown":
+            ticket = known.vendor_ticket_id or known.ticket_id or "none"
+            raise LeenConfigError(f"The outcome of {options.identifier!r} is known: {known.status}, ticket {ticket}.")
+        if options.absent:
+            ledger.table.absent([known.key])
+            return f"{known.identifier} has no ticket. The next run with it files one."
+        ids = [options.ticket, None] if is_uuid(options.ticket) else [None, options.ticket]
+        ledger.table.found({known.key: ids})
+        return f"{known.identifier} has the ticket {options.ticket}."
+
+    return _change(options, "settle", change)
+
+
+def import_known(options: Namespace) -> int:
+    """Take over tickets that exist already."""
+    known = known_at(str(Path(options.file).absolute()) if "://" not in options.file else options.file)
+
+    def change(ledger: RegisterLedger) -> str:
+        before = sum(1 for _ in ledger.table.all_known())
+        take_over_known(ledger.table, known)
+        new = sum(1 for _ in ledger.table.all_known()) - before
+        return f"Taken over: {new} of {counted(len(known), 'finding')}; the others are known already."
+
+    return _change(options, "import", change)
+
+
+def move(options: Namespace) -> int:
+    """Let a scope belong to the Leen connection of an Airflow connection."""
+    identity = _identity_of_connection(options)
+
+    def change(ledger: RegisterLedger) -> str:
+        return f"The {ledger.register.shown_scope} belongs to {identity.connection_id} at {identity.base_url} now."
+
+    return _change(options, "move", change, identity=identity, moves=True)
+
+
+def repair(options: Namespace) -> int:
+    """Go on in spite of what is lost: whatever it may hide is unknown, and looked up before it is filed."""
+
+    def change(ledger: RegisterLedger) -> str:
+        gaps = ledger.register.gaps
+        if not gaps:
+            return "Nothing is missing."
+        return (
+            f"Missing: {', '.join(gaps[:20])}{', …' if len(gaps) > 20 else ''}. From now on a finding that the "
+            "register does not know is searched for in the tracker before it is filed."
+        )
+
+    return _change(options, "repair", change, repairs=True)
+
+
+def _change(options: Namespace, command: str, change: Change, *, identity: Identity | None = None, **how: Any) -> int:
+    """Take the lease as a run does, state facts, and release it."""
+    root = _root(options, new=command == "import")
+    store = root.at(folder_of(options.scope or ""))
+    newest = _newest(store, "head") or _newest(store, "lease")
+    if newest is None and command not in ("import", "repair"):
+        raise LeenConfigError(f"There is no scope {options.scope or ''!r} in the register at {options.register}.")
+    if identity is None:
+        identity = _identity_of_connection(options) if newest is None else _identity_in(newest)
+    if mark(root, lambda: {"v": VERSION, "at": time.time(), "by": {"command": command}}):
+        complain(f"New register at {options.register}: it knows nothing yet.")
+    ledger = RegisterLedger(_journal(store, identity, command, **how), None, on_wait=complain)
+    said = asyncio.run(_hold(ledger, change))
+    say(said)
+    return 0
+
+
+async def _hold(ledger: RegisterLedger, change: Change) -> str:
+    await ledger.open()
+    try:
+        return change(ledger)
+    finally:
+        await ledger.close()
+
+
+def _root(options: Namespace, *, new: bool = False) -> RegisterStore:
+    register = options.register
+    path = register if "://" in register else str(Path(register).absolute())
+    root = RegisterStore(object_path("--register", path))
+    if not new and root.get(MARKER) is None and not root.names(""):
+        raise LeenConfigError(f"There is no register at {register}.")
+    return root
+
+
+def _journal(store: RegisterStore, identity: Identity, command: str, **how: Any) -> RegisterJournal:
+    # Each call is a run of its own.
+    who = {"command": command, "host": socket.gethostname(), "pid": os.getpid(), "call": secrets.token_hex(4)}
+    return RegisterJournal(store, Owner(who, 1), identity, **how)
+
+
+def _newest(store: RegisterStore, kind: str) -> Value | None:
+    for name in sorted((name for name in store.names(kind) if name.isdecimal()), key=int, reverse=True):
+        if value := store.get(f"{kind}/{name}"):
+            return value
+    return None
+
+
+def _identity_in(value: Value) -> Identity:
+    with suppress(KeyError):
+        return Identity(value["scope"], value["base_url"], value["connection_id"])
+    raise LeenConfigError("The register was written by another release of airflow-provider-leen.")
+
+
+def _identity_of_connection(options: Namespace) -> Identity:
+    with open_hook(options.conn_id, options.connection_id) as hook:
+        settings = hook.get_conn().settings
+    return Identity(options.scope or "", settings.base_url, settings.connection_id.lower())
+
+
+def _known(options: Namespace) -> Iterator[Known]:
+    store = _root(options).at(folder_of(options.scope or ""))
+    newest = _newest(store, "head") or _newest(store, "lease")
+    if newest is None:
+        raise LeenConfigError(f"There is no scope {options.scope or ''!r} in the register at {options.register}.")
+    return _table(_journal(store, _identity_in(newest), "list").peek()).all_known()
+
+
+def _table(reading: Reading) -> RegisterTable:
+    return fill(reading, reading.scope_id or "", None)
+
+
+def _known_in(ledger: RegisterLedger, identifier: str) -> Known:
+    known = ledger.table.known(identifier)
+    if known is None:
+        raise LeenConfigError(f"The {ledger.register.shown_scope} does not know {identifier!r}.")
+    return known
+
+
+def _shown_time(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")

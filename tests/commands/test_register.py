@@ -1,0 +1,159 @@
+"""The commands of a register: what they show, and what they put right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError
+from airflow_provider_leen.bulk.register_journal import STALE_AFTER
+from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
+from airflow_provider_leen.cli import main
+from tests.bulk.register_days import DAY, IDENTITY, Ended, Leen, findings, run_day
+
+
+class Said:
+    """What a command ended with."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+class Place:
+    """A register in a folder, a Leen that its tickets are filed at, and the commands for it."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.leen = folder, Leen()
+        self.root = RegisterStore(folder)
+        self.store = self.root.at(folder_of(""))
+        self._capsys = capsys
+
+    def day(self, *numbers: int, run: str = "monday", **more: Any) -> Ended:
+        mark(self.root, lambda: {"v": 2})
+        ended = run_day(self.leen, self.store, findings(*numbers), run=run, **more)
+        assert ended is not None
+        self.leen.clock.time += DAY
+        return ended
+
+    def __call__(self, *arguments: str) -> Said:
+        try:
+            code = main(["register", *arguments, "--register", str(self.folder)])
+        except SystemExit as end:
+            code = int(str(end.code))
+        captured = self._capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        said = self(*arguments, "--output", "json")
+        assert said.code == 0, said.err
+        rows: list[dict[str, Any]] = json.loads(said.out)
+        return rows
+
+
+@pytest.fixture
+def register(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
+    return Place(tmp_path / "register", capsys)
+
+
+def unknown_day(register: Place) -> None:
+    register.day(1)
+    register.leen.lost = "after"
+    register.day(2, 3, run="tuesday", on_unknown="fail")
+
+
+def test_show_and_list_say_what_a_register_holds(register: Place) -> None:
+    unknown_day(register)
+    (scope,) = register.rows("show")
+    assert (scope["scope"], scope["findings"], scope["unknown"]) == ("", "3", "2")
+    assert (scope["base_url"], scope["in_use_by"], scope["may_have_lost"]) == (IDENTITY.base_url, "", "")
+    one, two, _three = register.rows("list")
+    assert (one["identifier"], one["status"], one["vendor_ticket_id"]) == ("scanner:1", "existing", "SEC-1")
+    assert (two["status"], two["vendor_ticket_id"], two["generation"]) == ("unknown", "", "0")
+    assert two["error"]
+
+
+def test_what_was_forgotten_gets_a_new_ticket(register: Place) -> None:
+    register.day(1, 2)
+    assert register("forget", "scanner:1").out.startswith("Forgotten: 1 finding.")
+    assert register("forget", "scanner:1").code == 1, "there is nothing to forget any more"
+    assert register.day(1, 2, run="tuesday").counts == {"existing": 1, "created": 1}
+    assert register.day(1, 2, run="wednesday").counts == {"existing": 2}
+    assert register.leen.counts() == {"scanner:1": 2, "scanner:2": 1}
+    assert len({ticket["body"]["description"] for ticket in register.leen.made}) == 3, "another key"
+
+
+def test_an_unknown_outcome_is_settled_by_a_person(register: Place) -> None:
+    unknown_day(register)
+    assert register("settle", "scanner:2", "--ticket", "SEC-2").out == "scanner:2 has the ticket SEC-2.\n"
+    register("settle", "scanner:3", "--absent")
+    assert "is known: existing, ticket SEC-2" in register("settle", "scanner:2", "--absent").err
+    assert "does not know 'x'" in register("settle", "x", "--absent").err
+    assert register("settle", "scanner:3").code == 1
+    assert register.day(2, 3, run="wednesday").counts == {"existing": 1, "created": 1}
+
+
+def test_what_is_exported_can_be_imported_again(register: Place, tmp_path: Path) -> None:
+    unknown_day(register)
+    exported = register("export")
+    assert exported.out == "identifier,vendor_ticket_id,ticket_id\nscanner:1,SEC-1,\n"
+    assert "Left out: 2 findings" in exported.err
+    (tmp_path / "known.csv").write_text(exported.out + "scanner:9,,\n")
+    said = register("import", str(tmp_path / "known.csv"))
+    assert said.out == "Taken over: 1 of 2 findings; the others are known already.\n"
+    assert register.day(1, 9, run="wednesday").counts == {"existing": 2}
+
+
+def test_a_first_import_makes_the_register_for_a_connection(
+    register: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"conn_type": "leen", "login": IDENTITY.connection_id, "password": "key", "host": IDENTITY.base_url}
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
+    (tmp_path / "known.jsonl").write_text('{"identifier": "scanner:1", "vendor_ticket_id": "OLD-1"}\n')
+    said = register("import", str(tmp_path / "known.jsonl"), "--conn-id", "mine")
+    assert (said.code, said.out) == (0, "Taken over: 1 of 1 finding; the others are known already.\n")
+    assert "New register at" in said.err
+    assert register.day(1, 2).counts == {"existing": 1, "created": 1}
+
+
+def test_a_register_is_moved_to_another_connection(register: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    register.day(1)
+    fields = {"conn_type": "leen", "login": "another", "password": "key", "host": IDENTITY.base_url}
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
+    assert "belongs to another at https://leen.example.com/v1 now" in register("move", "--conn-id", "mine").out
+    with pytest.raises(LeenConfigError, match="register move"):
+        register.day(1, run="tuesday")
+
+
+@pytest.mark.parametrize("lost", ["head", "snapshot", "damaged snapshot"])
+def test_after_a_repair_what_is_not_known_is_searched_for_before_it_is_filed(register: Place, lost: str) -> None:
+    register.day(0, 1, 2)
+    store = register.store
+    if lost == "head":
+        store.delete(f"head/{store.names('head')[0]}")
+    elif lost == "snapshot":
+        store.remove(f"snapshot/{store.names('snapshot')[0]}")
+    else:
+        store.write(f"snapshot/{store.names('snapshot')[0]}", b"half of it")
+    with pytest.raises(LeenLedgerError):
+        register.day(1, 2, 3, run="wednesday")
+    said = register("repair")
+    assert said.code == 0, said.err
+    assert said.out.startswith("Missing: ")
+    assert register.rows("show")[0]["may_have_lost"] == "yes"
+    register.leen.clock.time += 10 * STALE_AFTER
+    thursday = register.day(0, 1, 2, 3, run="thursday")
+    assert set(thursday.counts) <= {"created", "existing", "unknown"}
+    assert set(register.leen.counts().values()) == {1}
+
+
+def test_commands_for_what_is_not_there_say_so(register: Place) -> None:
+    for command in (["show"], ["list"], ["forget", "x"], ["export"], ["settle", "x", "--absent"]):
+        said = register(*command)
+        assert (said.code, said.out) == (1, "")
+        assert "There is no register at" in said.err
+    register.day(1)
+    assert "There is no scope 'x'" in register("list", "--scope", "x").err
+    assert register("repair").out == "Nothing is missing.\n"
