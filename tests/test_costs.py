@@ -28,6 +28,7 @@ from airflow_provider_leen.bulk.summary import Summary, summarise
 from airflow_provider_leen.bulk.tickets import payload
 from airflow_provider_leen.bulk.values import Value
 from airflow_provider_leen.sandbox.server import SandboxServer
+from tests.bulk.register_days import DAY, Leen, Shelf, findings, run_day
 from tests.bulk.runs import VENDOR, answering, rows_of, settings_for
 from tests.support.airflow_run import AIRFLOW
 
@@ -48,6 +49,16 @@ MOST: dict[str, float] = {
     "calls for 4,000 tickets beside those for 1,000": 4.05,
 }
 """What was measured when this was written, and a little more."""
+
+REGISTER: dict[str, float] = {
+    "creating calls of a day with 10,000 known findings and 100 new": 2,
+    "other calls where all ids are known": 0,
+    "other calls with project keys, a page of the list each": 1,
+    "writes to the register, deletions included": 11,
+    "reads of the register that 10,000 findings cost more than 100 do": 0,
+    "bytes in the register, 1,000 tickets": 32_000,
+}
+"""Of a day with a register."""
 
 PACKAGE = str(Path(airflow_provider_leen.__file__).parent)
 
@@ -188,6 +199,46 @@ def in_modules() -> dict[str, float]:
             after="import __future__, typing",
         ),
     }
+
+
+@cache
+def with_a_register() -> dict[str, float]:
+    def a_day(known: int, new: int, *, with_ids: bool) -> tuple[Leen, Shelf, dict[str, Any]]:
+        values: dict[str, Any] = {}
+        leen = Leen()
+        usual: dict[str, Any] = {"batch_size": 50}
+        run_day(leen, Shelf(values), findings(*range(known)), **usual)
+        leen.clock.time += DAY
+        if with_ids:
+            leen.is_synced = True
+            run_day(leen, Shelf(values), [], run="tuesday", **usual)
+            leen.clock.time += DAY
+        del leen.requests[:]
+        shelf = Shelf(values)
+        ended = run_day(leen, shelf, findings(*range(known + new)), run="wednesday", **usual)
+        assert ended is not None
+        assert ended.counts == {"existing": known, "created": new}
+        return leen, shelf, values
+
+    few, shelf_of_few, _ = a_day(100, 100, with_ids=True)
+    many, shelf, values = a_day(10_000, 100, with_ids=True)
+    by_key, _, _ = a_day(100, 100, with_ids=False)
+    assert few.requests == many.requests, "how many are known costs no request"
+    creating = [request for request in many.requests if request.startswith("POST")]
+    (snapshot,) = [value for key, value in values.items() if key.startswith("snapshot/")]
+    return {
+        "creating calls of a day with 10,000 known findings and 100 new": len(creating),
+        "other calls where all ids are known": len(many.requests) - len(creating),
+        "other calls with project keys, a page of the list each": len(by_key.requests) - len(creating),
+        "writes to the register, deletions included": len(shelf.writes),
+        "reads of the register that 10,000 findings cost more than 100 do": shelf.calls - shelf_of_few.calls,
+        "bytes in the register, 1,000 tickets": len(snapshot) / 10.1,
+    }
+
+
+@pytest.mark.parametrize("cost", REGISTER)
+def test_a_day_with_a_register_costs_no_more_than_it_has_to(cost: str) -> None:
+    assert with_a_register()[cost] <= REGISTER[cost]
 
 
 @pytest.mark.parametrize("cost", MOST)
