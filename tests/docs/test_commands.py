@@ -131,6 +131,10 @@ def check_leen(arguments: list[str]) -> None:
         assert len(sandbox_output(["python", "-m", "airflow_provider_leen", *arguments])) == 2
         return
     Path("findings.csv").write_text("name,priority\nRotate the deploy key,HIGH\n")
+    if arguments[0] == "register":
+        [known] = [block.text for block in BLOCKS if block.language == "csv" and "CVE-2026-0001/billing" in block.text]
+        Path("known.csv").write_text(known)
+        assert cli.main(["register", "import", "known.csv", "--register", "register"]) == 0
     assert cli.main(arguments) == 0
 
 
