@@ -1,4 +1,4 @@
-"""Tasks that are still at work, judged by their progress."""
+"""Tasks that are still running, judged by their progress."""
 
 from __future__ import annotations
 

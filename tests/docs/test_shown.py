@@ -80,7 +80,7 @@ _OTHERS = ("JiraOperator(",)
 
 @in_language("text")
 def test_a_text_shown_is_what_is_said(block: Block, run_dag: RunDag, sandbox: SandboxServer) -> None:
-    if block.text.startswith(_OTHERS):
+    if block.text.startswith(_OTHERS) or block.page.name == "architecture.md":  # a diagram
         return
     [says] = [producer for beginning, producer in SAID.items() if block.text.startswith(beginning)]
     assert without_keys(block.text) == without_keys(says(run_dag, sandbox))

@@ -112,7 +112,7 @@ def test_the_watching_gate_fails_while_the_operator_has_yet_to_go_on(
     first, second = run.exceptions
     assert type(first) is LeenRateLimitError
     assert type(second.__cause__) is LeenThresholdError
-    assert "still at work" in str(second)
+    assert "still running" in str(second)
     assert "11 of 120 tickets failed" in str(second)
     assert len(sandbox.tickets()) == 109
     assert not any(sandbox.duplicates().values())
@@ -150,17 +150,17 @@ def test_the_policy_fails_a_task_at_once_where_a_retry_can_not_know_more(
 
 def test_a_gate_that_fails_the_run_makes_one_ticket_about_the_run(sandbox: SandboxServer, run_page: RunPage) -> None:
     sandbox.inject("poison", text="unused admin", status=422, body="located")
-    run = run_page("leen_told_of_the_run")
+    run = run_page("leen_failed_run")
     assert run.states == {"create_tickets": "success", "gate": "failed"}
     *_, told = sandbox.tickets()
     assert names(sandbox) == ["Rotate the deploy key", "The nightly scan did not pass"]
-    assert told["description"].startswith(f"Run {run.dag_run.run_id} of leen_told_of_the_run failed.")
+    assert told["description"].startswith(f"Run {run.dag_run.run_id} of leen_failed_run failed.")
 
 
 def test_while_that_ticket_is_open_the_next_run_makes_no_other(sandbox: SandboxServer, run_page: RunPage) -> None:
     sandbox.inject("status", status=401)
     for _ in range(2):
-        assert run_page("leen_told_of_the_run").states["create_tickets"] == "failed"
+        assert run_page("leen_failed_run").states["create_tickets"] == "failed"
     assert names(sandbox) == ["The nightly scan did not pass"]
 
 
