@@ -11,7 +11,7 @@ from tests.docs.pages import BLOCKS, DOCS, PAGES, README, sentences_of
 
 
 def test_every_block_is_in_a_language_that_is_run_here() -> None:
-    assert {block.language for block in BLOCKS} == {"python", "bash", "ini", "json", "text"}
+    assert {block.language for block in BLOCKS} == {"python", "bash", "csv", "ini", "json", "text"}
     assert sum(page.read_text().count("```") for page in PAGES) == 2 * len(BLOCKS)
 
 
