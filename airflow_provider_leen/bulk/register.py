@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
 from airflow_provider_leen.api.errors import LeenBrakeError, LeenError
-from airflow_provider_leen.api.jira import read_ticket
+from airflow_provider_leen.api.jira import Record, read_ticket
 from airflow_provider_leen.api.models import Ticket as LeensTicket
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.ledger import Ledger
-from airflow_provider_leen.bulk.lookup import Control, Unsettled, final_from, project_of
+from airflow_provider_leen.bulk.lookup import NEVER, Control, Unsettled, final_from, project_of
 from airflow_provider_leen.bulk.register_known import KnownTicket
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_table import Entry, Known, RegisterTable
@@ -32,6 +32,9 @@ LEARNS_FOR = 7 * 86_400.0
 
 MAX_PAGES = 20
 """The most pages of the list in which ids are looked for."""
+
+MADE_WITHIN = 600.0
+"""A ticket that was made so many seconds after it was filed, or later, is a clone of it."""
 
 NO_IDENTIFIER = "`identifier` is missing: with a register every row needs its own, the same every day"
 
@@ -189,7 +192,7 @@ class RegisterCreation(Creation):
         :param before: tickets filed later are not asked for.
         """
         table = self.ledger.table
-        lacking = [one for one in table.lacking_ids(before - LEARNS_FOR) if (one.filed_at or 0) < before]
+        lacking = [one for one in self._lacking_ids(before) if (one.filed_at or 0) < before]
         if not lacking or self.error is not None:
             return
         since = datetime.fromtimestamp(min(one.filed_at or 0 for one in lacking) - CLOCK_SKEW, UTC)
@@ -199,8 +202,12 @@ class RegisterCreation(Creation):
         except LeenError as error:
             log.warning("Not all tickets that changed since %s could be listed: %s", since.isoformat(), error)
         table.renamed(learnt(table, shown))
-        left = len(table.lacking_ids(before - LEARNS_FOR))
+        left = len(self._lacking_ids(before))
         log.info("Leen's ids of %s are not known yet, before its next sync.", counted(left, "ticket"))
+
+    def _lacking_ids(self, before: float) -> list[Known]:
+        """Return the tickets whose ids are to be learnt, in a run that began then."""
+        return self.ledger.table.lacking_ids(before - LEARNS_FOR)
 
     async def _list(self, since: datetime, shown: list[LeensTicket]) -> None:
         async for ticket in self._client.iter_tickets(updatedSince=since.isoformat(), max_pages=MAX_PAGES):
@@ -235,15 +242,23 @@ def learnt(table: RegisterTable, shown: Sequence[LeensTicket]) -> dict[str, list
             by_key[known.key] = known
             by_id |= dict.fromkeys((i.casefold() for i in (known.ticket_id, known.vendor_ticket_id) if i), known)
     ids: dict[str, list[str | None]] = {}
-    for ticket in shown:
-        record = read_ticket(ticket)
+    # The oldest first: people clone tickets, with the key in the description.
+    for record in sorted(map(read_ticket, shown), key=lambda record: record.created_at or NEVER):
         named = record.ticket_id, record.vendor_ticket_id
         # By Leen's id a moved ticket is known under its new name; by the key one whose reply named nothing.
         meant = [by_id[one.casefold()] for one in named if one and one.casefold() in by_id]
-        meant += [by_key[record.key]] if record.key in by_key else []
+        if not meant and record.key in by_key and not _is_clone(record, by_key[record.key]):
+            meant = [by_key[record.key]]
         if meant and not record.contradictions and named != (meant[0].ticket_id, meant[0].vendor_ticket_id):
-            ids[meant[0].key] = list(named)
+            ids.setdefault(meant[0].key, list(named))
     return ids
+
+
+def _is_clone(record: Record, known: Known) -> bool:
+    """Tell whether a ticket that carries a key was made later than the one that it was made for."""
+    if known.vendor_ticket_id is None and known.ticket_id is None:
+        return False
+    return record.created_at is None or record.created_at > (known.filed_at or 0.0) + MADE_WITHIN
 
 
 def facts_of(ledger: Ledger) -> Mapping[str, Known]:

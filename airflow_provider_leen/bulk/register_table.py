@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from airflow_provider_leen.bulk.state import Proved, Sending, Ticket
+from airflow_provider_leen.bulk.state import Sending, Ticket
+from airflow_provider_leen.bulk.statuses import Proved
 from airflow_provider_leen.bulk.table import Ids, TicketTable, fact
 
 Record = dict[str, Any]
@@ -83,6 +84,10 @@ class RegisterTable(TicketTable):
         self.entries: dict[str, Entry] = {}
         self.announced: dict[str, Entry] = {}
         """Entries that are stated once something is known of their tickets."""
+        self.histories: dict[str, Record] = {}
+        """By key, what reconciling knows of tickets; see :class:`~.findings.History`."""
+        self.newest_list: float | None = None
+        """Which of the lists that were reconciled is the newest, in seconds since the epoch."""
         self._newest: dict[str, str] = {}
         self._forgotten: set[str] = set()
         self._given: set[str] = set()
@@ -153,12 +158,30 @@ class RegisterTable(TicketTable):
         """Their findings get new tickets."""
         self._forgotten.update(keys)
 
+    @fact
+    def reconciled(self, histories: Mapping[str, Mapping[str, Any]], /) -> None:
+        """What reconciling knows of tickets."""
+        self.histories |= {key: dict(history) for key, history in histories.items()}
+
+    @fact
+    def list_seen(self, runs: Sequence[str], at: float, /) -> None:
+        """The list of a Dag run has reached its plan."""
+        self.newest_list = max(float(at), self.newest_list or 0.0)
+
+    def before(self, key: str) -> Known | None:
+        """Return the ticket that a finding had before this one, where that was not forgotten."""
+        identifier, generation, _ = self.entries[key]
+        earlier = key_of(self.scope_id, identifier, generation - 1)
+        return self._known(earlier) if earlier in self.entries and earlier not in self._forgotten else None
+
     # A snapshot
 
     def records(self) -> Iterator[Record]:
         """Return all that is worth knowing of each ticket, and of each job that has not ended."""
         for job, keys in self.open_jobs().items():
             yield {"job": job, "keys": keys}
+        if self.newest_list is not None:
+            yield {"newest_list": self.newest_list}
         for key, entry in self.entries.items():
             ticket = self[key]
             status = ticket.status
@@ -174,10 +197,15 @@ class RegisterTable(TicketTable):
         if "job" in record:
             self._jobs[record["job"]] = list(record["keys"])
             return
+        if "newest_list" in record:
+            self.newest_list = record["newest_list"]
+            return
         key = record["key"]
         self._enter(key, Entry(record["id"], record.get("gen", 0), record.get("project", "")))
         if record.get("forgotten"):
             self._forgotten.add(key)
+        if "history" in record:
+            self.histories[key] = record["history"]
         ids = record.get("ticket"), record.get("vendor")
         if record.get("given"):
             self._take_over(key, *ids)
@@ -199,6 +227,7 @@ class RegisterTable(TicketTable):
             "vendor": ticket.vendor_ticket_id,
             "named": list(ticket.named),
             "forgotten": key in self._forgotten,
+            "history": self.histories.get(key),
         }
         if key in self._given:
             return known | {"given": True}

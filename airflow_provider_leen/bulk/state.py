@@ -13,14 +13,12 @@ A change of a ticket is an entry of its own, under a key of its own, with the sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from airflow_provider_leen.bulk.statuses import Status, Succeeded, UpdateStatus
+from airflow_provider_leen.bulk.statuses import Proved, Status, UpdateStatus
 
 CLOCK_SKEW = 60.0
 """Seconds by which the clocks of two hosts may differ."""
-
-Proved: TypeAlias = Succeeded
 
 
 class Sending(NamedTuple):

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-Succeeded = Literal["created", "existing", "updated"]
-"""Created by this run; known before; changed by this run."""
+Proved = Literal["created", "existing", "updated"]
+"""What may be proved of a ticket: created by this run; known before; changed by this run."""
+
+Succeeded = Literal[Proved, "closed", "reopened", "pending"]
+"""Also what was done about a finding that has gone or is back; a pending change is left to a later run."""
 
 Failed = Literal["rejected", "invalid", "unknown", "unsent"]
 """Refused by Leen or the tracker; refused here; sent, with an unknown outcome; known not to have been carried out."""
@@ -21,6 +24,9 @@ Status = Literal["created", "existing", Failed]
 UpdateStatus = Literal["updated", Failed]
 """How the change of a ticket ends."""
 
+ReconcileStatus = Literal["created", "existing", "closed", "reopened", "pending", Failed]
+"""How it ends what is done about a finding."""
+
 SUCCEEDED: tuple[str, ...] = get_args(Succeeded)
 FAILED: tuple[str, ...] = get_args(Failed)
 ALL_STATUSES = SUCCEEDED + FAILED
@@ -28,6 +34,7 @@ ALL_STATUSES = SUCCEEDED + FAILED
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 UPDATE_STATUSES: tuple[UpdateStatus, ...] = get_args(UpdateStatus)
+RECONCILE_STATUSES: tuple[ReconcileStatus, ...] = get_args(ReconcileStatus)
 
 LEFT_OUT_OF_THE_RATE = frozenset({"existing", "pending"})
 """This run did nothing about these tickets, so they must not dilute the share of those that failed."""
@@ -37,5 +44,7 @@ MAY_BE_SENT_AGAIN = frozenset(FAILED) - {"unknown"}
 
 
 def statuses_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the statuses that a summary counts: of tickets that were created, or of tickets that were changed."""
-    return UPDATE_STATUSES if "updated" in summary else STATUSES
+    """Return the statuses that a summary counts: of tickets that were created, changed, or reconciled."""
+    if "updated" in summary:
+        return UPDATE_STATUSES
+    return RECONCILE_STATUSES if "reopened" in summary else STATUSES

@@ -16,7 +16,7 @@ from airflow_provider_leen.bulk.statuses import (
     LEFT_OUT_OF_THE_RATE,
     STATUSES,
     SUCCEEDED,
-    Status,
+    ReconcileStatus,
     UpdateStatus,
     statuses_of,
 )
@@ -34,7 +34,7 @@ class TicketResult(TypedDict):
 
     request_index: int
     success: bool
-    status: Status
+    status: ReconcileStatus
     name: str | None
     identifier: str | None
     ticket_id: str | None
@@ -88,7 +88,26 @@ class UpdateSummary(TypedDict):
     results: list[UpdateResult]
 
 
-AnySummary = Summary | UpdateSummary
+class ReconcileSummary(Counts):
+    """What was done about a list of findings and those that are gone.
+
+    ``complete`` says whether the list was whole, ``waiting`` how many tickets of findings that are gone stay open
+    because the list is empty, ``closed_by_people`` how many tickets a reading has shown to be closed by people.
+    """
+
+    closed: int
+    reopened: int
+    pending: int
+    complete: bool
+    waiting: int
+    closed_by_people: int
+    earlier_unknown: int
+    dry_run: NotRequired[bool]
+    plan: str | None
+    results: list[TicketResult]
+
+
+AnySummary = Summary | UpdateSummary | ReconcileSummary
 """What a gate judges."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenConfigError, LeenResponseError, LeenValidationError
@@ -79,7 +79,7 @@ def read_one_summary(value: Any) -> Summary:
             "This is the summary of changed tickets, which have ids of Leen's: give the sensor the `.output` of the "
             "operator that created them."
         )
-    return summary
+    return cast(Summary, summary)
 
 
 def unsynced(summary: Summary) -> Awaited:

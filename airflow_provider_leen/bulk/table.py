@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from airflow_provider_leen.bulk.state import Label, Proved, Sending, Ticket
+from airflow_provider_leen.bulk.state import Label, Sending, Ticket
+from airflow_provider_leen.bulk.statuses import Proved
 from airflow_provider_leen.bulk.values import Fact, Value, check_version, pack, plain, unreadable
 
 MAX_NAMED = 10

@@ -167,16 +167,22 @@ def changes_in(rows: Sequence[TicketRow]) -> str | None:
     return line_of_changes(row.changes for row in rows)
 
 
-def payload(row: TicketRow, defaults: Mapping[str, str] | None, fitting: Fitting = _AS_GIVEN) -> dict[str, Any]:
+def payload(
+    row: TicketRow, defaults: Mapping[str, str] | None, fitting: Fitting = _AS_GIVEN, note: str = ""
+) -> dict[str, Any]:
     """Return what is sent to Leen for one valid row, made anew each time: a very large list is not held twice.
 
     :param row: a valid row.
     :param defaults: what :func:`read_defaults` returned.
     :param fitting: what the row was prepared with. Where it embeds keys, the row's key is the description's last line,
         so that the vendor can be searched for it.
+    :param note: a paragraph that its description begins with.
     """
     given = {field: value for field, value in row.given.items() if value is not None}
-    body, _changes = fitting.fit(_merge(given, defaults or {}))
+    merged = _merge(given, defaults or {})
+    if note:
+        merged["description"] = "\n\n".join(filter(None, [note, merged.get("description")]))
+    body, _changes = fitting.fit(merged)
     if "type_id" in body:
         body["type_vendor_id"] = body.pop("type_id")
     body["identifier"] = row.identifier

@@ -7,6 +7,7 @@ Where the worker is freed while jobs run, an outline of it travels with the defe
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from airflow_provider_leen.api import jobs
@@ -104,16 +105,20 @@ class Update(Run):
             restore(self._ids, self.ledger.table, outline)
             await self._collect()
 
-    async def wait(self, poll_interval: float, on_progress: Callable[[], None]) -> None:
+    async def wait(self, poll_interval: float, on_progress: Callable[[], None], at_most: float = math.inf) -> None:
         """Ask for the jobs until all have ended.
 
         :param poll_interval: seconds between two rounds.
         :param on_progress: is called after each round; it must not block.
+        :param at_most: seconds after which jobs that go on are left alone.
         """
         async with self._running():
+            until = asyncio.get_running_loop().time() + at_most
             while self.jobs_under_way:
                 await self._collect()
                 on_progress()
+                if asyncio.get_running_loop().time() >= until:
+                    break
                 if self.jobs_under_way:
                     await self._ask(asyncio.sleep(poll_interval))
 

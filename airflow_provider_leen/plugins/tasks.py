@@ -19,7 +19,7 @@ from airflow_provider_leen.plugins.places import FOLDERS, Place, may_be_allowed,
 
 CREATES_MANY = "LeenBulkCreateTicketsOperator"
 CREATES_ONE = "LeenCreateTicketOperator"
-LEEN_OPERATORS = frozenset({CREATES_MANY, CREATES_ONE, "LeenUpdateTicketsOperator"})
+LEEN_OPERATORS = frozenset({CREATES_MANY, CREATES_ONE, "LeenUpdateTicketsOperator", "LeenReconcileTicketsOperator"})
 GATE = "LeenTicketFailureSensor"
 
 FAILURES = ("unknown", *(status for status in FAILED if status != "unknown"), "unreadable")

@@ -107,4 +107,7 @@ MAX_FAILURE_RATE = Argument(
     lambda value: _number(value) and 0 <= value <= 1, "write a number from 0 to 1 (0.05 for 5 %)", float, optional=True
 )
 
+RATE = replace(MAX_FAILURE_RATE, optional=False)
+"""The same where there is always one."""
+
 THRESHOLDS = {"max_failures": MAX_FAILURES, "max_failure_rate": MAX_FAILURE_RATE}

@@ -186,12 +186,7 @@ class CreatingTask(BulkTask[Summary]):
         summary = summarise(self._run.results())
         if isinstance(self._run, RegisterCreation):
             summary["earlier_unknown"] = self._run.earlier_unknown
-            if summary["earlier_unknown"]:
-                log.warning(
-                    "%s of findings that are no longer in the list may exist: their outcome is unknown since an "
-                    "earlier run. Look for them in the tracker, then run `airflow leen register settle`.",
-                    counted(summary["earlier_unknown"], "ticket"),
-                )
+            warn_of_earlier(summary["earlier_unknown"])
         return summary
 
     def _publish(self, interruption: BaseException | None) -> Summary:
@@ -229,7 +224,9 @@ class CreatingTask(BulkTask[Summary]):
     def _failed_rows(self, summary: Summary) -> Iterable[Any]:
         results = summary["results"]
         for row, result in zip(self._rows, results[: len(self._rows)], strict=True):
-            if result["status"] in MAY_BE_SENT_AGAIN:
+            # A ticket that was only to be changed exists.
+            exists = result["ticket_id"] or result["vendor_ticket_id"]
+            if result["status"] in MAY_BE_SENT_AGAIN and not exists:
                 yield clean_json(row.given)
 
     def _written(self, files: ResultsFiles, summary: Summary, failed: Iterable[Any]) -> BaseException | None:
@@ -258,3 +255,13 @@ class CreatingTask(BulkTask[Summary]):
             # A job may go on, and Leen knows its tickets as soon as they exist.
             return bool(self._embedded or operator.deferrable)
         return operator.on_unknown == "resend"
+
+
+def warn_of_earlier(unknown: int) -> None:
+    """Warn of tickets of findings that are no longer in the list, and whose outcome is unknown."""
+    if unknown:
+        log.warning(
+            "%s of findings that are no longer in the list may exist: their outcome is unknown since an earlier run. "
+            "Look for them in the tracker, then run `airflow leen register settle`.",
+            counted(unknown, "ticket"),
+        )

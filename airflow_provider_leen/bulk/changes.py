@@ -1,0 +1,114 @@
+"""Closes or reopens tickets of a register, through Leen's update jobs: each step is a fact in the register first.
+
+A change that is about to leave is on record before it leaves, then the job that it is in, then how it ended, and that
+this try saw it. So whatever ends a run in between, the next one knows which tickets to read before it plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.bulk.findings import History, Shown
+from airflow_provider_leen.bulk.journal import Journal, Owner
+from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Intent, Ledger
+from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.state import Ticket
+from airflow_provider_leen.bulk.stores import MemoryStore
+from airflow_provider_leen.bulk.update import Update
+
+WAITS_FOR_JOBS = 600.0
+"""Seconds for which a run waits for the jobs of its changes; those that go on are settled by the next run."""
+
+
+class StatusChange(Update):
+    """A change of the status of tickets.
+
+    :param register: where each step is put on record.
+    :param keys: by Leen's id in lower case, the keys of the tickets.
+    :param wanted: what they are to be.
+    :param status: Leen's status that stands for that.
+    """
+
+    ledger: _RecordedChange
+
+    def __init__(
+        self,
+        client: AsyncLeenClient,
+        register: RegisterLedger,
+        keys: Mapping[str, str],
+        wanted: Shown,
+        status: str,
+        **options: Any,
+    ) -> None:
+        super().__init__(client, _RecordedChange(register, keys, wanted), list(keys), {"status": status}, **options)
+
+    async def run(self, poll_interval: float) -> None:
+        """Do it all, and put on record how far it came."""
+        try:
+            await self.submit()
+            await self.wait(poll_interval, lambda: None, WAITS_FOR_JOBS)
+        finally:
+            self.ledger.note()
+
+    def errors(self) -> dict[str, str]:
+        """Return by key why tickets were not changed, where that is known."""
+        tickets = {key: self.ledger.table[ticket_id] for ticket_id, key in self.ledger.keys.items()}
+        return {key: ticket.error for key, ticket in tickets.items() if ticket.error}
+
+
+class _RecordedChange(Ledger):
+    """The facts of a change. They are kept in memory; what the next run needs of them is on the register's record."""
+
+    def __init__(self, register: RegisterLedger, keys: Mapping[str, str], wanted: Shown) -> None:
+        journal = Journal(MemoryStore(), Owner({}, 1))
+        super().__init__(journal, None, embedded=False, host=register.host, now=register.now)
+        self.keys = keys
+        self._register = register
+        self._wanted = wanted
+
+    async def intend(self, keys: Sequence[str], *, as_job: bool = False, settled_after: float = 0.0) -> Intent:
+        """Put on record that tickets are about to be changed."""
+        leaves_by = self.now() + LEAVES_WITHIN
+        self._step(keys, lambda history, _: history.sent(self._wanted, leaves_by))
+        await self._register.flush()
+        return await super().intend(keys, as_job=as_job, settled_after=settled_after)
+
+    async def flush(self) -> None:
+        """Put on record what is known of them."""
+        self.note()
+        await self._register.flush()
+        await super().flush()
+
+    def note(self) -> None:
+        """State at the register what is known of the tickets that were sent."""
+        now = self.now()
+        self._step(
+            [ticket_id for ticket_id in self.keys if ticket_id in self.table],
+            lambda history, ticket: _after(history, ticket, now),
+        )
+
+    def _step(self, ticket_ids: Sequence[str], step: Callable[[History, Ticket], History]) -> None:
+        histories: dict[str, Any] = {}
+        for ticket_id in ticket_ids:
+            key = self.keys[ticket_id]
+            before = self._register.table.histories.get(key, {})
+            after = step(History.from_json(before), self.table[ticket_id]).as_json()
+            if after != before:
+                histories[key] = after
+        self._register.table.reconciled(histories)
+
+
+def _after(history: History, ticket: Ticket, now: float) -> History:
+    """Return a ticket's history with what is known of the change that is under way."""
+    if ticket.status == "updated":
+        return history.made(now)
+    if ticket.status == "rejected":
+        return history.refused(str(ticket.refusal))
+    if not ticket.sendings:
+        return history.withdrawn()
+    sending = ticket.sendings[-1]
+    if sending.job:
+        return history.submitted(sending.job)
+    return history if sending.as_job else history.ended()

@@ -1,0 +1,364 @@
+"""Reconciles a list of findings with their tickets: files what is new, reopens what is back, closes what has gone.
+
+The story is that of :mod:`.register`, with :mod:`.plan` in its middle (:meth:`Reconciliation._story`). What the plan
+knows of findings is in the register's table; what it decides goes there before anything is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from airflow_provider_leen.api import jira, jobs
+from airflow_provider_leen.api.client import AsyncLeenClient
+from airflow_provider_leen.api.errors import PASSING, LeenBrakeError, LeenConfigError, LeenNotFoundError
+from airflow_provider_leen.api.retry import is_unknown_to_leen
+from airflow_provider_leen.bulk.asking import ask_all
+from airflow_provider_leen.bulk.changes import StatusChange
+from airflow_provider_leen.bulk.findings import Finding, History, Shown
+from airflow_provider_leen.bulk.lookup import project_of
+from airflow_provider_leen.bulk.plan import Action, FindingList, Plan, Reading, Scope, Settings, plan
+from airflow_provider_leen.bulk.register import LEARNS_FOR, RegisterCreation
+from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_table import Known, RegisterTable, key_of, same
+from airflow_provider_leen.bulk.statuses import RECONCILE_STATUSES, SUCCEEDED, ReconcileStatus
+from airflow_provider_leen.bulk.summary import ReconcileSummary, TicketResult, counted, counts_of, shown_error
+from airflow_provider_leen.bulk.ticket_list import Payload
+from airflow_provider_leen.bulk.tickets import TicketRow
+from airflow_provider_leen.bulk.tracker import Asked, TicketReader
+
+log = logging.getLogger(__name__)
+
+_OTHERS = 3
+"""Tickets of a project that may show that a search finds its tickets at all."""
+
+
+class Reconciliation(RegisterCreation):
+    """One run over the list of a scope.
+
+    :param payload: makes the request body of a valid row, with a text that goes into its description.
+    :param settings: how the scope is kept.
+    :param is_whole: whether all sources of the list were there; rows that can't be told make it incomplete, too.
+    :param run: the Dag run's id.
+    :param at: which list is newer, in seconds since the epoch.
+    :param statuses: what ``open`` and ``closed`` are called by Leen.
+    :param poll_interval: seconds between two rounds of asking for jobs.
+    :param dry_run: decide and ask, and send and record nothing.
+    :param expected: the hash of the plan that was approved; None for any.
+    """
+
+    def __init__(
+        self,
+        client: AsyncLeenClient,
+        ledger: RegisterLedger,
+        rows: Sequence[TicketRow],
+        payload: Callable[[TicketRow, str], dict[str, Any]],
+        *,
+        settings: Settings,
+        is_whole: bool,
+        run: str,
+        at: float,
+        statuses: Mapping[Shown, str],
+        poll_interval: float,
+        dry_run: bool = False,
+        expected: str | None = None,
+        **options: Any,
+    ) -> None:
+        self._body: Payload = lambda row: payload(row, self._note_of(row))
+        super().__init__(client, ledger, rows, self._body, **options)
+        self.plan: Plan | None = None
+        self._settings = settings
+        self._is_whole = is_whole
+        self._dag_run = run
+        self._at = at
+        self._statuses = statuses
+        self._poll_interval = poll_interval
+        self._dry_run = dry_run
+        self._expected = expected
+        self._batches = {name: options[name] for name in ("batch_size", "max_concurrent_batches")}
+        self._running_jobs: set[str] = set()
+        self._change: StatusChange | None = None
+        self._errors: dict[str, str] = {}
+        """By key, why tickets were not changed."""
+
+    async def _story(self) -> None:
+        await self._take_over()
+        began = self.ledger.now()
+        await self._collect_jobs()
+        await self._settle_earlier()
+        await self._learn_ids(began)
+        await self._collect_changes()
+        self.plan = made = await self._make_plan()
+        if self._dry_run:
+            self.ledger.table.pending.clear()
+        else:
+            self._record(made)
+            await self.ledger.flush()
+        _refuse(made)
+        if made.waiting:
+            log.warning(
+                "The list is empty, so %s of findings that are gone stay open. If they really are gone, run it with "
+                "max_close_rate=1.",
+                counted(made.waiting, "ticket"),
+            )
+        if not self._dry_run:
+            await self._carry_out(made)
+
+    async def _carry_out(self, made: Plan) -> None:
+        await self._create()
+        await self._send_changes("open", made)
+        if any(self._history(it.finding).refusal for it in made.actions if it.kind == "reopen"):
+            # The tracker refuses to reopen some: they get new tickets in this run.
+            again = await self._make_plan(replace(self._settings, max_new=None))
+            self._record(again)
+            await self._create()
+        await self._send_changes("closed", made)
+
+    async def _create(self) -> None:
+        if self.error is None:
+            await self._send()
+            await self._settle()
+
+    # What earlier runs have sent
+
+    async def _collect_changes(self) -> None:
+        """Learn how the jobs ended in which earlier tries changed tickets."""
+        by_job: dict[str, dict[str, str]] = {}
+        for finding in scope_of(self.ledger.table).findings.values():
+            if finding.history.change and finding.history.change.job and finding.ticket_id:
+                by_job.setdefault(finding.history.change.job, {})[finding.ticket_id.lower()] = self._key(finding)
+        await self._ask(ask_all(lambda job: self._collect_change(job, by_job[job]), by_job))
+
+    async def _collect_change(self, job_id: str, keys: Mapping[str, str]) -> None:
+        try:
+            job = await self._client.get_job(job_id)
+        except LeenNotFoundError as error:
+            if not is_unknown_to_leen(error):
+                raise
+            return
+        except PASSING as error:
+            log.warning("Job %s, which changes tickets, could not be asked for: %s", job_id, error)
+            self._running_jobs.add(job_id)
+            return
+        if not jobs.has_ended(job):
+            self._running_jobs.add(job_id)
+            return
+        table, steps = self.ledger.table, dict[str, Any]()
+        for key, claim in zip(keys.values(), jobs.results_of_update(job, list(keys)), strict=True):
+            history = History.from_json(table.histories.get(key, {}))
+            if claim.status == "succeeded":
+                history = history.made()
+            else:
+                history = history.refused(str(claim.error)) if claim.status == "rejected" else history.ended()
+            steps[key] = history.as_json()
+        table.reconciled(steps)
+
+    def _lacking_ids(self, before: float) -> list[Known]:
+        """Ask for the ids of tickets that are to be closed for as long as it takes."""
+        table = self.ledger.table
+        return [
+            known
+            for known in table.lacking_ids(0.0)
+            if (known.filed_at or 0.0) >= before - LEARNS_FOR or "close_since" in table.histories.get(known.key, {})
+        ]
+
+    # The plan
+
+    async def _make_plan(self, settings: Settings | None = None) -> Plan:
+        table, shown = self.ledger.table, dict[str, Reading | None]()
+        named = [row for row in self._tickets.rows if row.identifier is not None]
+        rows = dict[str, bool]()
+        for row in named:
+            identifier = same(str(row.identifier))
+            rows[identifier] = rows.get(identifier, False) or row.key is not None
+        is_whole = self._is_whole and len(named) == len(self._tickets.rows)
+        found = FindingList(rows, is_whole, self._dag_run, self._at)
+        reader = TicketReader(self._client, _others(table))
+        while True:
+            made = plan(
+                found,
+                scope_of(table),
+                shown,
+                settings or self._settings,
+                self.ledger.now(),
+                running=self._running_jobs,
+                expected=self._expected if settings is None else None,
+            )
+            if not made.to_read:
+                return made
+            asked = [self._asked(identifier) for identifier in made.to_read]
+            shown |= await self._ask(reader.read(asked))
+
+    def _asked(self, identifier: str) -> Asked:
+        table = self.ledger.table
+        known = cast(Known, table.known(identifier))
+        changed_at = History.from_json(table.histories.get(known.key, {})).changed_at
+        written_at = max(known.filed_at or 0.0, changed_at or 0.0)
+        return Asked(identifier, known.key, known.vendor_ticket_id, known.ticket_id, written_at)
+
+    def _record(self, made: Plan) -> None:
+        """State what the plan says of findings."""
+        table = self.ledger.table
+        if made.refusal is None or made.refusal.kind != "older list":
+            table.list_seen([self._dag_run], self._at)
+        rows = {same(str(row.identifier)): row for row in self._tickets.by_key.values()}
+        for finding in made.changed.values():
+            known = table.known(finding.identifier)
+            if known is not None and finding.generation == known.generation:
+                ids = finding.ticket_id, finding.vendor_ticket_id
+                if ids != (known.ticket_id, known.vendor_ticket_id):
+                    table.renamed({known.key: list(ids)})
+                table.reconciled({known.key: finding.history.as_json()})
+            elif known is not None:
+                key = key_of(table.scope_id, finding.identifier, finding.generation)
+                project = project_of(self._body(rows[finding.identifier]))
+                table.entered({key: [known.identifier, finding.generation, project]})
+        self._tickets.begin()
+
+    # Changes
+
+    async def _send_changes(self, wanted: Shown, made: Plan) -> None:
+        kind = "reopen" if wanted == "open" else "close"
+        findings = [it.finding for it in made.actions if it.kind == kind]
+        if not findings or self.error is not None:
+            return
+        keys = {str(finding.ticket_id).lower(): self._key(finding) for finding in findings}
+        options: dict[str, Any] = self._batches | {"stop_grace": self.stop_grace}
+        change = StatusChange(self._client, self.ledger, keys, wanted, self._statuses[wanted], **options)
+        self._change = change
+        if self._stop_reason is not None:
+            change.stop(self._stop_reason)
+        await change.run(self._poll_interval)
+        self._change = None
+        self._errors |= change.errors()
+        await self.ledger.flush()
+        if change.error is not None:
+            raise change.error
+
+    async def _stop(self) -> None:
+        if self._change is not None:
+            await self._change._stop()
+        await super()._stop()
+
+    # Results
+
+    def summary(self) -> ReconcileSummary:
+        """Return what was done about each finding: those of the list in its order, then those that are gone."""
+        results, made = self.results(), self.plan
+        actions: Mapping[str, Action] = {it.finding.identifier: it for it in made.actions} if made else {}
+        for row, result in zip(self._tickets.rows, results, strict=True):
+            action = actions.get(same(row.identifier)) if row.identifier else None
+            if action is not None and row.key is not None:
+                self._tell(result, action)
+        for action in made.actions if made else ():
+            if not action.listed:
+                gone = cast(TicketResult, dict.fromkeys(TicketResult.__annotations__))
+                gone["request_index"], gone["identifier"] = len(results), action.finding.identifier
+                gone["ticket_id"], gone["vendor_ticket_id"] = action.finding.ticket_id, action.finding.vendor_ticket_id
+                self._tell(gone, action)
+                results.append(gone)
+        summary = {
+            **counts_of((result["status"] for result in results), RECONCILE_STATUSES),
+            "complete": bool(made and made.complete),
+            "waiting": made.waiting if made else 0,
+            "closed_by_people": made.closed_by_people if made else 0,
+            "earlier_unknown": self.earlier_unknown,
+            **({"dry_run": True} if self._dry_run else {}),
+            "plan": made.hash if made and not made.refusal else None,
+            "results": results,
+        }
+        return cast(ReconcileSummary, summary)
+
+    def _tell(self, result: TicketResult, action: Action) -> None:
+        """Change a row's result to what was done about its finding."""
+        status, error = self._outcome(action)
+        if status is not None:
+            result["status"], result["error"] = status, shown_error(error or None)
+            result["success"] = status in SUCCEEDED
+
+    def _outcome(self, action: Action) -> tuple[ReconcileStatus | None, str]:
+        """Return how it ended what was to be done about a finding, and why; None where its filing tells that."""
+        if action.kind == "pending":
+            return "pending", action.reason
+        if action.kind == "reject":
+            return "rejected", action.reason
+        if self._dry_run and action.kind == "create":
+            return "created", action.reason
+        if action.kind not in ("reopen", "close"):
+            return None, ""
+        done: ReconcileStatus = "reopened" if action.kind == "reopen" else "closed"
+        if self._dry_run:
+            return done, action.reason
+        key = self._key(action.finding)
+        newest = self.ledger.table.known(action.finding.identifier)
+        if newest is not None and newest.generation > action.finding.generation:
+            return None, ""  # The tracker refused to reopen it: the filing of its successor tells.
+        history, error = self._history(action.finding), self._errors.get(key, "")
+        if history.change is not None:
+            return "pending", error or "It was to be changed, and the outcome is unknown so far."
+        if history.closed_by == ("us" if action.kind == "close" else None):
+            return done, ""
+        return ("rejected", error) if error else ("unsent", f"Not sent: {self.error}" if self.error else "Not sent.")
+
+    def _note_of(self, row: TicketRow) -> str:
+        """Return what a new ticket says of the one before it; empty where there is none."""
+        table = self.ledger.table
+        before = table.before(row.key) if row.key in table.entries else None
+        named = before and (before.vendor_ticket_id or before.ticket_id)
+        return f"This finding was gone and is back. Its earlier ticket is {named}." if named else ""
+
+    def _key(self, finding: Finding) -> str:
+        return key_of(self.ledger.table.scope_id, finding.identifier, finding.generation)
+
+    def _history(self, finding: Finding) -> History:
+        return History.from_json(self.ledger.table.histories.get(self._key(finding), {}))
+
+
+def scope_of(table: RegisterTable) -> Scope:
+    """Return what a register's table knows, as the plan needs it."""
+    findings = {same(known.identifier): finding_of(table, known) for known in table.all_known()}
+    return Scope(findings, table.newest_list)
+
+
+def finding_of(table: RegisterTable, known: Known) -> Finding:
+    """Return what is known of a finding, as the plan needs it."""
+    has_ticket = bool(known.ticket_id or known.vendor_ticket_id)
+    before = table.before(known.key) if known.generation else None
+    kind: Any = "unknown" if known.status == "unknown" else "none"
+    if known.status in ("created", "existing"):
+        # What somebody else has filed is never changed.
+        is_ours = not known.given and known.filed_at is not None
+        kind = "filed" if is_ours else "taken over" if has_ticket else "unwanted"
+    return Finding(
+        same(known.identifier),
+        known.generation,
+        kind,
+        known.ticket_id,
+        known.vendor_ticket_id,
+        before and (before.vendor_ticket_id or before.ticket_id),
+        History.from_json(table.histories.get(known.key, {})),
+    )
+
+
+def _others(table: RegisterTable) -> dict[str, list[str]]:
+    """Return by project the newest tickets of ours in it."""
+    others: dict[str, list[str]] = {}
+    for known in reversed(list(table.all_known())):
+        project = jira.project_of(known.vendor_ticket_id or "")
+        if project and not known.given and len(others.setdefault(project, [])) < _OTHERS:
+            others[project].append(str(known.vendor_ticket_id))
+    return others
+
+
+def _refuse(made: Plan) -> None:
+    """Raise why nothing at all is sent, if so.
+
+    :raises LeenBrakeError: more would be filed or closed than is allowed.
+    :raises LeenConfigError: the list is older than one before it, or the plan is not the expected one.
+    """
+    if made.refusal is None:
+        return
+    is_brake = made.refusal.kind in ("max_new", "max_close_rate")
+    raise (LeenBrakeError if is_brake else LeenConfigError)(made.refusal.message)

@@ -1,0 +1,224 @@
+"""The operator that keeps the tickets of findings in step with a list that comes again and again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.links.leen import LeenTicketsLink
+from airflow_provider_leen.tasks.arguments import (
+    FLAG,
+    MAX_FAILURES,
+    RATE,
+    SECONDS,
+    THRESHOLDS,
+    Argument,
+    check_literals,
+    choice,
+    whole_number,
+)
+from airflow_provider_leen.tasks.stopping import Interruptible
+from airflow_provider_leen.tasks.templates import RendersOnce
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_leen.bulk.summary import ReconcileSummary
+
+
+class LeenReconcileTicketsOperator(RendersOnce, Interruptible, BaseOperator):
+    """File a ticket for each new finding of a list, close those of findings that are gone, reopen those that are back.
+
+    The list is complete for its scope: what is missing from it has gone. A ticket is read at the tracker before it is
+    changed, and what a person has done is never undone. Nothing is sent at all where a brake holds, where the list is
+    older than one that was reconciled before, or where the plan is not the one that was approved. ::
+
+        LeenReconcileTicketsOperator(
+            task_id="reconcile",
+            tickets_path="/data/semgrep-{{ ds }}.sarif",
+            register="s3://team/leen-register",
+            scope="semgrep/repo-a",
+            ticket_defaults={"project_vendor_id": "SEC", "type": "Task"},
+        )
+
+    All arguments are templated, as those of the bulk operator are; those that both have mean the same.
+
+    :param tickets: the findings' tickets, by Leen's field names, each with its own ``identifier``, the same every day;
+        see :class:`~.leen.LeenBulkCreateTicketsOperator` (templated). A source that is None makes the list incomplete:
+        new findings are filed, and nothing is closed. Either this or ``tickets_path``.
+    :param tickets_path: a file or object-storage URL that holds them (templated).
+    :param register: a folder or object-storage URL, reached by all workers, that remembers over all Dag runs which
+        finding has which ticket (templated).
+    :param scope: which part of the register the list speaks for, ``semgrep/repo-a`` say. Default: the only one; a
+        mapped task needs one for each instance (templated).
+    :param known_path: a ``.csv`` or ``.jsonl`` file of findings that have a ticket already, which is never changed, or
+        that want none (templated).
+    :param on_gone: what to do about the ticket of a finding that is gone: ``close`` (default) or ``keep`` (templated).
+    :param on_returned: what to do about a finding that was gone for ``close_after`` lists and is found again
+        (templated): ``reopen`` (default) its ticket where we closed it and nobody touched it since, else file a new one
+        that names it; ``create`` always files a new one; ``keep`` does nothing.
+    :param close_after: how many complete lists, of as many Dag runs in a row, a finding must be missing from, default 2
+        (templated).
+    :param max_close_rate: send nothing and fail if this run would decide to close more than this share, 0 to 1, and
+        more than 5 of the scope's open tickets, default 0.2; 1 confirms that all may be closed, also where the list is
+        empty (templated).
+    :param max_new: send nothing and fail if more tickets than this would be filed, default 500; None: no limit
+        (templated).
+    :param closed_status: Leen's status of a ticket that is closed, default ``CLOSED`` (templated).
+    :param reopened_status: Leen's status of a ticket that is reopened, default ``TODO`` (templated).
+    :param dry_run: return the same summary with what would be done, ``dry_run`` and the hash ``plan``, and send and
+        record nothing, default False (templated).
+    :param expected_plan: the ``plan`` of a dry run; another plan is refused (templated).
+    :param ticket_defaults: fields laid under every ticket (templated).
+    :param priority_map: what stands for which priority (templated).
+    :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
+    :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
+    :param batch_size: tickets a call, 1 to 50, default 50 (templated).
+    :param max_concurrent_batches: calls in flight at most, default 4 (templated).
+    :param on_unknown: what to do about new tickets that were sent without an answer: ``lookup`` (default) or ``fail``
+        (templated).
+    :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
+        (templated).
+    :param max_failure_rate: the same as a share, 0 to 1; default: the gate decides (templated).
+    :param results_path: a file that the results go to instead of into XCom (templated).
+    :param poll_interval: seconds between two rounds of asking for update jobs, default 10 (templated).
+    :return: the summary: the counts of the bulk operator, ``closed``, ``reopened`` and ``pending`` (a change that waits
+        for a later run, and why), ``complete``, ``waiting`` (tickets that stay open because the list is empty),
+        ``closed_by_people``, ``earlier_unknown``, ``plan``, and ``results``: those of the rows in order, then those of
+        the findings that are gone.
+    :raises AirflowFailException: from :class:`LeenBrakeError`, :class:`LeenAuthError`, :class:`LeenConfigError` (also
+        for an older list and another plan), :class:`LeenNotFoundError`, :class:`LeenValidationError` or
+        :class:`LeenThresholdError`, which a retry can't help.
+    :raises LeenLedgerError: the register can't be read or written, or another run has it all the time.
+    :raises LeenOutcomeUnknownError: the outcome of new tickets is unknown; it names them.
+    :raises LeenConnectError: Leen can't be reached; what is left was not sent.
+    :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows.
+    :raises LeenServerError: Leen fails again and again; what is left was not sent.
+    :raises LeenStoppedError: the task was stopped from outside with tickets left.
+    """
+
+    argument_checks: ClassVar[dict[str, Argument]] = {
+        "on_gone": choice("close", "keep"),
+        "on_returned": choice("reopen", "create", "keep"),
+        "close_after": whole_number(1),
+        "max_close_rate": RATE,
+        "max_new": MAX_FAILURES,
+        "dry_run": FLAG,
+        "batch_size": whole_number(1, 50),
+        "max_concurrent_batches": whole_number(1),
+        "on_unknown": choice("lookup", "fail"),
+        **THRESHOLDS,
+        "poll_interval": SECONDS,
+    }
+    template_fields: Sequence[str] = (
+        "tickets",
+        "tickets_path",
+        "register",
+        "scope",
+        "known_path",
+        "closed_status",
+        "reopened_status",
+        "expected_plan",
+        "ticket_defaults",
+        "priority_map",
+        "leen_conn_id",
+        "connection_id",
+        "results_path",
+        *argument_checks,
+    )
+    rendered_to_objects: ClassVar[frozenset[str]] = frozenset({"tickets", "ticket_defaults", "priority_map"})
+    joined_fields: ClassVar[frozenset[str]] = frozenset({"tickets"})
+    template_fields_renderers: ClassVar[dict[str, str]] = {"tickets": "json", "ticket_defaults": "json"}
+    operator_extra_links = (LeenTicketsLink(),)
+    ui_color = "#e6f4ea"
+
+    # What the bulk operator leaves open.
+    durable: ClassVar[bool] = True
+    ledger_path: ClassVar[None] = None
+    embed_identifier: ClassVar[None] = None
+    deferrable: ClassVar[bool] = False
+    if_exists: ClassVar[str] = "create"
+    on_invalid: ClassVar[str] = "report"
+
+    def __init__(
+        self,
+        *,
+        tickets: Any = None,
+        tickets_path: str | os.PathLike[str] | None = None,
+        register: str | os.PathLike[str],
+        scope: str | None = None,
+        known_path: str | os.PathLike[str] | None = None,
+        on_gone: str = "close",
+        on_returned: str = "reopen",
+        close_after: int | str = 2,
+        max_close_rate: float | str = 0.2,
+        max_new: int | str | None = 500,
+        closed_status: str = "CLOSED",
+        reopened_status: str = "TODO",
+        dry_run: bool | str = False,
+        expected_plan: str | None = None,
+        ticket_defaults: Any = None,
+        priority_map: Any = None,
+        leen_conn_id: str = "leen_default",
+        connection_id: str | None = None,
+        batch_size: int | str = 50,
+        max_concurrent_batches: int | str = 4,
+        on_unknown: str = "lookup",
+        max_failures: int | str | None = None,
+        max_failure_rate: float | str | None = None,
+        results_path: str | os.PathLike[str] | None = None,
+        poll_interval: float | str = 10.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (tickets is None) == (tickets_path is None):
+            raise LeenConfigError("Write either `tickets` or `tickets_path`, one of the two.")
+        self.tickets = tickets
+        self.tickets_path = tickets_path
+        self.register = register
+        self.scope = scope
+        self.known_path = known_path
+        self.on_gone = on_gone
+        self.on_returned = on_returned
+        self.close_after: Any = close_after
+        self.max_close_rate: Any = max_close_rate
+        self.max_new: Any = max_new
+        self.closed_status = closed_status
+        self.reopened_status = reopened_status
+        self.dry_run: Any = dry_run
+        self.expected_plan = expected_plan
+        self.ticket_defaults = ticket_defaults
+        self.priority_map = priority_map
+        self.leen_conn_id = leen_conn_id
+        self.connection_id = connection_id
+        self.batch_size: Any = batch_size
+        self.max_concurrent_batches: Any = max_concurrent_batches
+        self.on_unknown = on_unknown
+        self.max_failures: Any = max_failures
+        self.max_failure_rate: Any = max_failure_rate
+        self.results_path = results_path
+        self.poll_interval: Any = poll_interval
+        check_literals(self, self.argument_checks)
+        self.ticket_link: str | None = None
+        self.counts: dict[str, int] | None = None
+
+    def execute(self, context: Context) -> ReconcileSummary:
+        """Reconcile, publish the results, and raise when the task has to fail."""
+        from airflow_provider_leen.tasks.reconciling import ReconcilingTask
+
+        return ReconcilingTask.start(self, context)  # type: ignore[return-value]
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage how many tickets ended how, after a failure, too.
+
+        :param task_instance: the one that has ended.
+        :return: the run facet ``leen_tickets``, with the counts of the summary.
+        """
+        from airflow_provider_leen.tasks.lineage import lineage_of
+
+        return lineage_of(self.counts)

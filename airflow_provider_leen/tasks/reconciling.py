@@ -1,0 +1,113 @@
+"""What happens inside a task that reconciles a list of findings: drive the run, then publish, then raise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.bulk.lookup import settled_after
+from airflow_provider_leen.bulk.plan import Settings
+from airflow_provider_leen.bulk.reconcile import Reconciliation
+from airflow_provider_leen.bulk.summary import Summary
+from airflow_provider_leen.bulk.tickets import TicketRow, payload
+from airflow_provider_leen.tasks.creating import CreatingTask, warn_of_earlier
+from airflow_provider_leen.tasks.register import known_at, make_register_ledger
+from airflow_provider_leen.tasks.stopping import drive
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leen.operators.reconcile import LeenReconcileTicketsOperator
+
+log = logging.getLogger(__name__)
+
+
+class ReconcilingTask(CreatingTask):
+    """The reconciling of the findings of an operator with their tickets."""
+
+    operator: LeenReconcileTicketsOperator  # type: ignore[assignment]  # it has all that the body of a creation reads
+    _run: Reconciliation
+
+    def execute(self) -> Summary:
+        """Do the work, also where the list is empty; publish what is known; raise when the task has to fail."""
+        interruption: BaseException | None = None
+        try:
+            drive(self.operator, self.client, self._run, self._run.run())
+        except BaseException as error:
+            if not self._run.ledger.is_open:
+                raise
+            interruption = error
+        self.client.run(self._run.may_publish())
+        return self._publish(interruption)
+
+    def _given_rows(self) -> Sequence[Any]:
+        self._is_whole = self.operator.tickets_path is not None or is_whole(self.operator.tickets)
+        return super()._given_rows()
+
+    def _make_run(self) -> Reconciliation:
+        operator, settings = self.operator, self.client.settings
+        if self._register is None:
+            raise LeenConfigError("`register` is empty: write the folder or URL of the register.")
+
+        def body(row: TicketRow, note: str) -> dict[str, Any]:
+            return payload(row, self._defaults, self._fitting, note)
+
+        threads = self.supervisor.executor
+        return Reconciliation(
+            self.client.aio,
+            self.supervisor.call(make_register_ledger, self._register, self.context, settings, threads),
+            self._rows,
+            body,
+            settings=Settings(
+                operator.on_gone,
+                operator.on_returned,
+                operator.close_after,
+                operator.max_close_rate,
+                operator.max_new,
+                settled_after(settings),
+            ),
+            is_whole=self._is_whole,
+            run=self.context["ti"].run_id,
+            at=time_of_list(self.context),
+            statuses={"open": operator.reopened_status, "closed": operator.closed_status},
+            poll_interval=operator.poll_interval,
+            dry_run=operator.dry_run,
+            expected=expected_plan(operator.expected_plan),
+            known=self.supervisor.call(known_at, operator.known_path),
+            batch_size=operator.batch_size,
+            max_concurrent_batches=operator.max_concurrent_batches,
+            on_unknown=operator.on_unknown,
+            on_progress=self.report_progress,
+        )
+
+    def _summary(self) -> Summary:
+        summary: Any = self._run.summary()
+        warn_of_earlier(summary["earlier_unknown"])
+        return summary  # type: ignore[no-any-return]  # it has all that is read of a creation's
+
+
+def expected_plan(given: str | None) -> str | None:
+    """Return the plan that was approved; None where any is.
+
+    :raises LeenConfigError: a template has found none: that must not pass for "any".
+    """
+    if given is not None and given.strip() in ("", "None"):
+        raise LeenConfigError("`expected_plan` is empty: the dry run that it refers to has left no plan.")
+    return given and given.strip()
+
+
+def is_whole(tickets: Any) -> bool:
+    """Tell whether all sources of a list are there: one that is None was skipped, or has returned nothing."""
+    if not isinstance(tickets, Sequence) or isinstance(tickets, str | bytes):
+        return tickets is not None
+    return all(source is not None for source in tickets)
+
+
+def time_of_list(context: Context) -> float:
+    """Return which list is newer: when the Dag run was due, in seconds since the epoch."""
+    run = context["dag_run"]
+    names = ("run_after", "data_interval_end", "logical_date", "start_date")
+    times = (getattr(run, name, None) for name in names)
+    return next((moment.timestamp() for moment in times if moment is not None), 0.0)
