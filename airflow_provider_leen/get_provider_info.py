@@ -110,7 +110,9 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Leen",
-                "python-modules": [f"airflow_provider_leen.operators.{name}" for name in ("leen", "create", "update")],
+                "python-modules": [
+                    f"airflow_provider_leen.operators.{name}" for name in ("leen", "create", "update", "reconcile")
+                ],
             }
         ],
         "triggers": [

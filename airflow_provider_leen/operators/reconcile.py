@@ -139,7 +139,7 @@ class LeenReconcileTicketsOperator(RendersOnce, Interruptible, BaseOperator):
 
     # What the bulk operator leaves open.
     durable: ClassVar[bool] = True
-    ledger_path: ClassVar[None] = None
+    ledger_path: ClassVar[str] = ""
     embed_identifier: ClassVar[None] = None
     deferrable: ClassVar[bool] = False
     if_exists: ClassVar[str] = "create"
