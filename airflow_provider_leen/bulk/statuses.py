@@ -24,7 +24,7 @@ Status = Literal["created", "existing", Failed]
 UpdateStatus = Literal["updated", Failed]
 """How the change of a ticket ends."""
 
-ReconcileStatus = Literal["created", "existing", "closed", "reopened", "pending", Failed]
+ReconcileStatus = Literal[Status, "closed", "reopened", "pending"]
 """How it ends what is done about a finding."""
 
 SUCCEEDED: tuple[str, ...] = get_args(Succeeded)

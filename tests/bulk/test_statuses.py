@@ -6,23 +6,25 @@ from airflow_provider_leen.bulk.statuses import (
     ALL_STATUSES,
     FAILED,
     MAY_BE_SENT_AGAIN,
+    RECONCILE_STATUSES,
     STATUSES,
     SUCCEEDED,
     UPDATE_STATUSES,
     statuses_of,
 )
-from airflow_provider_leen.bulk.summary import Counts, UpdateSummary
+from airflow_provider_leen.bulk.summary import Counts, ReconcileSummary, UpdateSummary
 from airflow_provider_leen.plugins import tasks as tab
 
 
 def test_every_status_either_succeeded_or_failed() -> None:
-    assert set(ALL_STATUSES) == {*STATUSES, *UPDATE_STATUSES}
+    assert set(ALL_STATUSES) == {*STATUSES, *UPDATE_STATUSES, *RECONCILE_STATUSES}
     assert not set(SUCCEEDED) & set(FAILED)
     assert set(FAILED) - MAY_BE_SENT_AGAIN == {"unknown"}
 
 
 def test_a_summary_counts_the_statuses_of_its_kind_and_no_other() -> None:
-    for counts, statuses in ((Counts, STATUSES), (UpdateSummary, UPDATE_STATUSES)):
+    kinds = ((Counts, STATUSES), (UpdateSummary, UPDATE_STATUSES), (ReconcileSummary, RECONCILE_STATUSES))
+    for counts, statuses in kinds:
         fields = tuple(counts.__annotations__)
         assert tuple(field for field in fields if field in ALL_STATUSES) == statuses
         assert statuses_of(dict.fromkeys(fields, 0)) == statuses
