@@ -18,7 +18,7 @@ from tests.operators.hostile_leen import HOSTILE, HostileLeen, harmful
 from tests.support.airflow_home import home_in, python_in
 
 # One run of eleven tasks, on a database that may have to be made, is shared by all.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 CLEANED = "AB[31;1mCDEFG\ufffdH]0;I\t\r\nJ"
 """What is left of it."""
