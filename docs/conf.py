@@ -19,3 +19,10 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 autodoc_inherit_docstrings = False
+
+
+def setup(app):
+    """Let Sphinx show CSV as it is: Pygments has no lexer for it."""
+    from pygments.lexers.special import TextLexer
+
+    app.add_lexer("csv", TextLexer)
