@@ -286,12 +286,6 @@ def test_where_leen_is_broken_nothing_is_sent_again_in_this_try(sandbox: Sandbox
 # Memory
 
 
-def test_a_first_try_without_a_memory_works_as_ever(sandbox: SandboxServer) -> None:
-    sandbox.inject("lost", nth=1, commit=True)
-    assert run_try(sandbox, MemoryStore(), tickets(30), embedded=True).counts == {"created": 30}
-    assert len(sandbox.tickets()) == 30
-
-
 def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the_run_started(
     sandbox: SandboxServer,
 ) -> None:
@@ -304,12 +298,6 @@ def test_without_a_memory_an_own_identifier_is_found_where_it_was_made_since_the
     later = after + CLOCK_SKEW + 0.1
     of_another_run = run_try(sandbox, MemoryStore(), given, defaults=UUID, may_have_forgotten=later)
     assert of_another_run.counts == {"unknown": 1}
-
-
-def test_a_store_that_is_not_empty_is_believed(sandbox: SandboxServer) -> None:
-    store = Store()
-    run_try(sandbox, store, tickets(3))
-    assert run_try(sandbox, store, tickets(4), may_have_forgotten=time.time()).counts == {"created": 4}
 
 
 # A ledger that breaks

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import Connect, bulk_dag, counts, tickets, update_dag
+from tests.operators.dags import bulk_dag, counts, tickets, update_dag
 
 ERRORS = 21
 """The most lines that a closing table takes beyond one without errors."""
@@ -57,19 +57,6 @@ def test_changing_five_thousand_tickets_leaves_at_most_150_lines(
     fold = said[said.index(f"::group::Sending 5000 tickets in {batches} batches") : said.index("::endgroup::")]
     assert len([line for line in fold if line.startswith("Batch ")]) == 100
     assert fold[-1].startswith(f"Batch {batches} of {batches}: {batch_size} submitted (")
-
-
-def test_a_hundred_repetitions_leave_at_most_150_lines(
-    sandbox: SandboxServer, run_dag: Any, connect: Connect, info: pytest.LogCaptureFixture
-) -> None:
-    connect(extra={"max_retries": 200, "max_retry_wait": 0.001})
-    sandbox.inject("rate_limit", times=100, retry_after=0)
-    run = run_dag(bulk_dag(tickets(1000), batch_size=10, max_concurrent_batches=4))
-    assert counts(run.summary()) == {"created": 1000}
-    assert sandbox.count("POST") == 100 + 100
-    said = lines(info)
-    assert len(said) <= 150 - ERRORS
-    assert len([line for line in said if "Sending 10 tickets again" in line]) == 13
 
 
 def test_the_counts_are_a_field_of_the_closing_line(

@@ -136,16 +136,6 @@ def test_a_batch_without_an_answer_is_unknown_and_is_not_sent_again(
     assert run.xcom("create", "failed_tickets") == []
 
 
-def test_leen_that_answers_three_batches_in_a_row_with_nothing_gets_no_more(
-    sandbox: SandboxServer, run_dag: Any
-) -> None:
-    sandbox.inject("status", status=503)
-    run = run_dag(bulk_dag(tickets(10), batch_size=2))
-    assert sandbox.count("POST") == 3
-    assert counts(run.summary()) == {"unknown": 6, "unsent": 4}
-    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
-
-
 # A 429
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,12 +23,6 @@ def test_results_come_in_the_order_of_the_input_whatever_batch_ends_first(sandbo
     assert [result["name"] for result in results] == [ticket["name"] for ticket in tickets(20)]
     key_of = {ticket["name"]: ticket["vendor_ticket_id"] for ticket in sandbox.tickets()}
     assert [result["vendor_ticket_id"] for result in results] == [key_of[ticket["name"]] for ticket in tickets(20)]
-
-
-def test_one_batch_at_a_time_keeps_the_order_in_the_tracker(sandbox: SandboxServer, run_dag: Any) -> None:
-    run_dag(bulk_dag(tickets(23), batch_size=4, max_concurrent_batches=1))
-    assert [ticket["name"] for ticket in sandbox.tickets()] == [ticket["name"] for ticket in tickets(23)]
-    assert sandbox.peak_in_flight == 1
 
 
 def test_a_result_says_everything_that_is_known_of_its_ticket(sandbox: SandboxServer, run_dag: Any) -> None:
@@ -153,11 +146,3 @@ def test_the_log_has_a_line_for_each_batch_and_closes_with_counts_and_errors(
     table = task_log().partition("Results of 30 tickets")[2]
     assert "first 20 of 25" in table
     assert table.count("\n  #") == 20
-
-
-def test_a_later_try_leaves_a_summary_of_the_whole_input(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("status", status=405, nth=2)
-    run = run_dag(bulk_dag(tickets(6), batch_size=2, retries=1, retry_delay=timedelta(0)))
-    assert run.states == {"create": "success"}
-    assert counts(run.summary()) == {"created": 6}
-    assert run.xcom("create", "failed_tickets") == []

@@ -164,20 +164,6 @@ def test_what_stays_unknown_is_named_in_log_results_and_exception(
     assert len(bulk_calls(sandbox)) == 3
 
 
-def test_an_identifier_that_another_run_used_a_minute_ago_is_not_mistaken_for_ones_own(
-    sandbox: SandboxServer, run_dag: Any
-) -> None:
-    given = {"name": "finding", "identifier": "CVE-2026-1"}
-    sandbox.hold(given | UUID, ago=61.0)
-    sandbox.inject("lost")
-    run = run_dag(bulk_dag([given], ticket_defaults=UUID))
-    assert counts(run.summary()) == {"unknown": 1}
-    assert "SEC-101" not in str(run.summary()["results"])
-    (error,) = run.exceptions
-    assert "it was created at another time" in str(error)
-    assert "CVE-2026-1" in str(error)
-
-
 def test_once_someone_has_looked_a_variable_can_say_resend(
     sandbox: SandboxServer, run_dag: Any, clear: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
