@@ -63,7 +63,7 @@ class Allowances:
     """What may be left open at the end of a run.
 
     :param unknown: tickets may stay unknown.
-    :param unsent: tickets may stay unsent, since the API refused the key.
+    :param unsent: tickets may stay unsent, since the API refused the key, or the machine was too busy for it to answer.
     :param unseen: unknown tickets need not have arrived: a kill may have hit between ledger and wire, a request was
         swallowed when the API went away, or a reply came too late on a busy machine.
     :param rejected: good tickets may be rejected, since whole requests were refused.

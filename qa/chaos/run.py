@@ -115,20 +115,17 @@ class Run:
         return str(self._airflow.ledger_folder(self._run_id)) if in_folder else ""
 
     def _allowances(self) -> Allowances:
+        # Where a second is too short for a prompt reply, a run need not end complete; nothing may be lost all the same.
+        slow = self._pulse.longest_stall > 0.1 * TIMEOUT
         return Allowances(
-            unknown=not self._plan.embed or self._plan.fatal or self._disturber.calls_before_gap is not None,
-            unsent=self._plan.fatal,
-            unseen=bool(self._disturber.done) or self._plan.away is not None or self._is_slow,
+            unknown=not self._plan.embed or self._plan.fatal or self._disturber.calls_before_gap is not None or slow,
+            unsent=self._plan.fatal or slow,
+            unseen=bool(self._disturber.done) or self._plan.away is not None or slow,
             rejected=self._plan.may_reject,
         )
 
     def _xcom(self, key: str) -> Any:
         return self._airflow.xcom(self._plan.dag_id, self._run_id, key)
-
-    @property
-    def _is_slow(self) -> bool:
-        """Whether the machine was so busy that a prompt reply may have come too late for the client."""
-        return self._pulse.longest_stall > 0.1 * TIMEOUT
 
     def _published(self) -> tuple[dict[str, Any] | None, Any]:
         """Return the summary and the failed rows, from the files where they are there."""
