@@ -72,6 +72,8 @@ class History:
 
     def listed(self) -> History:
         """Its finding is in a list, of whatever kind."""
+        if not self.missing and self.change is None and self.close_since is None and not self.held:
+            return self
         is_closing = self.change is not None and self.change.wanted == "closed"
         return replace(self, missing=(), close_since=None, held=False, late=self.late or is_closing)
 

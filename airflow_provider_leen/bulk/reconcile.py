@@ -125,10 +125,11 @@ class Reconciliation(RegisterCreation):
 
     async def _collect_changes(self) -> None:
         """Learn how the jobs ended in which earlier tries changed tickets."""
-        by_job: dict[str, dict[str, str]] = {}
-        for finding in scope_of(self.ledger.table).findings.values():
-            if finding.history.change and finding.history.change.job and finding.ticket_id:
-                by_job.setdefault(finding.history.change.job, {})[finding.ticket_id.lower()] = self._key(finding)
+        table, by_job = self.ledger.table, dict[str, dict[str, str]]()
+        for key, history in table.histories.items():
+            ticket_id, job = table[key].ticket_id, history.get("change", {}).get("job")
+            if ticket_id and job:
+                by_job.setdefault(job, {})[ticket_id.lower()] = key
         await self._ask(ask_all(lambda job: self._collect_change(job, by_job[job]), by_job))
 
     async def _collect_change(self, job_id: str, keys: Mapping[str, str]) -> None:
@@ -175,11 +176,11 @@ class Reconciliation(RegisterCreation):
             rows[identifier] = rows.get(identifier, False) or row.key is not None
         is_whole = self._is_whole and len(named) == len(self._tickets.rows)
         found = FindingList(rows, is_whole, self._dag_run, self._at)
-        reader = TicketReader(self._client, _others(table))
+        scope, reader = scope_of(table), None
         while True:
             made = plan(
                 found,
-                scope_of(table),
+                scope,
                 shown,
                 settings or self._settings,
                 self.ledger.now(),
@@ -188,6 +189,7 @@ class Reconciliation(RegisterCreation):
             )
             if not made.to_read:
                 return made
+            reader = reader or TicketReader(self._client, _others(table))
             asked = [self._asked(identifier) for identifier in made.to_read]
             shown |= await self._ask(reader.read(asked))
 
