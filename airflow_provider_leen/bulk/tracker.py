@@ -1,8 +1,9 @@
 """Asks the tracker, else Leen, what a ticket is like right before it is changed.
 
-The tracker is asked for up to 50 tickets by their Jira keys in one search. It refuses a search as a whole where one of
-them is gone, so a refused search is halved. What is asked for alone, and is unknown, is gone only if the very same
-search finds another ticket of its project. What can't be read, for whatever reason, is left as it is.
+The tracker is asked for up to 50 tickets by their Jira keys in one search, else by this package's keys. It refuses a
+search as a whole where one of the tickets is gone, so a refused search is halved. What is asked for alone, and is
+unknown, is gone only if the very same search finds another ticket of its project. What can't be read, for whatever
+reason, is left as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from airflow_provider_leen.api.errors import (
 from airflow_provider_leen.api.jira import Record
 from airflow_provider_leen.api.reservations import SearchReply, read_search
 from airflow_provider_leen.bulk.asking import ask_all
+from airflow_provider_leen.bulk.lookup import NEVER
 from airflow_provider_leen.bulk.plan import Reading
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class TicketReader:
         for start in range(0, len(at_tracker), AT_ONCE):
             await self._search_for(at_tracker[start : start + AT_ONCE], shown)
 
+        await self._by_our_keys([it for it in asked if shown[it.identifier] is None], shown)
+
         async def by_id(it: Asked) -> None:
             shown[it.identifier] = await self._from_leen(it)
 
@@ -114,6 +118,22 @@ class TicketReader:
         elif left and reply.is_empty:
             await self._not_found(left[0], shown)
 
+    async def _by_our_keys(self, left: Sequence[Asked], shown: dict[str, Reading | None]) -> None:
+        """Search for tickets that can't be asked for by their Jira keys. Of those with one key the oldest counts."""
+        for keys in jira.in_searches([it.key for it in left]):
+            try:
+                reply = await self._search_by(jira.jql_for(keys))
+            except _FATAL:
+                raise
+            except LeenError:
+                return
+            records = [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
+            for it in left:
+                mine = sorted((r for r in records if r.key == it.key), key=lambda r: r.created_at or NEVER)
+                # One with another Jira key was moved, or is a clone.
+                if mine and (it.vendor_ticket_id or mine[0].vendor_ticket_id) == mine[0].vendor_ticket_id:
+                    shown[it.identifier] = _reading(mine[0])
+
     async def _not_found(self, it: Asked, shown: dict[str, Reading | None]) -> None:
         """It is gone, if a search finds another ticket of its project."""
         mine = str(it.vendor_ticket_id)
@@ -136,7 +156,10 @@ class TicketReader:
         return self._finds[asked]
 
     async def _search(self, vendor_ticket_ids: Sequence[str]) -> SearchReply:
-        return read_search(await self._client.search_page(jira.jql_for_issues(vendor_ticket_ids)))
+        return await self._search_by(jira.jql_for_issues(vendor_ticket_ids))
+
+    async def _search_by(self, jql: str) -> SearchReply:
+        return read_search(await self._client.search_page(jql))
 
     async def _from_leen(self, it: Asked) -> Reading | None:
         try:

@@ -105,6 +105,20 @@ async def test_a_ticket_whose_description_was_rewritten_is_known_by_its_jira_key
     assert states(shown) == ["open"] * 3
 
 
+async def test_where_jira_keys_can_t_be_searched_for_ours_can(sandbox: SandboxServer) -> None:
+    def act(keys: Sequence[str]) -> None:
+        sandbox.people.close(keys[0])
+        sandbox.people.clone(keys[0])
+        sandbox.inject("status", status=400, method="GET", path=SEARCH, times=2)
+
+    assert states((await read(sandbox, act, 1, others={"SEC": ["SEC-1"]}))[0]) == ["closed"]
+
+
+async def test_a_ticket_of_which_only_leens_id_is_known_is_found_by_our_key(sandbox: SandboxServer) -> None:
+    shown, searches = await read(sandbox, number=2, vendor_ticket_id=None)
+    assert (states(shown), searches) == (["open", "open"], 1)
+
+
 async def test_where_the_tracker_can_t_be_asked_leen_is_believed_if_its_copy_is_newer_than_our_write(
     sandbox: SandboxServer,
 ) -> None:
