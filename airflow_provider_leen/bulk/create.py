@@ -285,7 +285,7 @@ class Creation(Run):
 
     async def _prove_absence(self, unsettled: Sequence[Unsettled]) -> list[Unsettled]:
         """Wait until absence can be believed, and search again; return the tickets that are proved not to exist."""
-        found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._tickets.control))
+        found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._tickets.controls))
         self._note_found(found, unsettled)
         self.ledger.table.absent([ticket.key for ticket in absent])
         return absent

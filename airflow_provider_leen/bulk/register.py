@@ -90,17 +90,10 @@ class RegisterList(TicketList):
         table = self.table
         return [key for key in table.entries if key not in self.by_key and table[key].status == "unknown"]
 
-    def control(self, project: str) -> Control | None:
-        """Name the newest ticket of the register in a project that the tracker's search must know by now."""
-        sent_before = self._ledger.now() - self._settings.settle_time - self._settings.timeout
-        newest: tuple[float, Control] | None = None
-        for key, entry in self.table.entries.items():
-            ticket = self.table[key]
-            if entry.project == project and ticket.proved and ticket.sendings:
-                sent_at = max(sending.at for sending in ticket.sendings)
-                if sent_at < sent_before and (newest is None or newest[0] < sent_at):
-                    newest = sent_at, Control(key, ticket.vendor_ticket_id)
-        return newest[1] if newest else None
+    def controls(self, project: str) -> list[Control]:
+        """Name the newest tickets of the register in a project that the tracker's search must know by now."""
+        of_project = ((self.table[key], key) for key, entry in self.table.entries.items() if entry.project == project)
+        return self._newest((ticket, key) for ticket, key in of_project if ticket.proved and ticket.sendings)
 
     def _as_gone(self, key: str) -> Unsettled:
         ticket, entry = self.table[key], self.table.entries[key]

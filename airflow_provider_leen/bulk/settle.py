@@ -30,8 +30,9 @@ FAILURES_BEFORE_GIVING_UP = 8
 FAILED_SEARCHES_BEFORE_GIVING_UP = 3
 """The same for searches, each of which is about many tickets."""
 
-ControlOf = Callable[[str], Control | None]
-"""Names a ticket of this run in a project by which a search shows what it sees."""
+ControlsOf = Callable[[str], Sequence[Control]]
+"""Names tickets in a project by which a search shows what it sees. One that it finds is enough: others may have been
+moved or deleted by people."""
 
 
 class Settler:
@@ -73,11 +74,11 @@ class Settler:
         return found | by_search
 
     async def confirm_absence(
-        self, tickets: Sequence[Unsettled], control_of: ControlOf
+        self, tickets: Sequence[Unsettled], controls_of: ControlsOf
     ) -> tuple[dict[str, Created], list[Unsettled]]:
         """Wait until a search that finds nothing is believed, then search once more for tickets that carry their keys.
 
-        :param control_of: is asked after the wait.
+        :param controls_of: is asked after the wait.
         :return: the tickets that exist, by key, and those that don't exist.
         """
         tickets = [ticket for ticket in tickets if ticket.may_be_absent]
@@ -95,7 +96,7 @@ class Settler:
             await self._sleep(wait)
         for ticket in tickets:
             ticket.findings = ""
-        return await self._by_search(tickets, control_of)
+        return await self._by_search(tickets, controls_of)
 
     async def fetch_ids(self, tickets: Sequence[Unsettled]) -> dict[str, Created]:
         """Fetch the ids of tickets that a job has created, which it does not name.
@@ -173,32 +174,32 @@ class Settler:
         return None
 
     async def _by_search(
-        self, tickets: Sequence[Unsettled], control_of: ControlOf | None
+        self, tickets: Sequence[Unsettled], controls_of: ControlsOf | None
     ) -> tuple[dict[str, Created], list[Unsettled]]:
         """Search for the keys that tickets may carry; return the tickets found, and those proved not to exist."""
         found: dict[str, Created] = {}
         absent: list[Unsettled] = []
         failures = 0
         for project, keys, by_key in _searches(tickets):
-            control = control_of(project) if control_of else None
+            controls = controls_of(project) if controls_of else ()
             ids: dict[str, Created] = {}
             if failures >= FAILED_SEARCHES_BEFORE_GIVING_UP:
                 why_not = "The tracker could not be searched for its key: the searches before it failed."
             else:
                 try:
-                    ids, why_not = await self._search_for(keys, control)
+                    ids, why_not = await self._search_for(keys, controls)
                     failures = 0
                 except LeenError as error:
                     failures += 1
                     why_not = f"The tracker could not be searched for its key ({error})."
             found |= ids
             for ticket in (by_key[key] for key in keys if key not in ids):
-                if not why_not and control_of:
+                if not why_not and controls_of:
                     absent.append(ticket)
                 _note(ticket, why_not or "The tracker's search does not find its key.")
         return found, absent
 
-    async def _search_for(self, keys: Sequence[str], control: Control | None) -> tuple[dict[str, Created], str]:
+    async def _search_for(self, keys: Sequence[str], controls: Sequence[Control]) -> tuple[dict[str, Created], str]:
         """Search until no further key is found; say why the last search, which found none, proves nothing, if so.
 
         How many hits the search returns at most is not documented: one that finds some of the keys proves nothing of
@@ -215,22 +216,28 @@ class Settler:
                 continue
             if not reply.is_empty:
                 return found, _says_more(reply)
-            if control is None:
-                return found, ""
+            if controls:
+                return await self._with_controls(left, controls, found)
+            return found, ""
+        return found, ""
+
+    async def _with_controls(
+        self, left: Sequence[str], controls: Sequence[Control], found: dict[str, Created]
+    ) -> tuple[dict[str, Created], str]:
+        """Search once more for keys that were not found, each time with that of a ticket that must be there."""
+        for control in controls:
             # Of the same form, and as long: what makes the search blind would make this one blind, too.
             reply = await self._search(jira.jql_for([*left, control.key]))
             seen = lookup.by_key(_records(reply), [*left, control.key])
-            if not _is_seen(control, seen.pop(control.key, None)):
-                shown = control.vendor_ticket_id or control.key
-                return found | seen, (
-                    f"The tracker's search does not find its key, but not {shown} of this run either, which carries "
-                    "its key, so that this proves nothing."
-                )
-            if reply.reservations:
-                return found | seen, _says_more(reply)
+            is_seen = _is_seen(control, seen.pop(control.key, None))
             found |= seen
-            return found, ""
-        return found, ""
+            if is_seen:
+                return found, _says_more(reply) if reply.reservations else ""
+        shown = controls[0].vendor_ticket_id or controls[0].key
+        return found, (
+            f"The tracker's search does not find its key, but not {shown} either, which carries its key, so that this "
+            "proves nothing."
+        )
 
     async def _search(self, jql: str) -> SearchReply:
         return read_search(await self._client.search_page(jql))

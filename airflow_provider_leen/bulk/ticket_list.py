@@ -6,7 +6,9 @@ Everything is read from the ledger's table; nothing is kept here but what look-u
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from heapq import nlargest
+from operator import itemgetter
 from typing import Any, cast
 
 from airflow_provider_leen.api.errors import LeenError
@@ -19,6 +21,10 @@ from airflow_provider_leen.bulk.tickets import TicketRow, follows
 
 Payload = Callable[[TicketRow], dict[str, Any]]
 """Makes the request body of a valid row."""
+
+
+_CONTROLS = 3
+"""Tickets by which a search may show that it sees such tickets at all: people move and delete some."""
 
 
 class TicketList:
@@ -78,19 +84,22 @@ class TicketList:
         self._findings |= {ticket.key: ticket.findings for ticket in left}
         return left
 
-    def control(self, project: str) -> Control | None:
-        """Name the newest ticket in a project that carries its key and that the tracker's search must know by now."""
-        sent_before = self._ledger.now() - self._settings.settle_time - self._settings.timeout
-        newest: tuple[float, Control] | None = None
+    def controls(self, project: str) -> list[Control]:
+        """Name the newest tickets in a project that carry their keys and that the tracker's search must know by now."""
+        made = []
         for row in self.with_status("created"):
             ticket = self._ledger.table[str(row.key)]
-            if not ticket.sendings or not all(sending.embedded for sending in ticket.sendings):
-                continue
-            sent_at = max(sending.at for sending in ticket.sendings)
-            is_newer = sent_at < sent_before and (newest is None or newest[0] < sent_at)
-            if is_newer and project_of(self._payload(row)) == project:
-                newest = sent_at, Control(str(row.key), ticket.vendor_ticket_id)
-        return newest[1] if newest else None
+            is_embedded = ticket.sendings and all(sending.embedded for sending in ticket.sendings)
+            if is_embedded and project_of(self._payload(row)) == project:
+                made.append((ticket, str(row.key)))
+        return self._newest(made)
+
+    def _newest(self, made: Iterable[tuple[Ticket, str]]) -> list[Control]:
+        """Return the newest of some tickets, given with their keys, that the tracker's search must know by now."""
+        sent_before = self._ledger.now() - self._settings.settle_time - self._settings.timeout
+        sent = ((max(sending.at for sending in ticket.sendings), key, ticket) for ticket, key in made)
+        newest = nlargest(_CONTROLS, (it for it in sent if it[0] < sent_before), key=itemgetter(0))
+        return [Control(key, ticket.vendor_ticket_id) for _, key, ticket in newest]
 
     # Reporting
 

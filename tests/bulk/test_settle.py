@@ -51,7 +51,7 @@ def confirm_absence(
     async def go() -> tuple[dict[int, Created], list[Unsettled]]:
         async with answering(answer) as client:
             settler = Settler(client, clock, clock.sleep)
-            found, absent = await settler.confirm_absence(asked, lambda project: control)
+            found, absent = await settler.confirm_absence(asked, lambda project: [control] if control else [])
             return by_index(found, asked), absent
 
     return asyncio.run(go())
@@ -337,6 +337,17 @@ def test_a_search_that_finds_another_ticket_with_its_key_proves_no_absence() -> 
     assert confirm_absence(tracker((CONTROL.key, 98)), unsettled(1, embedded=True), CONTROL) == ({}, [])
 
 
+def test_where_people_moved_or_deleted_a_control_another_one_does() -> None:
+    asked, gone = unsettled(2, embedded=True), Control(f"airflow-{'d' * 24}", "SEC-100")
+
+    async def go(*controls: Control) -> tuple[dict[str, Created], list[Unsettled]]:
+        async with answering(tracker((CONTROL.key, 99), (gone.key, 7))) as client:
+            return await Settler(client).confirm_absence(asked, lambda project: controls)
+
+    assert asyncio.run(go(gone, CONTROL)) == ({}, asked)
+    assert asyncio.run(go(gone)) == ({}, [])
+
+
 def test_the_control_is_searched_for_in_a_search_of_the_same_form_which_is_as_long() -> None:
     asked = unsettled(20, embedded=True)
     assert confirm_absence(tracker((CONTROL.key, 99), blind_from=500), asked, CONTROL) == ({}, [])
@@ -368,7 +379,7 @@ def test_each_project_is_searched_with_a_control_of_its_own() -> None:
 
     async def go() -> tuple[dict[str, Created], list[Unsettled]]:
         async with answering(answer) as client:
-            return await Settler(client).confirm_absence(asked, {"SEC": CONTROL, "APP": None}.get)
+            return await Settler(client).confirm_absence(asked, {"SEC": [CONTROL], "APP": []}.__getitem__)
 
     assert asyncio.run(go()) == ({}, [asked[0], asked[2], asked[1], asked[3]])
     assert searched == [[0, 2], [0, 2], [1, 3]]
