@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_leen.api.client import AsyncLeenClient
-from airflow_provider_leen.api.errors import LeenBrakeError, LeenConfigError, LeenError
+from airflow_provider_leen.api.errors import LeenBrakeError, LeenConfigError, LeenError, LeenStoppedError
 from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.journal import Owner
-from airflow_provider_leen.bulk.plan import Settings
+from airflow_provider_leen.bulk.plan import DAY, Settings
 from airflow_provider_leen.bulk.reconcile import Reconciliation
 from airflow_provider_leen.bulk.register import refuse_without_identifier
 from airflow_provider_leen.bulk.register_journal import Identity, RegisterJournal
@@ -25,6 +27,7 @@ from airflow_provider_leen.bulk.summary import ReconcileSummary, check_summary
 from airflow_provider_leen.bulk.tickets import payload
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.bulk.runs import UUID, VENDOR, rows_of, settings_for
+from tests.support.waiting import until
 
 STATUSES: dict[Any, str] = {"open": "TODO", "closed": "CLOSED"}
 UPDATES = "/v1/itsm/tickets/bulk/update"
@@ -316,23 +319,59 @@ def test_a_dry_run_tells_the_plan_which_is_then_carried_out_unless_something_mov
     assert scope.open() == ["Finding b", "Finding c", "Finding d", "Finding e"]
 
 
-def test_a_run_that_dies_before_its_changes_is_made_good_by_the_next_try(scope: Scope, sandbox: SandboxServer) -> None:
+class Killed(BaseException):
+    """The worker is gone."""
+
+
+def dies_at(number: int) -> Callable[[Reconciliation], None]:
+    """Let a run die instead of its n-th write to the register."""
+
+    def let_it_die(run: Reconciliation) -> None:
+        append, writes = run.ledger.register.append, itertools.count(1)
+
+        def dies(value: Any) -> None:
+            if next(writes) == number:
+                raise Killed
+            append(value)
+
+        run.ledger.register.append = dies  # type: ignore[method-assign]
+
+    return let_it_die
+
+
+@pytest.mark.parametrize("write", range(1, 8))
+def test_a_run_that_dies_at_any_write_is_made_good_by_the_next(
+    scope: Scope, sandbox: SandboxServer, write: int
+) -> None:
     scope.run("a", "b", "c")
     scope.run("b", "c")
+    scope.run("b", "c")
+    scope.run("a", "c")
+    with suppress(Killed):
+        scope.run("a", "c", "d", during=dies_at(write), close_after=1, day=5)
+    scope.ahead += 4 * DAY
+    for day in (5, 6):
+        told(scope.run("a", "c", "d", day=day))
+    assert scope.open() == ["Finding a", "Finding c", "Finding d"]
+    assert sum(ticket["name"] == "Finding d" for ticket in sandbox.tickets()) == 1
 
-    class Killed(BaseException):
-        pass
 
-    async def killed(*_: Any) -> None:
-        raise Killed
+def test_a_stop_ends_the_wait_for_a_change_and_tells_of_it(scope: Scope, sandbox: SandboxServer) -> None:
+    scope.run("a", "b", "c")
+    scope.run("b", "c")
+    sandbox.plan_jobs(stall="before")
 
-    def kill(reconciliation: Reconciliation) -> None:
-        reconciliation._send_changes = killed  # type: ignore[method-assign, assignment]
+    def stop_while_it_waits(run: Reconciliation) -> None:
+        def stop() -> None:
+            until(lambda: sandbox.count("GET", "/v1/jobs/") > 0)
+            run.stop("The task was stopped.")
 
-    with pytest.raises(Killed):
-        scope.run("b", "c", during=kill, day=3)
-    assert told(scope.run("b", "c", day=3))["a"] == "closed"
-    assert len(scope.open()) == 2
+        threading.Thread(target=stop).start()
+
+    summary = scope.run("b", "c", during=stop_while_it_waits)
+    assert isinstance(scope.error, LeenStoppedError)
+    assert told(summary) == {"b": "existing", "c": "existing", "a": "pending"}
+    assert told(scope.run("b", "c"))["a"] == "pending", "its job goes on"
 
 
 def test_a_day_with_many_known_findings_costs_a_search_and_a_job(scope: Scope, sandbox: SandboxServer) -> None:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_provider_leen.bulk.plan import DAY
-from airflow_provider_leen.bulk.reconcile import Reconciliation
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.bulk.runs import UUID, VENDOR
-from tests.bulk.test_reconcile import CREATES, UPDATES, Scope
+from tests.bulk.test_reconcile import CREATES, UPDATES, Killed, Scope, dies_at
 
 FINDINGS = [f"f{number}" for number in range(8)]
-
-
-class Killed(BaseException):
-    """The worker is gone."""
 
 
 class World:
@@ -44,7 +38,7 @@ class World:
             self.sandbox.inject("lost", path=path, times=1, commit=self.chance.random() < 0.5)
         listed = sorted(self.present)
         if self.chance.random() < 0.2:
-            self.run(listed, dies_at=self.chance.randrange(1, 6))
+            self.run(listed, dies_at_write=self.chance.randrange(1, 6))
         self.run(listed)
         self.sandbox.end_faults()
         self.look()
@@ -72,27 +66,15 @@ class World:
             else:
                 getattr(people, what)(key)
 
-    def run(self, listed: list[str], *, dies_at: int = 0) -> None:
+    def run(self, listed: list[str], *, dies_at_write: int = 0) -> None:
         closed_before = self.closed()
-        during = (lambda run: self.let_it_die(run, dies_at)) if dies_at else None
+        during = dies_at(dies_at_write) if dies_at_write else None
         try:
             self.scope.run(*listed, day=self.day, max_close_rate=1.0, during=during)
         except Killed:
             self.scope.ahead += 700.0  # Nobody has signed its lease for ten minutes.
         newly = Counter(self.closed()) - Counter(closed_before)
         assert not {name.removeprefix("Finding ") for name in newly} & set(listed), "never closed while it is listed"
-
-    def let_it_die(self, run: Reconciliation, at: int) -> None:
-        record, writes = run.ledger.register.append, 0
-
-        def append(value: Any) -> None:
-            nonlocal writes
-            writes += 1
-            if writes == at:
-                raise Killed
-            record(value)
-
-        run.ledger.register.append = append  # type: ignore[method-assign]
 
     def closed(self) -> list[str]:
         return [it["name"] for it in self.sandbox.tickets() if it["status"] == "CLOSED"]
