@@ -55,7 +55,8 @@ class CreatingTask(BulkTask[Summary]):
     def execute(self) -> Summary:
         """Do the work; publish what is known; raise when the task has to fail."""
         interruption: BaseException | None = None
-        if any(row.error is None for row in self._rows):
+        # An empty list says nothing of what an earlier run has left unknown in a register.
+        if self._register is not None or any(row.error is None for row in self._rows):
             try:
                 drive(self.operator, self.client, self._run, self._run.run())
             except BaseException as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Owner
 from airflow_provider_leen.bulk.register_journal import Identity, RegisterJournal
 from airflow_provider_leen.bulk.register_known import KnownTicket, read_known
@@ -82,7 +82,14 @@ def register_ledger(
 ) -> RegisterLedger:
     """Return the ledger of somebody, in a register, and mark the register at its first use."""
     root = RegisterStore(object_path("register", place.root))
-    if mark(root, lambda: {"v": VERSION, "at": time.time(), "by": dict(owner.task)}):
+    try:
+        is_new = mark(root, lambda: {"v": VERSION, "at": time.time(), "by": dict(owner.task)})
+    except Exception as error:  # each object store has errors of its own
+        raise LeenLedgerError(
+            f"The register at {place.root} can't be read or written ({type(error).__name__}: {str(error)[:300]}), so "
+            "nothing is sent. Fix the cause, then clear the task."
+        ) from error
+    if is_new:
         log.warning("New register at %s: it knows nothing yet.", place.root)
     # A UUID in capitals is the same connection.
     identity = Identity(place.scope, settings.base_url, settings.connection_id.lower())

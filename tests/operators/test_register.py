@@ -45,6 +45,11 @@ def test_tomorrows_run_files_what_is_new_only_and_a_flood_stops_it(
     assert [type(error.__cause__) for error in run.exceptions] == [LeenBrakeError], "no retry helps"
     assert counts(run.summary()) == {"existing": 6, "unsent": 13}
 
+    assert counts(run_dag(dag(tmp_path)).summary()) == {}, "an empty list is no trouble"
+    (tmp_path / "file").write_text("")
+    run = run_dag(dag(tmp_path, 1, register=str(tmp_path / "file" / "register")))
+    assert "can't be read or written (NotADirectoryError" in str(run.exceptions[0])
+
     connect(login="5ec00000-0000-4000-8000-000000000009")
     run = run_dag(dag(tmp_path, 1))
     assert isinstance(run.exceptions[0], AirflowFailException)
