@@ -4,7 +4,7 @@
 
     LeenError
     ├── LeenConfigError            the connection or an argument can't be used
-    │   └── LeenBrakeError         more would be filed than the Dag's author allows: nothing was sent
+    │   └── LeenBrakeError         more would be filed or closed than the Dag's author allows: nothing was sent
     ├── LeenLedgerError            the ledger can't be read or written: nothing more is sent
     │   └── LeenLedgerLostError    a part of it is missing or makes no sense: no retry helps
     ├── LeenStoppedError           stopped from outside with tickets left
@@ -46,7 +46,7 @@ class LeenConfigError(LeenError):
 
 
 class LeenBrakeError(LeenConfigError):
-    """More tickets would be filed than the Dag's author allows; nothing was sent."""
+    """More tickets would be filed or closed than the Dag's author allows; nothing was sent."""
 
 
 class LeenLedgerError(LeenError):
