@@ -260,6 +260,10 @@ class RegisterTable(TicketTable):
         is_others = self.reads_others and proved == "created"
         super()._prove(ids, "existing" if is_others else proved, decides=decides)
 
+    def _dispute(self, key: str, ids: Sequence[str], owners: set[str]) -> None:
+        # What was given stays as it is: only the ticket that claims its id is in doubt.
+        super()._dispute(key, ids, owners - self._given)
+
     def _known(self, key: str) -> Known:
         entry, ticket = self.entries[key], self[key]
         return Known(

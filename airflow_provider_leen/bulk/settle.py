@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 
@@ -209,7 +210,13 @@ class Settler:
         left = list(keys)
         while left:
             reply = await self._search(jira.jql_for(left))
-            new = lookup.by_key(_records(reply), left)
+            records = _records(reply)
+            new = lookup.by_key(records, left)
+            for key, number in Counter(record.key for record in records if record.key in new).items():
+                if number > 1:
+                    log.warning(
+                        "The tracker has %d tickets with the key %s, clones say: the oldest counts.", number, key
+                    )
             found |= new
             left = [key for key in left if key not in new]
             if new or not left:

@@ -93,7 +93,7 @@ def test_what_was_rejected_is_sent_again() -> None:
     assert register.day(1, 2, run="wednesday").counts == {"existing": 1, "created": 1}
 
 
-def test_a_ticket_that_somebody_has_cloned_is_the_oldest() -> None:
+def test_a_ticket_that_somebody_has_cloned_is_the_oldest(caplog: pytest.LogCaptureFixture) -> None:
     register = Register()
     register.day(0)
     register.leen.clock.time += DAY
@@ -102,6 +102,15 @@ def test_a_ticket_that_somebody_has_cloned_is_the_oldest() -> None:
     register.leen.made.append(register.leen.made[-1] | {"key": "SEC-99", "at": register.leen.clock() + 60})
     register.leen.clock.time += DAY
     assert register.day(1, run="wednesday").results[0]["vendor_ticket_id"] == "SEC-2"
+    assert "The tracker has 2 tickets with the key airflow-" in caplog.text
+
+
+def test_a_reply_that_names_a_ticket_of_the_register_leaves_only_the_new_one_in_doubt() -> None:
+    register = Register()
+    known = {"scanner:1": KnownTicket("SEC-1", None)}
+    ended = register.day(1, 2, known=known, on_unknown="fail")
+    assert [result["status"] for result in ended.results] == ["existing", "unknown"]
+    assert "SEC-1" in str(ended.results[1]["error"])
 
 
 def test_more_new_tickets_than_allowed_send_nothing_at_all() -> None:

@@ -36,6 +36,7 @@ class Place:
         ended = run_day(self.leen, self.store, findings(*numbers), run=run, **more)
         assert ended is not None
         self.leen.clock.time += DAY
+        self._capsys.readouterr()  # below Airflow 3 the log goes to stdout
         return ended
 
     def __call__(self, *arguments: str) -> Said:
