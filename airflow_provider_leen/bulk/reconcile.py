@@ -103,7 +103,11 @@ class Reconciliation(RegisterCreation):
                 "max_close_rate=1.",
                 counted(made.waiting, "ticket"),
             )
-        if not self._dry_run:
+        if self._dry_run:
+            log.info(
+                "This is a dry run: nothing was sent, and the results say what would be. The plan is %s.", made.hash
+            )
+        else:
             await self._carry_out(made)
 
     async def _carry_out(self, made: Plan) -> None:

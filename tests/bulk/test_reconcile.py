@@ -301,14 +301,19 @@ def test_a_list_that_is_older_than_one_before_is_refused(scope: Scope, sandbox: 
 
 
 def test_a_dry_run_tells_the_plan_which_is_then_carried_out_unless_something_moved(
-    scope: Scope, sandbox: SandboxServer
+    scope: Scope, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     scope.run("a", "b", "c")
     scope.run("b", "c", "d")
     before = {it["vendor_ticket_id"]: it["status"] for it in sandbox.tickets()}
     planned = scope.run("b", "c", "d", "e", dry_run=True, day=9)
     assert told(planned) == {"b": "existing", "c": "existing", "d": "existing", "e": "created", "a": "closed"}
     assert planned["dry_run"] is True
+    assert (
+        f"This is a dry run: nothing was sent, and the results say what would be. The plan is {planned['plan']}."
+        in (caplog.text)
+    )
     assert {it["vendor_ticket_id"]: it["status"] for it in sandbox.tickets()} == before
     assert told(scope.run("b", "c", "d", "e", dry_run=True, day=9))["a"] == "closed", "it counts for nothing"
     scope.run("b", "c", "d", "e", expected="0" * 32, day=9)
