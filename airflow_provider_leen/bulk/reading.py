@@ -66,6 +66,8 @@ def rows_in(value: Any, called: str) -> list[Any]:
     :return: the rows in order, as they came; not validated.
     :raises LeenConfigError: when it is none of these.
     """
+    if is_sarif(value):
+        return tickets_from_sarif(value)  # the very list: it counts what has no ticket, too
     rows = _rows_of_list(value) if is_list(value) else _opened(value)
     if rows is not None:
         return list(without_reports(rows, called))
