@@ -110,7 +110,7 @@ def test_what_is_exported_can_be_imported_again(register: Place, tmp_path: Path)
 def test_a_first_import_makes_the_register_for_a_connection(
     register: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = {"conn_type": "leen", "login": IDENTITY.connection_id, "password": "key", "host": IDENTITY.base_url}
+    fields = {"conn_type": "leen", "login": IDENTITY.connection_id, "password": "a-long-key", "host": IDENTITY.base_url}
     monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
     (tmp_path / "known.jsonl").write_text('{"identifier": "scanner:1", "vendor_ticket_id": "OLD-1"}\n')
     said = register("import", str(tmp_path / "known.jsonl"), "--conn-id", "mine")
@@ -121,7 +121,7 @@ def test_a_first_import_makes_the_register_for_a_connection(
 
 def test_a_register_is_moved_to_another_connection(register: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     register.day(1)
-    fields = {"conn_type": "leen", "login": "another", "password": "key", "host": IDENTITY.base_url}
+    fields = {"conn_type": "leen", "login": "another", "password": "a-long-key", "host": IDENTITY.base_url}
     monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
     assert "belongs to another at https://leen.example.com/v1 now" in register("move", "--conn-id", "mine").out
     with pytest.raises(LeenConfigError, match="register move"):
