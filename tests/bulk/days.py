@@ -459,7 +459,9 @@ class Days:
                 raise Undone(f"{finding} is found every day, and has no open ticket")
         elif ours and self.settings.on_gone == "close" and not (finding == TAKEN_OVER and ours[0].generation == 0):
             rejected = [it.finding.identifier for it in self.plans[scope].actions if it.kind == "reject"]
-            if finding not in rejected or finding != UNSYNCED:
+            # Our reopening, whose end nobody learnt, can't be told from a person's where one has touched it since.
+            is_held = self.scopes[scope].findings[finding].history.held and ours[0].updated_at > ours[0].by_since
+            if not is_held and (finding not in rejected or finding != UNSYNCED):
                 raise Undone(f"{finding} is gone, and its ticket is still open")
 
     def may_have_none(self, scope: str, finding: str) -> bool:

@@ -190,6 +190,11 @@ RARE = {
 """Days on which the promise depends on one rule, and which come by chance too seldom."""
 
 
+def test_a_ticket_of_ours_that_a_person_touched_is_not_closed_where_nobody_saw_us_reopen_it() -> None:
+    days = [Day(), Day(events=GOES), Day(events=BACK, job="lost"), Day(events=(*GOES, ("touch", 0)))]
+    play(Settings(close_after=1), True, True, days)
+
+
 @pytest.mark.parametrize("rule", RARE)
 def test_a_rare_rule_is_needed(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     can_reopen = rule != "a new ticket where reopening is refused"
