@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -134,6 +135,8 @@ class Leen:
     refused: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
     is_synced: bool = False
+    meanwhile: Callable[[], None] | None = None
+    """What happens once the tickets of the next post are made, before its reply."""
 
     def counts(self) -> dict[str, int]:
         """How many tickets there are of each finding."""
@@ -167,6 +170,12 @@ class Leen:
             number = len(self.made) + 1
             self.made.append({"body": body, "id": f"leen-{number}", "key": f"SEC-{number}", "at": self.clock()})
             results.append(result | {"success": True, "vendor_ticket_id": f"SEC-{number}", "error": None})
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            # In a thread of its own: this one has a running loop.
+            other = threading.Thread(target=meanwhile)
+            other.start()
+            other.join()
         if lost:
             raise httpx.ReadError("lost")
         failed = sum(not result["success"] for result in results)

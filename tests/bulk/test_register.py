@@ -190,6 +190,22 @@ def test_killed_at_any_write_the_next_run_ends_right(does_it: bool, lost: str) -
     assert dies_at > 10
 
 
+@pytest.mark.parametrize(("run", "try_number"), [("another", 1), ("monday", 2)], ids=["another run", "a newer try"])
+def test_a_run_that_hangs_is_taken_over_and_publishes_nothing_more(run: str, try_number: int) -> None:
+    register = Register()
+    register.day(0, run="sunday")
+    register.leen.clock.time += DAY
+    others: list[Ended] = []
+    register.leen.meanwhile = lambda: others.append(register.day(1, 2, 3, 4, 5, run=run, try_number=try_number))
+    with pytest.raises(LeenLedgerError, match="has taken over"):
+        register.day(1, 2, 3, 4)
+    assert others[0].error is None
+    assert others[0].counts == {"created": 5}
+    assert register.day(1, 2, 3, 4, 5, run="tuesday").counts == {"existing": 5}
+    assert register.leen.counts() == {f"scanner:{number}": 1 for number in range(6)}
+    assert kinds(register.values) == ["head", "snapshot"]
+
+
 @pytest.mark.parametrize("kind", ["head", "snapshot", "j", "lease"])
 def test_what_is_deleted_from_the_store_is_said_and_nothing_is_filed_again(kind: str) -> None:
     register = Register()
