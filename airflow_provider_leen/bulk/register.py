@@ -15,7 +15,6 @@ from airflow_provider_leen.api.errors import LeenBrakeError, LeenError
 from airflow_provider_leen.api.jira import Record, read_ticket
 from airflow_provider_leen.api.models import Ticket as LeensTicket
 from airflow_provider_leen.bulk.create import Creation
-from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.lookup import NEVER, Control, Unsettled, final_from, project_of
 from airflow_provider_leen.bulk.register_known import KnownTicket
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
@@ -252,8 +251,3 @@ def _is_clone(record: Record, known: Known) -> bool:
     if known.vendor_ticket_id is None and known.ticket_id is None:
         return False
     return record.created_at is None or record.created_at > (known.filed_at or 0.0) + MADE_WITHIN
-
-
-def facts_of(ledger: Ledger) -> Mapping[str, Known]:
-    """Return what the register of an open ledger knows, by identifier."""
-    return {known.identifier: known for known in cast(RegisterLedger, ledger).table.all_known()}

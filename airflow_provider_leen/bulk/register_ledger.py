@@ -11,7 +11,8 @@ from concurrent.futures import Executor
 from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Intent, Ledger
-from airflow_provider_leen.bulk.register_journal import Reading, RegisterJournal, shown_owner
+from airflow_provider_leen.bulk.register_journal import RegisterJournal, shown_owner
+from airflow_provider_leen.bulk.register_reading import Reading
 from airflow_provider_leen.bulk.register_table import RegisterTable
 from airflow_provider_leen.bulk.snapshot import pack, unpack
 from airflow_provider_leen.bulk.state import Sending

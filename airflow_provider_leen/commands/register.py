@@ -20,9 +20,10 @@ from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.journal import Owner
 from airflow_provider_leen.bulk.register import take_over_known
-from airflow_provider_leen.bulk.register_journal import Identity, Reading, RegisterJournal, shown_owner
+from airflow_provider_leen.bulk.register_journal import RegisterJournal, shown_owner
 from airflow_provider_leen.bulk.register_known import COLUMNS
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger, fill
+from airflow_provider_leen.bulk.register_reading import Identity, Reading
 from airflow_provider_leen.bulk.register_store import MARKER, RegisterStore, folder_of, mark
 from airflow_provider_leen.bulk.register_table import Known, RegisterTable
 from airflow_provider_leen.bulk.summary import counted

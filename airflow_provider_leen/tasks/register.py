@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Owner
-from airflow_provider_leen.bulk.register_journal import Identity, RegisterJournal
+from airflow_provider_leen.bulk.register_journal import RegisterJournal
 from airflow_provider_leen.bulk.register_known import KnownTicket, read_known
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
 from airflow_provider_leen.bulk.values import VERSION
 from airflow_provider_leen.tasks.files import object_path

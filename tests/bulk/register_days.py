@@ -19,9 +19,10 @@ from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
 from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.journal import Owner, Place
 from airflow_provider_leen.bulk.register import RegisterCreation, refuse_without_identifier
-from airflow_provider_leen.bulk.register_journal import Identity, RegisterJournal
+from airflow_provider_leen.bulk.register_journal import RegisterJournal
 from airflow_provider_leen.bulk.register_known import KnownTicket
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import payload, prepare

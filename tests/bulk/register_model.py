@@ -12,8 +12,9 @@ from typing import Any
 
 from airflow_provider_leen.api.errors import LeenLedgerError
 from airflow_provider_leen.bulk.journal import Owner
-from airflow_provider_leen.bulk.register_journal import STALE_AFTER, Identity, RegisterJournal
+from airflow_provider_leen.bulk.register_journal import STALE_AFTER, RegisterJournal
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_table import Entry
 from airflow_provider_leen.bulk.values import Value
 from tests.bulk.ledger_model import Answer, Call, Model, Past, World, settle

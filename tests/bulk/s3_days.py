@@ -16,8 +16,9 @@ from upath import UPath
 
 from airflow_provider_leen.api.errors import LeenLedgerError
 from airflow_provider_leen.bulk.journal import Owner
-from airflow_provider_leen.bulk.register_journal import Identity, RegisterJournal
+from airflow_provider_leen.bulk.register_journal import RegisterJournal
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore, mark
 from airflow_provider_leen.bulk.register_table import Entry
 

@@ -20,8 +20,9 @@ from airflow_provider_leen.bulk.journal import Owner
 from airflow_provider_leen.bulk.plan import DAY, Settings
 from airflow_provider_leen.bulk.reconcile import Reconciliation
 from airflow_provider_leen.bulk.register import refuse_without_identifier
-from airflow_provider_leen.bulk.register_journal import Identity, RegisterJournal
+from airflow_provider_leen.bulk.register_journal import RegisterJournal
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore
 from airflow_provider_leen.bulk.summary import ReconcileSummary, check_summary
 from airflow_provider_leen.bulk.tickets import payload

@@ -16,8 +16,9 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Owner
-from airflow_provider_leen.bulk.register_journal import STALE_AFTER, Identity, RegisterJournal
+from airflow_provider_leen.bulk.register_journal import STALE_AFTER, RegisterJournal
 from airflow_provider_leen.bulk.register_ledger import WAITS_AT_MOST, RegisterLedger
+from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of
 from airflow_provider_leen.bulk.register_table import Entry
 from tests.support.airflow_run import AIRFLOW

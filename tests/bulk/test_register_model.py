@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.bulk.register_journal import Reading
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.register_reading import Reading
 from tests.bulk.register_model import QuickRegister, RegisterModel
 
 RUNS = [

@@ -150,6 +150,26 @@ def test_after_a_repair_what_is_not_known_is_searched_for_before_it_is_filed(reg
     assert set(register.leen.counts().values()) == {1}
 
 
+def test_what_was_filed_in_a_gap_is_found_by_its_key_and_not_filed_again(
+    register: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"conn_type": "leen", "login": IDENTITY.connection_id, "password": "a-long-key", "host": IDENTITY.base_url}
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
+    register.day(0, 1)
+    (name,) = register.store.names("snapshot")
+    old = register.store.read(f"snapshot/{name}")
+    assert old is not None
+    register.day(0, 1, 2, 3, run="tuesday")
+    register.store.delete(f"head/{register.store.names('head')[0]}")
+    register.store.remove(f"snapshot/{register.store.names('snapshot')[0]}")
+    register.store.write(f"snapshot/{name}", old)
+    assert register("repair", "--conn-id", "mine").out.startswith("Missing: ")
+    register.leen.clock.time += 10 * STALE_AFTER
+    wednesday = register.day(0, 1, 2, 3, 4, run="wednesday")
+    assert wednesday.error is None
+    assert register.leen.counts() == {f"scanner:{number}": 1 for number in range(5)}
+
+
 def test_commands_for_what_is_not_there_say_so(register: Place) -> None:
     for command in (["show"], ["list"], ["forget", "x"], ["export"], ["settle", "x", "--absent"]):
         said = register(*command)
