@@ -174,6 +174,9 @@ class SchedulerAirflow(AirflowProcesses):
         self.version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
         is_2 = self.version.startswith("2.")
         self._env |= QUICK_DETECTION_2 if is_2 else QUICK_DETECTION
+        if is_2:
+            # A process for each task: of a fixed number, Airflow 2 replaces none that is killed.
+            self._env["AIRFLOW__CORE__PARALLELISM"] = "0"
         if self._database is None:
             self._migrate()
         else:
