@@ -90,6 +90,7 @@ class RegisterTable(TicketTable):
         """Which of the lists that were reconciled is the newest, in seconds since the epoch."""
         self._newest: dict[str, str] = {}
         self._forgotten: set[str] = set()
+        self._stated: set[str] = set()
         self._given: set[str] = set()
 
     def key_for(self, identifier: str) -> str:
@@ -127,8 +128,13 @@ class RegisterTable(TicketTable):
         return max(sending.at for sending in sendings) if sendings else None
 
     def enter(self, keys: Iterable[str]) -> None:
-        """State which findings tickets are of, as announced, where that is not known."""
-        self.entered({key: list(self.announced[key]) for key in keys if key not in self.entries})
+        """State which findings tickets are of, once in each run.
+
+        That an earlier run has stated it is not enough: of a ticket that it has not filed, its snapshot says nothing.
+        """
+        new = [key for key in keys if key not in self._stated]
+        self._stated.update(new)
+        self.entered({key: list(self.announced.get(key) or self.entries[key]) for key in new})
 
     # Facts
 

@@ -105,6 +105,7 @@ def forget(options: Namespace) -> int:
 
     def change(ledger: RegisterLedger) -> str:
         keys = [_known_in(ledger, identifier).key for identifier in options.identifiers]
+        ledger.table.enter(keys)
         ledger.table.forgotten(keys)
         return f"Forgotten: {counted(len(keys), 'finding')}. The next run with them files new tickets."
 
