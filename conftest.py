@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: what they find is found where it was made. `--hypothesis-profile default` searches.
+settings.register_profile("the same", derandomize=True, database=None)
+settings.load_profile("the same")
 
 # Before anything imports Airflow, which reads its environment once.
 for name in [name for name in os.environ if name.startswith("AIRFLOW")]:

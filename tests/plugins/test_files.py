@@ -443,7 +443,10 @@ def test_no_connection_is_used_but_the_listed_one(
     get: Callable[..., Any], dag_run: Any, listed: Any, leave: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fsspec
-    from airflow.sdk.io import attach
+    from airflow.sdk.io import attach, store
+
+    # What is attached here stays attached for as long as the process lives.
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
 
     def content() -> bytes:
         return "".join(f"{json.dumps(result)}\n" for result in results(2)).encode()
