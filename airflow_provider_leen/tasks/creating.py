@@ -57,19 +57,25 @@ class CreatingTask(BulkTask[Summary]):
         interruption: BaseException | None = None
         # An empty list says nothing of what an earlier run has left unknown in a register.
         if self._register is not None or any(row.error is None for row in self._rows):
-            try:
-                drive(self.operator, self.client, self._run, self._run.run())
-            except BaseException as error:
-                if not self._run.ledger.is_open:
-                    raise
-                interruption = error
-            self.client.run(self._run.may_publish())
+            interruption = self._drive()
         jobs = list(self._run.jobs_under_way)
         if jobs and interruption is None and self._run.error is None:
             interruption = self._end_of_waiting(jobs)
             if interruption is None:
                 self.wait_for(jobs, self._carried(), register=self._register and self._register.folder)
         return self._publish(interruption)
+
+    def _drive(self) -> BaseException | None:
+        """Do the work; return what cut it short, where something is known that may be published all the same."""
+        interruption: BaseException | None = None
+        try:
+            drive(self.operator, self.client, self._run, self._run.run())
+        except BaseException as error:
+            if not self._run.ledger.is_open:
+                raise
+            interruption = error
+        self.client.run(self._run.may_publish())
+        return interruption
 
     # Preparing
 

@@ -14,7 +14,6 @@ from airflow_provider_leen.bulk.summary import Summary
 from airflow_provider_leen.bulk.tickets import TicketRow, payload
 from airflow_provider_leen.tasks.creating import CreatingTask, warn_of_earlier
 from airflow_provider_leen.tasks.register import known_at, make_register_ledger
-from airflow_provider_leen.tasks.stopping import drive
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -32,15 +31,7 @@ class ReconcilingTask(CreatingTask):
 
     def execute(self) -> Summary:
         """Do the work, also where the list is empty; publish what is known; raise when the task has to fail."""
-        interruption: BaseException | None = None
-        try:
-            drive(self.operator, self.client, self._run, self._run.run())
-        except BaseException as error:
-            if not self._run.ledger.is_open:
-                raise
-            interruption = error
-        self.client.run(self._run.may_publish())
-        return self._publish(interruption)
+        return self._publish(self._drive())
 
     def _given_rows(self) -> Sequence[Any]:
         self._is_whole = self.operator.tickets_path is not None or is_whole(self.operator.tickets)
