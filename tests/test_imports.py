@@ -27,7 +27,7 @@ STOREYS = (
 )
 """From the ground up. A folder may import itself and what is on the storeys below it, its neighbours not."""
 
-BELOW_ALL = ("__init__", "get_provider_info", "supported")
+BELOW_ALL = ("__init__", "get_provider_info", "version_compat")
 """Modules that anything may import, and that import nothing of the package but one another."""
 
 HEIGHT = dict.fromkeys(BELOW_ALL, -1) | {part: height for height, parts in enumerate(STOREYS) for part in parts}

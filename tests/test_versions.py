@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.supported import OLDEST_AIRFLOW, check_airflow
+from airflow_provider_leen.version_compat import OLDEST_AIRFLOW, check_airflow
 from tests.support.airflow_run import AIRFLOW
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,3 +1,3 @@
 """Links from a task to its tickets."""
 
-from airflow_provider_leen import supported as supported
+from airflow_provider_leen import version_compat as version_compat

@@ -1,3 +1,3 @@
 """Notifiers: a ticket when a Dag or a task fails."""
 
-from airflow_provider_leen import supported as supported
+from airflow_provider_leen import version_compat as version_compat

@@ -1,3 +1,3 @@
 """Retry policies (Airflow 3.3 and newer)."""
 
-from airflow_provider_leen import supported as supported
+from airflow_provider_leen import version_compat as version_compat

@@ -1,3 +1,3 @@
 """Airflow sensors for Leen."""
 
-from airflow_provider_leen import supported as supported
+from airflow_provider_leen import version_compat as version_compat
