@@ -36,12 +36,12 @@ from airflow_provider_leen.bulk.validation import (
 
 log = logging.getLogger(__name__)
 
-_RIVALS = {
+_ALTERNATIVES = {
     **{uuid_form: frozenset({vendor_form}) for uuid_form, vendor_form in FORMS},
     **{vendor_form: frozenset({uuid_form}) for uuid_form, vendor_form in FORMS},
     **{field: TYPE_FIELDS - {field} for field in TYPE_FIELDS},
 }
-"""What a ticket gives that puts a default for the same thing out of force (Leen prefers type_vendor_id to type)."""
+"""By field, the other fields for the same thing: a ticket that gives one of them doesn't get the default of the field."""
 
 _PLAIN = frozenset({str, type(None)})
 _MAX_DEPTH = 20
@@ -280,11 +280,11 @@ class _Keys:
 
 
 def _merge(ticket: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
-    """Lay the defaults under a ticket, but those for which the ticket gives another form of the same thing."""
-    in_force = {
-        field: value for field, value in defaults.items() if field not in _RIVALS or _RIVALS[field].isdisjoint(ticket)
+    """Apply the defaults to a ticket, except those for which the ticket gives another form of the same thing."""
+    applied = {
+        field: value for field, value in defaults.items() if _ALTERNATIVES.get(field, frozenset()).isdisjoint(ticket)
     }
-    return in_force | ticket
+    return applied | ticket
 
 
 # Values

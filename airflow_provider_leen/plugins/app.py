@@ -32,7 +32,7 @@ from airflow_provider_leen.plugins.database import RunReader
 from airflow_provider_leen.plugins.places import Place, folders_of
 from airflow_provider_leen.plugins.reading import TooLargeError, fill, write_file
 from airflow_provider_leen.plugins.rows import Column, Page, Selection
-from airflow_provider_leen.plugins.shown import what_is_shown
+from airflow_provider_leen.plugins.view import build_view
 from airflow_provider_leen.plugins.tasks import Gate, TaskRecord, TaskTickets, read_gate, read_task
 
 STATIC = Path(__file__).with_name("static")
@@ -116,10 +116,10 @@ async def data(
     if unreadable:
         # A store may answer again, without any change in the database.
         del headers["ETag"]
-    shown = what_is_shown(found.tasks, found.gates, is_run=about.task_id is None, unreadable=unreadable)
-    shown |= {"rows": rows.rows(), "matched": rows.wanted, "reachable": rows.reachable, "offset": offset}
-    shown["causes"] = rows.causes.shared()
-    return JSONResponse(shown, headers=headers)
+    view = build_view(found.tasks, found.gates, is_run=about.task_id is None, unreadable=unreadable)
+    view |= {"rows": rows.rows(), "matched": rows.wanted, "reachable": rows.reachable, "offset": offset}
+    view["causes"] = rows.causes.shared()
+    return JSONResponse(view, headers=headers)
 
 
 @router.get("/tickets/download")

@@ -12,7 +12,7 @@ from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.plugins.database import decoded
 from airflow_provider_leen.plugins.places import folders_of, may_be_allowed, place_of
 from airflow_provider_leen.plugins.rows import COLUMNS, Page, Selection, as_csv, as_json, row_of
-from airflow_provider_leen.plugins.shown import what_is_shown
+from airflow_provider_leen.plugins.view import build_view
 from airflow_provider_leen.plugins.tasks import LEEN_OPERATORS, STATUSES, TaskRecord, read_task
 
 # Half surrogates, controls and marks of the writing direction included.
@@ -71,15 +71,15 @@ def test_any_json_in_xcoms_makes_an_answer_that_can_be_sent(
     if task is None:
         return
     rows = [row_of(task, result) for result in task.results]
-    shown: dict[str, Any] = what_is_shown([task], is_run=False, unreadable={})
+    view: dict[str, Any] = build_view([task], is_run=False, unreadable={})
     for column in COLUMNS:
         page = Page(Selection(sort=column, text="a"), 0, 3)
         page.add(page.pick(rows))
     # As Starlette writes it.
-    written = json.dumps({**shown, "rows": rows}, ensure_ascii=False, allow_nan=False).encode()
+    written = json.dumps({**view, "rows": rows}, ensure_ascii=False, allow_nan=False).encode()
     assert b"\x1b" not in written
     assert "".join(as_json(rows)).encode() + "".join(as_csv(rows)).encode()
-    assert shown["total"] == len(rows) or task.withheld or task.results_path is not None
+    assert view["total"] == len(rows) or task.withheld or task.results_path is not None
 
 
 @settings(max_examples=300, deadline=None, database=None)

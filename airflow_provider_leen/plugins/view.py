@@ -1,4 +1,4 @@
-"""What the page shows of the tasks beside their tickets: sums over them, and remarks."""
+"""What the page shows besides the rows: each task, sums over all of them, and remarks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NOTHING_IN_TASK = (
 NOTHING_IN_RUN = "No Leen operator is part of this Dag run, or none has been scheduled yet."
 
 
-def what_is_shown(
+def build_view(
     tasks: Sequence[TaskTickets], gates: Sequence[Gate] = (), *, is_run: bool, unreadable: dict[str, str]
 ) -> dict[str, Any]:
-    """Return all that the page shows beside the rows, as plain JSON types.
+    """Return everything the page shows besides the rows, as plain JSON types.
 
     :param gates: what the gates of a run have decided, or the one whose page this is.
-    :param is_run: whether these are the tasks of a whole Dag run.
+    :param is_run: whether these are all tasks of a Dag run.
     :param unreadable: by their names, the tasks whose files could not be read, and why.
     """
     counts: Counter[str] = Counter()
