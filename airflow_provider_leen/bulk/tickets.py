@@ -41,7 +41,7 @@ _ALTERNATIVES = {
     **{vendor_form: frozenset({uuid_form}) for uuid_form, vendor_form in FORMS},
     **{field: TYPE_FIELDS - {field} for field in TYPE_FIELDS},
 }
-"""By field, the other fields for the same thing: a ticket that gives one of them doesn't get the default of the field."""
+"""By field, the other fields for the same thing: a ticket that gives one of them doesn't get the field's default."""
 
 _PLAIN = frozenset({str, type(None)})
 _MAX_DEPTH = 20

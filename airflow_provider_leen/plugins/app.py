@@ -32,8 +32,8 @@ from airflow_provider_leen.plugins.database import RunReader
 from airflow_provider_leen.plugins.places import Place, folders_of
 from airflow_provider_leen.plugins.reading import TooLargeError, fill, write_file
 from airflow_provider_leen.plugins.rows import Column, Page, Selection
-from airflow_provider_leen.plugins.view import build_view
 from airflow_provider_leen.plugins.tasks import Gate, TaskRecord, TaskTickets, read_gate, read_task
+from airflow_provider_leen.plugins.view import build_view
 
 STATIC = Path(__file__).with_name("static")
 

@@ -12,8 +12,8 @@ from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.plugins.database import decoded
 from airflow_provider_leen.plugins.places import folders_of, may_be_allowed, place_of
 from airflow_provider_leen.plugins.rows import COLUMNS, Page, Selection, as_csv, as_json, row_of
-from airflow_provider_leen.plugins.view import build_view
 from airflow_provider_leen.plugins.tasks import LEEN_OPERATORS, STATUSES, TaskRecord, read_task
+from airflow_provider_leen.plugins.view import build_view
 
 # Half surrogates, controls and marks of the writing direction included.
 TEXTS = st.one_of(

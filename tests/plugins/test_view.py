@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.plugins.view import NOTHING_IN_RUN, NOTHING_IN_TASK, build_view
 from airflow_provider_leen.plugins.tasks import TaskTickets
+from airflow_provider_leen.plugins.view import NOTHING_IN_RUN, NOTHING_IN_TASK, build_view
 
 
 def task(name: str = "create", may_change: bool = False, **fields: Any) -> TaskTickets:
