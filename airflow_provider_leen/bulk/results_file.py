@@ -15,7 +15,7 @@ from typing import Any
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.statuses import statuses_of
 from airflow_provider_leen.bulk.summary import TicketResult, counts_by_status, is_result
-from airflow_provider_leen.bulk.whole_file import local_path, open_regular, whole_file
+from airflow_provider_leen.bulk.whole_file import open_regular, whole_file
 
 _LONGEST_LINE = 10_000_000
 """A longer line is read in pieces, which are no results: not every file has lines, and it has to fit into memory."""
@@ -26,18 +26,6 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 def failed_path(results_path: str) -> str:
     """Return where the failed tickets are, beside the results; the name is one that ``tickets_path`` takes."""
     return f"{results_path}.failed.jsonl"
-
-
-def make_empty(path: Any) -> None:
-    """Make an empty file, so that one that can't be written is found out early, and an earlier try's is gone.
-
-    :raises OSError: or whatever else the store raises.
-    """
-    local = local_path(path)
-    if local is not None:
-        local.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path):
-        pass
 
 
 def write_lines(path: Any, values: Iterable[Any]) -> None:

@@ -40,19 +40,7 @@ def whole_file(path: Any) -> Iterator[IO[str]]:
         with path.open("w", encoding="utf-8") as file:
             yield file
         return
-    with suppress(FileNotFoundError):
-        mode = local.lstat().st_mode
-        if not stat.S_ISLNK(mode):
-            _refuse_irregular(local, mode)
-    partial = local.with_name(f".leen-{secrets.token_hex(16)}.part")
-    try:
-        descriptor = os.open(partial, _NEW, _PRIVATE)
-    except OSError as error:
-        # A random name says nothing to anybody.
-        error.filename = str(local.parent)
-        if isinstance(error, PermissionError):
-            error.strerror = "the worker's user may not write into this folder"
-        raise
+    descriptor, partial = _open_beside(local)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             yield file
@@ -61,6 +49,27 @@ def whole_file(path: Any) -> Iterator[IO[str]]:
         # On a full disk half a file would take the room that the next try needs.
         partial.unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: Any) -> None:
+    """Find out whether :func:`whole_file` can write here. A file that is there stays: another try may have written it.
+
+    Object stores have no such question: an empty object is made where there is none.
+
+    :param path: a path with pathlib's interface.
+    :raises NotRegularError: a pipe, a device or a socket is there.
+    :raises OSError: or whatever else the store raises.
+    """
+    local = local_path(path)
+    if local is None:
+        if not path.exists():
+            with path.open("w", encoding="utf-8"):
+                pass
+        return
+    local.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = _open_beside(local)
+    os.close(descriptor)
+    partial.unlink()
 
 
 def open_regular(path: Any, *, follow: bool, binary: bool = False) -> IO[Any]:
@@ -91,6 +100,23 @@ def local_path(path: Any) -> Path | None:
     """Return where a path is on this machine's file system, None where it is elsewhere."""
     is_local = getattr(path, "protocol", "") in ("", "file", "local")
     return Path(getattr(path, "path", path)) if is_local else None
+
+
+def _open_beside(local: Path) -> tuple[int, Path]:
+    """Open a file of a random name, for this user alone, in the folder of another, which need not be there yet."""
+    with suppress(FileNotFoundError):
+        mode = local.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            _refuse_irregular(local, mode)
+    partial = local.with_name(f".leen-{secrets.token_hex(16)}.part")
+    try:
+        return os.open(partial, _NEW, _PRIVATE), partial
+    except OSError as error:
+        # A random name says nothing to anybody.
+        error.filename = str(local.parent)
+        if isinstance(error, PermissionError):
+            error.strerror = "the worker's user may not write into this folder"
+        raise
 
 
 def _refuse_irregular(path: Path, mode: int) -> None:

@@ -115,7 +115,7 @@ class CreatingTask(BulkTask[Summary]):
         if self.resumed is None:
             if (self.context["ti"].map_index or 0) >= 0:
                 check_differs(self.context, operator.task_id)
-            files.begin()
+            files.check()
         return files
 
     def _make_run(self) -> Creation:

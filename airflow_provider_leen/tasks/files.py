@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenError
-from airflow_provider_leen.bulk.results_file import failed_path, make_empty, read_results, write_lines
+from airflow_provider_leen.bulk.results_file import failed_path, read_results, write_lines
+from airflow_provider_leen.bulk.whole_file import check_writable
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -125,15 +126,13 @@ class ResultsFiles:
                 f"written there, and failed tickets to {self.failed_path!r}. Name another file."
             )
 
-    def begin(self) -> None:
-        """Find out whether the results can be written, and put away those of an earlier try.
+    def check(self) -> None:
+        """Find out whether the results can be written.
 
         :raises LeenConfigError: they can't.
         """
         try:
-            make_empty(self._results)
-            if self._failed.exists():
-                self._failed.unlink()
+            check_writable(self._results)
             return
         except Exception as error:  # each object store has errors of its own
             problem = _reason(error)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.bulk.results_file import failed_path, make_empty, read_results, write_lines
+from airflow_provider_leen.bulk.results_file import failed_path, read_results, write_lines
 from airflow_provider_leen.bulk.statuses import Status
 from airflow_provider_leen.bulk.summary import TicketResult, summarise
-from airflow_provider_leen.bulk.whole_file import NotRegularError, open_regular, whole_file
+from airflow_provider_leen.bulk.whole_file import NotRegularError, check_writable, open_regular, whole_file
 
 
 def results(*statuses: Status) -> list[TicketResult]:
@@ -43,8 +43,8 @@ def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_none_of_none_is_no_mismatch(tmp_path: Path) -> None:
-    make_empty(tmp_path / "new" / "folder" / "r.jsonl")
-    assert list(read_results(tmp_path / "new" / "folder" / "r.jsonl", summarise([]))) == []
+    write_lines(tmp_path / "r.jsonl", [])
+    assert list(read_results(tmp_path / "r.jsonl", summarise([]))) == []
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,16 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_asking_whether_a_file_can_be_written_leaves_what_is_there(tmp_path: Path) -> None:
+    there, new = tmp_path / "there.jsonl", tmp_path / "new" / "r.jsonl"
+    there.write_text("the newest try's")
+    check_writable(there)
+    check_writable(new)
+    assert there.read_text() == "the newest try's"
+    assert set(tmp_path.iterdir()) == {new.parent, there}
+    assert list(new.parent.iterdir()) == []
 
 
 # Others who may write into the folder

@@ -43,7 +43,7 @@ def test_a_worker_without_a_folder_for_temporary_files_says_so(tmp_path: Path, m
 def test_results_are_not_written_over_what_is_no_file(irregular: Path) -> None:
     before = irregular.lstat()
     with pytest.raises(LeenConfigError, match="so nothing was sent"):
-        ResultsFiles(str(irregular), None).begin()
+        ResultsFiles(str(irregular), None).check()
     assert irregular.lstat().st_ino == before.st_ino
 
 
@@ -52,7 +52,7 @@ def test_a_planted_link_leads_nowhere(tmp_path: Path, planted: str) -> None:
     (tmp_path / "victim").write_text("untouched")
     (tmp_path / planted).symlink_to(tmp_path / "victim")
     files = ResultsFiles(f"{tmp_path}/r.jsonl", None)
-    files.begin()
+    files.check()
     assert files.write([], [{"name": "a"}], remembered=True) is None
     assert (tmp_path / "victim").read_text() == "untouched"
     written = [tmp_path / "r.jsonl", tmp_path / "r.jsonl.failed.jsonl"]

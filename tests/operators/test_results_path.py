@@ -103,6 +103,19 @@ def test_another_try_overwrites_both_files(sandbox: SandboxServer, run_dag: Any,
     assert lines(tmp_path / "r.jsonl.failed.jsonl") == []
 
 
+def test_a_try_that_publishes_nothing_leaves_the_files_of_another(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path
+) -> None:
+    """It may be one that was stopped at its start, and goes on when a newer one has published."""
+    path = tmp_path / "r.jsonl"
+    path.write_text("the newest try's")
+    Path(f"{path}.failed.jsonl").write_text("the newest try's")
+    run = run_dag(bulk_dag(tickets(2), results_path=str(path), ledger_path="/proc/self/nothing"))
+    assert run.states == {"create": "failed"}
+    assert sandbox.requests == []
+    assert path.read_text() == Path(f"{path}.failed.jsonl").read_text() == "the newest try's"
+
+
 def test_a_deferred_task_keeps_what_it_knows_in_the_file(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
     given = [*with_bad_ones(4, 1), {"title": "no name"}]
     path = tmp_path / "r.jsonl"
