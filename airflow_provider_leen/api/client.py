@@ -1,28 +1,21 @@
-"""The HTTP client of the Leen API; :mod:`airflow_provider_leen.api.sync_client` lends it to synchronous code.
+"""The endpoints of the Leen API; :mod:`airflow_provider_leen.api.sync_client` lends them to synchronous code.
 
-The only module that uses httpx. Writes are sent again only when it is sure that nothing was done; what each reply
-means is decided in :mod:`airflow_provider_leen.api.retry`.
+Writes are sent again only when it is sure that nothing was done; what each reply means is decided in
+:mod:`airflow_provider_leen.api.retry`, and :mod:`airflow_provider_leen.api.wire` makes the calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
-
-from airflow_provider_leen import __version__
 from airflow_provider_leen.api import retry
 from airflow_provider_leen.api.content import (
     Model,
-    address,
     bulk_reply,
     created_ticket,
     encode,
@@ -58,10 +51,13 @@ from airflow_provider_leen.api.models import (
     TicketCreate,
     User,
 )
-from airflow_provider_leen.api.replies import Reply, Safe, UnreadableReplyError, parse, read_body, safe_from
-from airflow_provider_leen.api.request_log import unlogged
+from airflow_provider_leen.api.replies import Reply, Safe, parse
 from airflow_provider_leen.api.results import Claim, results_of_reply
 from airflow_provider_leen.api.settings import LeenSettings
+from airflow_provider_leen.api.wire import Wire
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_PAGES = 10_000
 """The most pages of one listing that are fetched: a million things with Leen's page size."""
@@ -78,16 +74,6 @@ _JOB_ACCEPTED = (200, 201, 202)
 _FINDINGS = "/v2/vulnerability_findings"
 _SEARCH = "/itsm/passthrough/tickets/search"
 
-_NOTHING_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-    httpx.InvalidURL,
-)
-
 
 class AsyncLeenClient:
     """The Leen API for asynchronous code.
@@ -98,9 +84,7 @@ class AsyncLeenClient:
 
     def __init__(self, settings: LeenSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.settings = settings
-        self._transport = transport
-        self._http: httpx.AsyncClient | None = None
-        self._safe = safe_from(settings.api_key)
+        self._wire = Wire(settings, transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,13 +96,11 @@ class AsyncLeenClient:
 
     def open(self) -> None:
         """Load the certificates now and not at the first call: that reads files, which an event loop had better not."""
-        self._client()
+        self._wire.open()
 
     async def aclose(self) -> None:
         """Close the connections; the client can be used again afterwards."""
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        await self._wire.close()
 
     # Tickets
 
@@ -150,26 +132,16 @@ class AsyncLeenClient:
             return await self.send_bulk_create(bodies)
 
         names = names_of(bodies)
-        try:
-            claims = await self._repeat(send, read_only=False)
-        except LeenOutcomeUnknownError as error:
-            error.identifiers = names
-            raise
-        return bulk_reply(names, claims)
+        return bulk_reply(names, await self._repeat_write(send, names))
 
     async def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
         """Create one ticket, ``POST /itsm/tickets``; Leen stores it and returns the full record."""
         body = ticket_body(ticket, "ticket")
-        names = names_of([body])
 
         async def send() -> Ticket:
             return created_ticket(await self._write("POST", "/itsm/tickets", body, done=(200,)), body)
 
-        try:
-            created: Ticket = await self._repeat(send, read_only=False)
-        except LeenOutcomeUnknownError as error:
-            error.identifiers = names
-            raise
+        created: Ticket = await self._repeat_write(send, names_of([body]))
         return created
 
     async def update_ticket(self, ticket_id: str, **fields: Any) -> Ticket | None:
@@ -185,7 +157,7 @@ class AsyncLeenClient:
         async def send() -> Ticket | None:
             return updated_ticket(await self._write("PATCH", path, fields, done=(200, 204)), ticket_id)
 
-        updated: Ticket | None = await self._repeat(send, read_only=False)
+        updated: Ticket | None = await self._repeat_write(send, [ticket_id])
         return updated
 
     async def get_ticket(self, ticket_id: str) -> Ticket:
@@ -260,11 +232,7 @@ class AsyncLeenClient:
         async def send() -> str:
             return await self.send_bulk_job(bodies)
 
-        try:
-            job_id: str = await self._repeat(send, read_only=False)
-        except LeenOutcomeUnknownError as error:
-            error.identifiers = names_of(bodies)
-            raise
+        job_id: str = await self._repeat_write(send, names_of(bodies))
         return job_id
 
     async def send_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
@@ -303,17 +271,13 @@ class AsyncLeenClient:
         async def send() -> str:
             return await self.send_bulk_update(ticket_ids, updates)
 
-        try:
-            job_id: str = await self._repeat(send, read_only=False)
-        except LeenOutcomeUnknownError as error:
-            error.identifiers = list(ticket_ids)
-            raise
+        job_id: str = await self._repeat_write(send, list(ticket_ids))
         return job_id
 
     async def get_job(self, job_id: str) -> Job:
         """Fetch the state of a job, ``GET /jobs/{job_id}``; :mod:`airflow_provider_leen.api.jobs` reads it."""
         content = await self._read(f"/jobs/{path_segment(job_id)}")
-        return read_job(_with_reason_parsed(content, self._safe), job_id)
+        return read_job(_with_reason_parsed(content, self._wire.safe), job_id)
 
     # Findings
 
@@ -377,7 +341,7 @@ class AsyncLeenClient:
         """Ask for something, again where that may help, and return the JSON of the reply."""
 
         async def send() -> Any:
-            reply = await self._send("GET", path, params=params)
+            reply = await self._wire.send("GET", path, params=params)
             if reply.status != 200:
                 # Accepted, partial, without content: nothing that proves anything.
                 raise LeenResponseError(
@@ -394,7 +358,7 @@ class AsyncLeenClient:
 
         :param done: the statuses that say that it was done, or accepted.
         """
-        reply = await self._send(method, path, content=encode(body))
+        reply = await self._wire.send(method, path, content=encode(body))
         if reply.status not in done:
             raise LeenOutcomeUnknownError(
                 f"{method} {path} was answered with HTTP {reply.status}, which does not say what was done."
@@ -402,6 +366,14 @@ class AsyncLeenClient:
         if reply.problem is not None:
             raise LeenOutcomeUnknownError(_no_json(method, path, reply))
         return reply.content
+
+    async def _repeat_write(self, send: Any, identifiers: list[str]) -> Any:
+        """Make a write, again where it is sure that nothing was done; an unknown outcome names its tickets."""
+        try:
+            return await self._repeat(send, read_only=False)
+        except LeenOutcomeUnknownError as error:
+            error.identifiers = identifiers
+            raise
 
     async def _repeat(self, send: Any, *, read_only: bool) -> Any:
         attempt = 0
@@ -422,129 +394,6 @@ class AsyncLeenClient:
                     raise
             await asyncio.sleep(wait)
 
-    async def _send(
-        self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, Any] | None = None
-    ) -> Reply:
-        """Send a request once and return its reply when that is a success; raise what else happened."""
-        settings = self.settings
-        call = f"{method} {path}"
-        failure: LeenError
-        departure = _Departure(settings)
-        try:
-            async with departure.deadline:
-                with unlogged():
-                    reply = await self._fetch(method, path, content, params, departure)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnreadableReplyError) as error:
-            reason = self._safe(_reason(error))
-            if isinstance(error, _NOTHING_SENT) or departure.is_at_proxy:
-                failure = LeenConnectError(
-                    f"Leen could not be reached at {settings.base_url} ({reason}); nothing was sent."
-                )
-            else:
-                if isinstance(error, httpx.TimeoutException | TimeoutError):
-                    reason = f"no whole reply within {settings.timeout:g} s"
-                failure = _lost_reply(method, call, reason)
-        else:
-            if 200 <= reply.status < 300:
-                return reply
-            failure = retry.error_from_reply(call, reply, datetime.now(UTC))
-        # Raised outside of the except block: a chained httpx error would carry the request with its headers.
-        raise failure
-
-    async def _fetch(
-        self,
-        method: str,
-        path: str,
-        content: bytes | None,
-        params: Mapping[str, Any] | None,
-        departure: _Departure,
-    ) -> Reply:
-        request = self._client().stream(
-            method,
-            address(self.settings.base_url, path),
-            content=content,
-            params=params,
-            extensions={"trace": departure.trace},
-        )
-        async with request as response:
-            # httpx would unpack whatever comes, without a limit: take the bytes as they are.
-            body = await read_body(
-                cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
-            )
-            return Reply.of(response.status_code, response.headers, body, self._safe)
-
-    def _client(self) -> httpx.AsyncClient:
-        if self._http is None:
-            try:
-                self._http = self._new_client()
-            except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-                # Not its text: it may quote the proxy's URL with a password.
-                reason = type(error).__name__
-            else:
-                return self._http
-            raise LeenConfigError(
-                f"TLS or the proxy can't be set up ({reason}): check 'Verify TLS' (the path must hold certificates in "
-                "PEM form) and 'Proxy' of the Leen connection, and SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY and "
-                "ALL_PROXY in the worker's environment; a SOCKS proxy needs the package socksio."
-            )
-        return self._http
-
-    def _new_client(self) -> httpx.AsyncClient:
-        settings = self.settings
-        encrypted = settings.base_url.startswith("https:")
-        return httpx.AsyncClient(
-            headers={
-                # A connection for each call. On one that was used before, a server that answers twice makes every reply
-                # that of the call before, and one that is about to close it loses a call that it may have read.
-                "Connection": "close",
-                "X-API-KEY": settings.api_key,
-                "X-CONNECTION-ID": settings.connection_id,
-                "User-Agent": f"airflow-provider-leen/{__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Content-Type": "application/json",
-            },
-            timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout, pool=settings.connect_timeout),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-            verify=_tls(settings.verify) if encrypted else False,
-            # Plain http is loopback: it never goes through a proxy, the environment's included.
-            proxy=settings.proxy if encrypted else None,
-            trust_env=encrypted,
-            transport=self._transport,
-        )
-
-
-class _Departure:
-    """Follows a request on its way out, since a timeout means something else before it left than afterwards.
-
-    httpx's own timeout is for one read, so that a reply that trickles never ends; the deadline is for the whole reply,
-    from the moment in which the request leaves. A proxy's CONNECT is not yet the request.
-    """
-
-    def __init__(self, settings: LeenSettings) -> None:
-        self.deadline = asyncio.timeout(None)
-        self.is_at_proxy = False
-        self._settings = settings
-
-    async def trace(self, event: str, info: dict[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
-            self.is_at_proxy = info["request"].method == b"CONNECT"
-            seconds = self._settings.connect_timeout if self.is_at_proxy else self._settings.timeout
-            self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
-
-
-def _tls(verify: bool | str) -> ssl.SSLContext | bool:
-    if isinstance(verify, bool):
-        return verify
-    folder = Path(verify).is_dir()
-    return ssl.create_default_context(cafile=None if folder else verify, capath=verify if folder else None)
-
-
-def _lost_reply(method: str, call: str, reason: str) -> LeenError:
-    if method == "GET":
-        return LeenConnectError(f"Leen did not answer {call} ({reason}); nothing was changed.")
-    return LeenOutcomeUnknownError(f"{call} was sent, but its reply was lost ({reason}).")
-
 
 def _no_json(method: str, path: str, reply: Reply) -> str:
     return f"{method} {path} was answered with HTTP {reply.status}, but the reply is not JSON ({reply.problem})."
@@ -562,10 +411,3 @@ def _with_reason_parsed(job: Any, safe: Safe) -> Any:
         with suppress(ValueError):
             return job | {"failure_reason": parse(reason, safe)}
     return job
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, UnreadableReplyError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,185 @@
+"""One request to Leen over the network, and its reply: the only module that uses httpx."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from airflow_provider_leen import __version__
+from airflow_provider_leen.api.content import address
+from airflow_provider_leen.api.errors import LeenConfigError, LeenConnectError, LeenError, LeenOutcomeUnknownError
+from airflow_provider_leen.api.replies import Reply, UnreadableReplyError, read_body, safe_from
+from airflow_provider_leen.api.request_log import unlogged
+from airflow_provider_leen.api.retry import error_from_reply
+from airflow_provider_leen.api.settings import LeenSettings
+
+_NOTHING_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.InvalidURL,
+)
+
+
+class Wire:
+    """The way to Leen. A call is made once; what it did is in the error.
+
+    :param settings: where Leen is and how patient to be.
+    :param transport: replaces the network in tests.
+    """
+
+    def __init__(self, settings: LeenSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.safe = safe_from(settings.api_key)
+        """Strikes the key out of a text."""
+        self._settings = settings
+        self._transport = transport
+        self._http: httpx.AsyncClient | None = None
+
+    def open(self) -> None:
+        """Load the certificates now and not at the first call: that reads files, which an event loop had better not."""
+        self._client()
+
+    async def close(self) -> None:
+        """Close the connections; it can be used again afterwards."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    async def send(
+        self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, Any] | None = None
+    ) -> Reply:
+        """Send a request once and return its reply when that is a success; raise what else happened."""
+        settings = self._settings
+        call = f"{method} {path}"
+        failure: LeenError
+        departure = _Departure(settings)
+        try:
+            async with departure.deadline:
+                with unlogged():
+                    reply = await self._fetch(method, path, content, params, departure)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnreadableReplyError) as error:
+            reason = self.safe(_reason(error))
+            if isinstance(error, _NOTHING_SENT) or departure.is_at_proxy:
+                failure = LeenConnectError(
+                    f"Leen could not be reached at {settings.base_url} ({reason}); nothing was sent."
+                )
+            else:
+                if isinstance(error, httpx.TimeoutException | TimeoutError):
+                    reason = f"no whole reply within {settings.timeout:g} s"
+                failure = _lost_reply(method, call, reason)
+        else:
+            if 200 <= reply.status < 300:
+                return reply
+            failure = error_from_reply(call, reply, datetime.now(UTC))
+        # Raised outside of the except block: a chained httpx error would carry the request with its headers.
+        raise failure
+
+    async def _fetch(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        params: Mapping[str, Any] | None,
+        departure: _Departure,
+    ) -> Reply:
+        request = self._client().stream(
+            method,
+            address(self._settings.base_url, path),
+            content=content,
+            params=params,
+            extensions={"trace": departure.trace},
+        )
+        async with request as response:
+            # httpx would unpack whatever comes, without a limit: take the bytes as they are.
+            body = await read_body(
+                cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
+            )
+            return Reply.of(response.status_code, response.headers, body, self.safe)
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            try:
+                self._http = self._new_client()
+            except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+                # Not its text: it may quote the proxy's URL with a password.
+                reason = type(error).__name__
+            else:
+                return self._http
+            raise LeenConfigError(
+                f"TLS or the proxy can't be set up ({reason}): check 'Verify TLS' (the path must hold certificates in "
+                "PEM form) and 'Proxy' of the Leen connection, and SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY and "
+                "ALL_PROXY in the worker's environment; a SOCKS proxy needs the package socksio."
+            )
+        return self._http
+
+    def _new_client(self) -> httpx.AsyncClient:
+        settings = self._settings
+        encrypted = settings.base_url.startswith("https:")
+        return httpx.AsyncClient(
+            headers={
+                # A connection for each call. On one that was used before, a server that answers twice makes every reply
+                # that of the call before, and one that is about to close it loses a call that it may have read.
+                "Connection": "close",
+                "X-API-KEY": settings.api_key,
+                "X-CONNECTION-ID": settings.connection_id,
+                "User-Agent": f"airflow-provider-leen/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "Content-Type": "application/json",
+            },
+            timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout, pool=settings.connect_timeout),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            verify=_tls(settings.verify) if encrypted else False,
+            # Plain http is loopback: it never goes through a proxy, the environment's included.
+            proxy=settings.proxy if encrypted else None,
+            trust_env=encrypted,
+            transport=self._transport,
+        )
+
+
+class _Departure:
+    """Follows a request on its way out, since a timeout means something else before it left than afterwards.
+
+    httpx's own timeout is for one read, so that a reply that trickles never ends; the deadline is for the whole reply,
+    from the moment in which the request leaves. A proxy's CONNECT is not yet the request.
+    """
+
+    def __init__(self, settings: LeenSettings) -> None:
+        self.deadline = asyncio.timeout(None)
+        self.is_at_proxy = False
+        self._settings = settings
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            self.is_at_proxy = info["request"].method == b"CONNECT"
+            seconds = self._settings.connect_timeout if self.is_at_proxy else self._settings.timeout
+            self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def _tls(verify: bool | str) -> ssl.SSLContext | bool:
+    if isinstance(verify, bool):
+        return verify
+    folder = Path(verify).is_dir()
+    return ssl.create_default_context(cafile=None if folder else verify, capath=verify if folder else None)
+
+
+def _lost_reply(method: str, call: str, reason: str) -> LeenError:
+    if method == "GET":
+        return LeenConnectError(f"Leen did not answer {call} ({reason}); nothing was changed.")
+    return LeenOutcomeUnknownError(f"{call} was sent, but its reply was lost ({reason}).")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, UnreadableReplyError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
