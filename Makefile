@@ -11,13 +11,14 @@ KEEP ?=
 # Checked by `make release-check TAG=v0.1.0`.
 TAG ?=
 
-# Passed on by `make chaos RUNS=20 SEED=7 AIRFLOW=2.11.2`.
-RUNS ?= 300
+# Passed on by `make chaos RUNS=20 SEED=7 AIRFLOW=2.11.2`, and by `make days`.
+RUNS ?=
 SEED ?=
 AIRFLOW ?=
+HOW = $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),--airflow $(AIRFLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all coverage e2e screenshots matrix lint typecheck format build release-check docs pins clean chaos cost distributed bench
+.PHONY: help env demo test test-all coverage e2e screenshots matrix lint typecheck format build release-check docs pins clean chaos days cost distributed bench
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -83,7 +84,10 @@ clean:  ## remove what the chores made, .venv included
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 chaos: env  ## disturb and kill tasks under a scheduler: no ticket lost, none doubled (RUNS=, SEED=, AIRFLOW=2.11.2)
-	@$(BIN)/python -m qa.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),--airflow $(AIRFLOW))
+	@$(BIN)/python -m qa.chaos $(HOW)
+
+days: env  ## days on one register: kills at its writes, people, broken scans, no promise broken (RUNS=, SEED=, AIRFLOW=)
+	@$(BIN)/python -m qa.chaos.days $(HOW)
 
 cost: env  ## measure what remembering costs: 5,000 tickets with the ledger and without
 	@$(BIN)/python -m qa.chaos.ledger_cost

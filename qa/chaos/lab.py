@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from qa.chaos.plan import Plan
 from qa.chaos.run import Outcome, Run
 from qa.chaos.scheduler import SchedulerAirflow
 from qa.chaos.slot import Slot
+
+Todo = TypeVar("Todo")
+Done = TypeVar("Done")
 
 PATIENT = 4.0
 """Seconds. A search is believed after several times as long."""
@@ -78,17 +81,24 @@ class Lab:
         :param ended: called with each outcome as soon as it is there, one at a time.
         :return: the outcomes, in the order of their numbers.
         """
-        todo: queue.SimpleQueue[Plan] = queue.SimpleQueue()
-        for plan in plans:
-            todo.put(plan)
-        outcomes: list[Outcome] = []
+        outcomes = self.share(plans, lambda slot, plan: Run(self.airflow, slot, plan).perform(), ended)
+        return sorted(outcomes, key=lambda outcome: outcome.plan.index)
+
+    def share(
+        self, todo: Sequence[Todo], perform: Callable[[Slot, Todo], Done], ended: Callable[[Done], Any]
+    ) -> list[Done]:
+        """Perform what is to be done, one in each slot at a time, and return the outcomes as they came."""
+        left: queue.SimpleQueue[Todo] = queue.SimpleQueue()
+        for one in todo:
+            left.put(one)
+        outcomes: list[Done] = []
         broken: list[BaseException] = []
         telling = threading.Lock()
 
         def work(slot: Slot) -> None:
             try:
                 while not broken:
-                    outcome = Run(self.airflow, slot, todo.get_nowait()).perform()
+                    outcome = perform(slot, left.get_nowait())
                     with telling:
                         outcomes.append(outcome)
                         ended(outcome)
@@ -104,4 +114,4 @@ class Lab:
             thread.join()
         if broken:
             raise broken[0]
-        return sorted(outcomes, key=lambda outcome: outcome.plan.index)
+        return outcomes

@@ -24,7 +24,7 @@ def line(outcome: Outcome) -> str:
     if outcome.problems:
         repeat = f"python -m qa.chaos --seed {plan.seed} --only {plan.index}{' --short' if plan.short else ''}"
         text = "\n     ".join(
-            [f"{text}  *** FAILED, repeat it with {repeat}", *(_cut(problem) for problem in outcome.problems[:10])]
+            [f"{text}  *** FAILED, repeat it with {repeat}", *(cut(problem) for problem in outcome.problems[:10])]
         )
     return text
 
@@ -47,11 +47,11 @@ def closing_report(outcomes: Sequence[Outcome], *, version: str, seed: int, seco
         ("ended by naming what is unknown", str(sum(outcome.counts.get("unknown", 0) > 0 for outcome in outcomes))),
         ("ended since the key was refused", str(sum(outcome.counts.get("unsent", 0) > 0 for outcome in outcomes))),
         ("retries used", str(retries)),
-        ("disturbances", _listed(disturbances)),
-        ("faults", _listed(faults)),
+        ("disturbances", listed(disturbances)),
+        ("faults", listed(faults)),
         (
             "tickets",
-            _listed(Counter({name: counts[name] for name in ("created", "rejected", "invalid", "unknown", "unsent")})),
+            listed(Counter({name: counts[name] for name in ("created", "rejected", "invalid", "unknown", "unsent")})),
         ),
         (
             "runs with a ticket lost, doubled, silent or overwritten",
@@ -67,10 +67,10 @@ def _of(some: Sequence[Outcome], embedded: Sequence[Outcome]) -> str:
     return f"{both} of {len(embedded)}"
 
 
-def _listed(counter: Counter[str]) -> str:
+def listed(counter: Counter[str]) -> str:
     total = f"{sum(counter.values())}: " if len(counter) > 1 else ""
     return total + (", ".join(f"{count} {name}" for name, count in counter.most_common() if count) or "none")
 
 
-def _cut(text: str, limit: int = 250) -> str:
+def cut(text: str, limit: int = 250) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

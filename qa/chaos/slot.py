@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from airflow_provider_leen.sandbox.faults import BULK_PATH, FaultRule
 from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
+from airflow_provider_leen.sandbox.people import People
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 
@@ -80,6 +81,11 @@ class Slot:
         self._rules = list(rules)
         self._inject()
 
+    def misbehave(self, rules: Iterable[FaultRule]) -> None:
+        """Misbehave by these rules, too, from now on."""
+        self._rules = list(rules)
+        self._inject()
+
     def end_faults(self) -> None:
         """Behave from now on."""
         self._note_strikes()
@@ -101,6 +107,16 @@ class Slot:
     def sync(self) -> None:
         """Let Leen know all tickets, as the connector's sync does."""
         self._server.sync()
+
+    @property
+    def people(self) -> People:
+        """What people do at the tracker."""
+        return self._server.people
+
+    @property
+    def changing_count(self) -> int:
+        """How many requests were to change something."""
+        return self._server.count("POST", "/v1/itsm/tickets")
 
     @property
     def requests(self) -> list[RecordedRequest]:

@@ -81,6 +81,12 @@ class AirflowProcesses:
     def _migrate(self) -> None:
         subprocess.run(self._airflow("db", "migrate"), env=self._env, cwd=self.home, check=True, capture_output=True)
 
+    def run_module(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a module in Airflow's own environment, as ``python -m`` does."""
+        return subprocess.run(
+            [self._python, "-m", *command], env=self._env, cwd=self.home, capture_output=True, text=True, check=False
+        )
+
     def _airflow(self, *arguments: str) -> list[str]:
         return [self._python, "-m", "airflow", *arguments]
 
