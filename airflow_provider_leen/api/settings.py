@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.api.text import one_line
+from airflow_provider_leen.api.text import one_line, shorten
 
 REGIONS: Mapping[str, str] = {
     "us": "https://api.leen.dev/v1",
@@ -312,5 +312,4 @@ def _template(label: str, value: Any, placeholder: str) -> str | None:
 
 
 def _excerpt(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return shorten(repr(value), 80)

@@ -11,6 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+MAX_NAME = 255
+MAX_DESCRIPTION = 32_767
+"""The longest title and description that Jira takes, in UTF-16 code units, as :func:`cut` counts."""
+
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters but tab and line breaks, and the marks that change the writing direction."""
 
@@ -61,7 +65,7 @@ def clean_json(value: Any, each: Callable[[str], str] = clean, _depth: int = 0) 
 
 
 def cut(text: str, limit: int) -> str:
-    """Return a text of at most so many UTF-16 code units, Jira's count, with ``…`` at its end where it was cut."""
+    """Return a text of at most ``limit`` UTF-16 code units, with ``…`` at its end where it was cut."""
     if 2 * len(text) <= limit:
         return text
     units = text.encode("utf-16-le")
@@ -71,11 +75,15 @@ def cut(text: str, limit: int) -> str:
     return units[: 2 * (limit - 1)].decode("utf-16-le", "ignore") + "…"
 
 
-def one_line(text: str, limit: int) -> str:
-    """Return a text cleaned, on one line, cut to so many characters."""
-    # What is cut away is not worth cleaning; a run of white space may be long, too.
-    text = " ".join(clean(text[: 10 * limit]).split())
+def shorten(text: str, limit: int) -> str:
+    """Return a text of at most ``limit`` characters, with ``…`` at its end where it was cut."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return a text cleaned, on one line, with at most ``limit`` characters."""
+    # What is cut away is not worth cleaning; a run of white space may be long, too.
+    return shorten(" ".join(clean(text[: 10 * limit]).split()), limit)
 
 
 def for_terminal(text: str) -> str:

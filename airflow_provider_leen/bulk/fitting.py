@@ -11,13 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.api.text import clean, count_unsafe, cut, for_terminal
+from airflow_provider_leen.api.text import MAX_DESCRIPTION, MAX_NAME, clean, count_unsafe, cut, for_terminal
 from airflow_provider_leen.bulk.reading import parse_text
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.validation import described, excerpt
 
-MAX_NAME = 255
-MAX_DESCRIPTION = 32_767
 KEY_LENGTH = len("airflow-") + 24
 
 PRIORITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNKNOWN")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,45 +9,36 @@ from logging import Logger
 
 from airflow_provider_leen.bulk.summary import counted
 
-MAX_BATCH_LINES = 100
-"""About how many lines a task logs on its batches, at the most."""
-
 MAX_OPEN_LINES = 10
-"""More lines than this on batches are folded."""
+"""More batches than this have their lines folded."""
 
 FIRST_LINES = 10
-"""So many lines of one kind are logged before most are left out."""
+SECONDS_BETWEEN_LINES = 30.0
+SHARE_BETWEEN_LINES = 0.05
+"""The first lines are logged; then one each half minute, or each twentieth of the time so far, where that is longer."""
 
-PROGRESS_LINES = 20
-"""So many lines at the most tell how many are left."""
 
+class Thinned:
+    """Decides which of many lines about the same thing are logged.
 
-def batch_is_logged(number: int, batches: int) -> bool:
-    """Say whether the end of a batch gets a line: evenly spread ones, and the last.
-
-    :param number: of the batch, from 1.
-    :param batches: how many there are.
+    :param clock: returns the time in seconds.
     """
-    return number % math.ceil(batches / MAX_BATCH_LINES) == 0 or number == batches
 
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.number = 0
+        """How many lines there were, logged or not."""
+        self._clock = clock
+        self._began_at = self._logged_at = clock()
 
-def repetition_is_logged(number: int) -> bool:
-    """Say whether what happens again and again gets a line: the first ten times, then the 20th, the 40th and so on.
-
-    :param number: of the time, from 1.
-    """
-    rounds, rest = divmod(number, FIRST_LINES)
-    return number <= FIRST_LINES or (rest == 0 and rounds.bit_count() == 1)
-
-
-def progress_is_logged(left_before: int, left: int, total: int) -> bool:
-    """Say whether it gets a line that fewer are left: each where they are few, each twentieth of them where many.
-
-    :param left_before: how many were left when this was last asked.
-    :param left: how many are left.
-    :param total: how many there were at first.
-    """
-    return math.ceil(PROGRESS_LINES * left / total) < math.ceil(PROGRESS_LINES * left_before / total)
+    def is_due(self) -> bool:
+        """Count one more line, and say whether it is logged."""
+        self.number += 1
+        now = self._clock()
+        interval = max(SECONDS_BETWEEN_LINES, SHARE_BETWEEN_LINES * (now - self._began_at))
+        if self.number > FIRST_LINES and now - self._logged_at < interval:
+            return False
+        self._logged_at = now
+        return True
 
 
 class BatchLog:
@@ -61,7 +51,7 @@ class BatchLog:
     def __init__(self, log: Logger, batches: int) -> None:
         self._log = log
         self._batches = batches
-        self._done = self._repeated = 0
+        self._done, self._repeated = Thinned(), Thinned()
 
     def folded(self, title: str) -> AbstractContextManager[None]:
         """Let the log's reader fold the lines that are logged meanwhile, when there are many batches."""
@@ -73,16 +63,14 @@ class BatchLog:
         :param said: says how its tickets ended; called only for a line.
         :param started_at: when it was prepared, by :func:`time.monotonic`.
         """
-        self._done += 1
-        if batch_is_logged(self._done, self._batches):
+        if self._done.is_due() or self._done.number == self._batches:
             seconds = time.monotonic() - started_at
-            self._log.info("Batch %d of %d: %s (%.1f s)", self._done, self._batches, said(), seconds)
+            self._log.info("Batch %d of %d: %s (%.1f s)", self._done.number, self._batches, said(), seconds)
 
     def repetition(self, reason: str, count: int, wait: float) -> None:
         """Log that a call is made again; of many repetitions, not of each."""
-        self._repeated += 1
-        if repetition_is_logged(self._repeated):
-            again = f"{reason} Sending {counted(count, 'ticket')} again in {wait:.1f} s (repetition {self._repeated})."
+        if self._repeated.is_due():
+            again = f"{reason} Retrying {counted(count, 'ticket')} in {wait:.1f} s (retry {self._repeated.number})."
             self._log.warning("%s", again)
 
 

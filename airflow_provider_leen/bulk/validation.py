@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from airflow_provider_leen.api.models import TicketCreate
-from airflow_provider_leen.api.text import one_line
+from airflow_provider_leen.api.text import one_line, shorten
 
 FORMS = (
     ("project_id", "project_vendor_id"),
@@ -96,7 +96,7 @@ def excerpt(value: Any) -> str:
         text = _short.repr(value)
     except Exception:  # a row's own __repr__ must not sink the list
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+    return shorten(text, _MAX_SHOWN)
 
 
 def described(value: Any) -> str:

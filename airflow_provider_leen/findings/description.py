@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_leen.api.text import clean_json, cut, one_line
+from airflow_provider_leen.api.text import MAX_NAME, clean_json, cut, one_line
 from airflow_provider_leen.findings import markdown
 from airflow_provider_leen.findings.identity import Subject
 from airflow_provider_leen.findings.paths import common_folder, is_url, within
@@ -22,7 +22,6 @@ from airflow_provider_leen.findings.rules import (
     weaknesses_of,
 )
 
-_MAX_NAME = 255
 _MAX_RULE, _MAX_PLACE = 64, 100
 _MAX_DESCRIPTION = 30_000
 _MAX_TEXT = 8_000
@@ -95,10 +94,10 @@ class _Words:
         where = self._where(finding.subject.place)
         end = f" in {_from_the_left(where, _MAX_PLACE)}" if where else ""
         end += f" and {places - 1} more place{'s' if places > 2 else ''}" if places > 1 else ""
-        room = _MAX_NAME - len(f"{rule}: {end}".encode("utf-16-le")) // 2
+        room = MAX_NAME - len(f"{rule}: {end}".encode("utf-16-le")) // 2
         headline = _headline(finding)
         name = f"{rule}: {cut(headline, max(room, 1))}{end}" if headline else f"{rule}{end}"
-        return cut(name, _MAX_NAME)
+        return cut(name, MAX_NAME)
 
     def description(self, first: Finding, places: Sequence[Place], findings: Sequence[Finding]) -> str:
         """Return the ticket's Markdown."""
@@ -189,7 +188,7 @@ def _headline(finding: Finding) -> str | None:
     # A rule's words may be a template: "`{library}` is insecure".
     words = (None if short and _TEMPLATE.search(short) else short, finding.message, full, name)
     for each in filter(None, words):
-        line = one_line(_LINK.sub(r"\1", each.strip().partition("\n")[0]), _MAX_NAME)
+        line = one_line(_LINK.sub(r"\1", each.strip().partition("\n")[0]), MAX_NAME)
         line = re.sub(rf"^{re.escape(rule_id)}[\s:–-]*", "", line, flags=re.IGNORECASE)
         if line and (each is finding.message or rule_id.lower() not in line.lower()):
             return line.removesuffix(".")

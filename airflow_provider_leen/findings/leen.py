@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from airflow_provider_leen.api.text import one_line
+from airflow_provider_leen.api.text import MAX_NAME, one_line
 from airflow_provider_leen.findings import markdown
 from airflow_provider_leen.findings.reading import count, mapping, objects, text
 from airflow_provider_leen.findings.rules import priority_of_severity
@@ -32,7 +32,7 @@ def ticket_from_leen_finding(finding: BaseModel | Mapping[str, Any]) -> dict[str
     description = text(given.get("description"))
     title = text(given.get("title")) or (description or "").strip().partition("\n")[0] or f"Finding {finding_id}"
     ticket = {
-        "name": one_line(title, 255),
+        "name": one_line(title, MAX_NAME),
         "description": markdown.paragraphs(
             description,
             markdown.facts(_facts(given)),

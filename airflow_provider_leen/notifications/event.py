@@ -9,11 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from airflow_provider_leen.api.text import clean, cut
-
-MAX_TITLE = 255
-MAX_DESCRIPTION = 32_767
-"""What Jira takes, in UTF-16 code units."""
+from airflow_provider_leen.api.text import MAX_DESCRIPTION, MAX_NAME, clean, cut, shorten
 
 _MAX_ERROR = 2000
 
@@ -123,7 +119,7 @@ def title(event: Event) -> str:
 
 def fitting_title(text: str) -> str:
     """Make a text fit for a title: one line, cut to what Jira takes."""
-    return cut(" ".join(clean(text).split()), MAX_TITLE)
+    return cut(" ".join(clean(text).split()), MAX_NAME)
 
 
 def fitting_description(text: str, notes: Iterable[str]) -> str:
@@ -165,7 +161,7 @@ def _text(error: Any) -> str | None:
     if error is None:
         return None
     text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
-    return text if len(text) <= _MAX_ERROR else f"{text[: _MAX_ERROR - 1]}…"
+    return shorten(text, _MAX_ERROR)
 
 
 def _fenced(text: str) -> str:

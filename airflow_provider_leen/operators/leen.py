@@ -6,10 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
-from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.links.leen import LeenTicketsLink
+from airflow_provider_leen.operators.base import ManyTicketsOperator
 from airflow_provider_leen.tasks.arguments import (
     FLAG,
     MAX_FAILURES,
@@ -18,20 +16,18 @@ from airflow_provider_leen.tasks.arguments import (
     THRESHOLDS,
     Argument,
     check_literals,
+    check_source,
     choice,
     whole_number,
 )
-from airflow_provider_leen.tasks.stopping import Interruptible
-from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_leen.bulk.summary import Summary
 
 
-class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
+class LeenBulkCreateTicketsOperator(ManyTicketsOperator):
     """Create a ticket for every row of a list, in batches, through ``POST /itsm/tickets/bulk/sync``.
 
     Every row has a result, whatever happens: a bad ticket is reported and does not sink its batch, and what is known is
@@ -180,8 +176,7 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if (tickets is None) == (tickets_path is None):
-            raise LeenConfigError("Write either `tickets` or `tickets_path`, one of the two.")
+        check_source(tickets, tickets_path)
         self.tickets = tickets
         self.tickets_path = tickets_path
         self.ticket_defaults = ticket_defaults
@@ -207,7 +202,6 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         self.poll_interval: Any = poll_interval
         check_literals(self, self.argument_checks)
         self.ticket_link: str | None = None
-        self.counts: dict[str, int] | None = None
 
     def execute(self, context: Context) -> Summary:
         """Create the tickets, publish the results, and raise when the task has to fail."""
@@ -220,13 +214,3 @@ class LeenBulkCreateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         from airflow_provider_leen.tasks.creating import CreatingTask
 
         return CreatingTask.go_on(self, context, event)
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Tell OpenLineage how many tickets ended how, after a failure, too.
-
-        :param task_instance: the one that has ended.
-        :return: the run facet ``leen_tickets``, with the counts of the summary.
-        """
-        from airflow_provider_leen.tasks.lineage import lineage_of
-
-        return lineage_of(self.counts)

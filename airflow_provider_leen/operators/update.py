@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
+from airflow_provider_leen.operators.base import ManyTicketsOperator
 from airflow_provider_leen.tasks.arguments import FLAG, SECONDS, THRESHOLDS, Argument, check_literals, whole_number
-from airflow_provider_leen.tasks.stopping import Interruptible
-from airflow_provider_leen.tasks.templates import RendersOnce
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_leen.bulk.summary import UpdateSummary
 
 
-class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
+class LeenUpdateTicketsOperator(ManyTicketsOperator):
     """Change many tickets alike, through Leen's jobs (``POST /itsm/tickets/bulk/update``).
 
     Every id has a result, whatever happens: a bad one is reported and does not sink its batch, and what is known is
@@ -96,7 +92,6 @@ class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         self.poll_interval: Any = poll_interval
         self.deferrable: Any = deferrable
         check_literals(self, self.argument_checks)
-        self.counts: dict[str, int] | None = None
 
     def execute(self, context: Context) -> UpdateSummary:
         """Change the tickets, publish the results, and raise when the task has to fail."""
@@ -109,13 +104,3 @@ class LeenUpdateTicketsOperator(RendersOnce, Interruptible, BaseOperator):
         from airflow_provider_leen.tasks.updating import UpdatingTask
 
         return UpdatingTask.go_on(self, context, event)
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Tell OpenLineage how many tickets ended how, after a failure, too.
-
-        :param task_instance: the one that has ended.
-        :return: the run facet ``leen_tickets``, with the counts of the summary.
-        """
-        from airflow_provider_leen.tasks.lineage import lineage_of
-
-        return lineage_of(self.counts)

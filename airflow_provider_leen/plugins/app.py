@@ -30,7 +30,7 @@ from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import one_line
 from airflow_provider_leen.plugins.database import RunReader
 from airflow_provider_leen.plugins.places import Place, folders_of
-from airflow_provider_leen.plugins.reading import TooLargeError, fill, write_file
+from airflow_provider_leen.plugins.reading import Limits, TooLargeError, fill, write_file
 from airflow_provider_leen.plugins.rows import Column, Page, Selection
 from airflow_provider_leen.plugins.tasks import Gate, TaskRecord, TaskTickets, read_gate, read_task
 from airflow_provider_leen.plugins.view import build_view
@@ -85,7 +85,16 @@ def _selection(
     return Selection(status, text, task, sort, descending)
 
 
+_LIMITS = Limits()
+
+
+def limits() -> Limits:
+    """Return how long files may take."""
+    return _LIMITS
+
+
 About = Annotated[RunOrTask, Depends(_run_or_task)]
+Limited = Annotated[Limits, Depends(limits)]
 Wanted = Annotated[Selection, Depends(_selection)]
 
 router = APIRouter(dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.XCOM)), Depends(_refuse_all_dags)])
@@ -102,6 +111,7 @@ async def data(
     request: Request,
     about: About,
     wanted: Wanted,
+    limits: Limited,
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=0, le=500)] = 100,
 ) -> Response:
@@ -112,7 +122,7 @@ async def data(
     if found.etag == known:
         return Response(status_code=304, headers=headers)
     rows = Page(wanted, offset, limit)
-    unreadable = await fill(rows, found.tasks, found.folders)
+    unreadable = await fill(rows, found.tasks, found.folders, limits)
     if unreadable:
         # A store may answer again, without any change in the database.
         del headers["ETag"]
@@ -123,7 +133,7 @@ async def data(
 
 
 @router.get("/tickets/download")
-async def download(about: About, wanted: Wanted, format: Literal["csv", "json"] = "csv") -> Response:
+async def download(about: About, wanted: Wanted, limits: Limited, format: Literal["csv", "json"] = "csv") -> Response:
     """The rows that are wanted, all of them, in the order of the input."""
     found = await run_in_threadpool(_found, about)
     tasks = [task for task in found.tasks if wanted.task in ("", task.name)]
@@ -134,7 +144,7 @@ async def download(about: About, wanted: Wanted, format: Literal["csv", "json"] 
     with ExitStack() as on_error:
         on_error.callback(_DOWNLOADS.release)
         try:
-            file = await write_file(tasks, found.folders, wanted, format)
+            file = await write_file(tasks, found.folders, wanted, format, limits)
         except LeenConfigError as error:
             raise HTTPException(502, one_line(str(error), 1000)) from None
         except TooLargeError:

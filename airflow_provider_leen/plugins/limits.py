@@ -15,12 +15,6 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
-AT_ONCE = 2
-"""How many files of one store are read at the same time."""
-
-WAIT = 5.0
-"""How long a request waits for its turn, in seconds."""
-
 Result = TypeVar("Result")
 
 
@@ -29,9 +23,13 @@ class BusyError(Exception):
 
 
 class Slots:
-    """Runs slow work in threads of its own, for each store only so much at once."""
+    """Runs slow work in threads of its own, for each store only a few at once.
 
-    def __init__(self, at_once: int = AT_ONCE, wait: float = WAIT) -> None:
+    :param at_once: how many for one store.
+    :param wait: how long a request waits for its turn, in seconds.
+    """
+
+    def __init__(self, at_once: int, wait: float) -> None:
         self._at_once = at_once
         self._wait = wait
         self._slots: dict[Hashable, threading.BoundedSemaphore] = {}

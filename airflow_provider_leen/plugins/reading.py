@@ -9,6 +9,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from tempfile import SpooledTemporaryFile
@@ -23,10 +24,6 @@ from airflow_provider_leen.plugins.places import Place, open_local
 from airflow_provider_leen.plugins.rows import Page, Row, Selection, as_csv, as_json, row_of
 from airflow_provider_leen.plugins.tasks import TaskTickets
 
-PAGE_SECONDS = 20.0
-"""How long the files of one page may take, all together."""
-
-DOWNLOAD_SECONDS = 60.0
 MAX_BYTES = 256_000_000
 """The largest file that is read: about a million tickets."""
 
@@ -36,22 +33,34 @@ MAX_DOWNLOAD = 256_000_000
 _IN_MEMORY = 10_000_000
 """A larger one waits on disk until it is sent; in bytes."""
 
-_SLOTS = Slots()
-
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long files may take.
+
+    :param page_seconds: those of one page, all together.
+    :param download_seconds: those of one download.
+    :param slots: how many are read at once.
+    """
+
+    page_seconds: float = 20.0
+    download_seconds: float = 60.0
+    slots: Slots = field(default_factory=lambda: Slots(at_once=2, wait=5.0))
 
 
 class TooLargeError(Exception):
     """What is to be downloaded does not fit into a file."""
 
 
-async def fill(page: Page, tasks: Sequence[TaskTickets], folders: Sequence[Place]) -> dict[str, str]:
+async def fill(page: Page, tasks: Sequence[TaskTickets], folders: Sequence[Place], limits: Limits) -> dict[str, str]:
     """Add the rows of tasks to a page.
 
     :param folders: below which files may be read.
     :return: by their names, the tasks whose files could not be read, and why.
     """
-    until = time.monotonic() + PAGE_SECONDS
+    until = time.monotonic() + limits.page_seconds
     unreadable: dict[str, str] = {}
     silent: dict[Any, str] = {}
     """Stores that have kept this page waiting: nothing more is asked of them."""
@@ -64,7 +73,7 @@ async def fill(page: Page, tasks: Sequence[TaskTickets], folders: Sequence[Place
             try:
                 if store in silent:
                     raise _SilentError(silent[store])
-                page.add(await _read([task], partial(page.pick, _rows([task], folders, until)), until))
+                page.add(await _read([task], partial(page.pick, _rows([task], folders, until)), until, limits.slots))
             except LeenConfigError as error:
                 unreadable[task.name] = str(error)
             except _SilentError as error:
@@ -74,7 +83,7 @@ async def fill(page: Page, tasks: Sequence[TaskTickets], folders: Sequence[Place
 
 
 async def write_file(
-    tasks: Sequence[TaskTickets], folders: Sequence[Place], wanted: Selection, as_format: str
+    tasks: Sequence[TaskTickets], folders: Sequence[Place], wanted: Selection, as_format: str, limits: Limits
 ) -> IO[bytes]:
     """Write the rows of tasks that are wanted, all of them, into a temporary file.
 
@@ -82,11 +91,11 @@ async def write_file(
     :raises LeenConfigError: not all can be read.
     :raises TooLargeError: they are too many.
     """
-    until = time.monotonic() + DOWNLOAD_SECONDS
+    until = time.monotonic() + limits.download_seconds
     rows = (row for row in _rows(tasks, folders, until) if wanted.admits(row))
     lines = (as_csv if as_format == "csv" else as_json)(rows)
     try:
-        return await _read(tasks, partial(_written, lines), until)
+        return await _read(tasks, partial(_written, lines), until, limits.slots)
     except _SilentError as error:
         raise LeenConfigError(f"The results can't be read: {error}.") from None
 
@@ -95,9 +104,9 @@ class _SilentError(Exception):
     """A store has not answered in time."""
 
 
-async def _read(tasks: Iterable[TaskTickets], work: Callable[[], Result], until: float) -> Result:
+async def _read(tasks: Iterable[TaskTickets], work: Callable[[], Result], until: float, slots: Slots) -> Result:
     try:
-        return await _SLOTS.run(_stores(tasks) or ["XCom"], work, until)
+        return await slots.run(_stores(tasks) or ["XCom"], work, until)
     except BusyError:
         raise _SilentError("others wait for its store, which has not answered; try again in a minute") from None
     except TimeoutError:

@@ -4,7 +4,7 @@ Each call has to carry the header ``X-Leen-Sandbox: 1`` (:mod:`~.guard` says why
 
 - ``GET /_sandbox/faults``, ``POST`` (a :class:`~.faults.FaultRule` as JSON), ``DELETE`` (all of them)
 - ``GET /_sandbox/stats``: counts of requests by method and route, faults by kind, tickets, duplicates; peak in flight
-- ``GET /_sandbox/requests``, ``GET /_sandbox/tickets`` (``?connection_id=``)
+- ``GET /_sandbox/requests``, ``GET /_sandbox/tickets`` (``?connection_id=``), ``GET /_sandbox/duplicates``
 - ``GET /_sandbox/jobs``, ``POST``: how jobs run (a :class:`~.jobs.JobPlan` as JSON)
 - ``POST /_sandbox/sync``: Leen sees all tickets of the vendor as they are
 - ``POST /_sandbox/people``: what a person does to a ticket in Jira (a :class:`~.people.Deed` as JSON)
@@ -58,8 +58,8 @@ def add_control_routes(
 
     :param forget: resets the sandbox; is told the address of the client that asks for it.
     """
-    _add_job_routes(app, jobs)
-    _add_people_routes(app, store, people)
+    _add_settings(app, store, jobs)
+    _add_people(app, people)
 
     @app.get("/_sandbox/faults")
     async def list_faults() -> JSONResponse:
@@ -103,7 +103,7 @@ def add_control_routes(
         return JSONResponse({})
 
 
-def _add_job_routes(app: FastAPI, jobs: Jobs) -> None:
+def _add_settings(app: FastAPI, store: Store, jobs: Jobs) -> None:
     @app.get("/_sandbox/jobs")
     async def get_plan() -> JobPlan:
         return jobs.plan
@@ -113,15 +113,6 @@ def _add_job_routes(app: FastAPI, jobs: Jobs) -> None:
         jobs.plan = plan
         return plan
 
-
-def _add_people_routes(app: FastAPI, store: Store, people: People) -> None:
-    @app.post("/_sandbox/people")
-    async def do(deed: Deed) -> JSONResponse:
-        try:
-            return JSONResponse({"vendor_ticket_id": people.do(deed)})
-        except LookupError as error:
-            raise APIError(404, "not_found", str(error)) from None
-
     @app.get("/_sandbox/workflow")
     async def get_workflow() -> Workflow:
         return store.workflow
@@ -130,3 +121,12 @@ def _add_people_routes(app: FastAPI, store: Store, people: People) -> None:
     async def set_workflow(workflow: Workflow) -> Workflow:
         store.workflow = workflow
         return workflow
+
+
+def _add_people(app: FastAPI, people: People) -> None:
+    @app.post("/_sandbox/people")
+    async def do(deed: Deed) -> JSONResponse:
+        try:
+            return JSONResponse({"vendor_ticket_id": people.do(deed)})
+        except LookupError as error:
+            raise APIError(404, "not_found", str(error)) from None

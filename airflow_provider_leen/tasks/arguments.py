@@ -56,6 +56,15 @@ class Argument:
             return text
 
 
+def check_source(tickets: Any, tickets_path: Any) -> None:
+    """Refuse two sources of tickets, or none.
+
+    :raises LeenConfigError: as above.
+    """
+    if (tickets is None) == (tickets_path is None):
+        raise LeenConfigError("Write either `tickets` or `tickets_path`, one of the two.")
+
+
 def check_literals(task: Any, checks: Mapping[str, Argument]) -> None:
     """Refuse what is written in the Dag file and can't be used; what is a template is checked once it is rendered.
 

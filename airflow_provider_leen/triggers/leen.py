@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_leen.api.errors import PASSING, LeenConnectError, LeenError, LeenNotFoundError
 from airflow_provider_leen.api.jobs import has_ended
 from airflow_provider_leen.api.retry import is_unknown_to_leen
-from airflow_provider_leen.bulk.log_lines import progress_is_logged, repetition_is_logged
+from airflow_provider_leen.bulk.log_lines import Thinned
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.hooks.leen import LeenAsyncHook
 
@@ -62,7 +62,7 @@ class LeenJobsTrigger(BaseTrigger):
         self.deadline = deadline
         self.carried = carried
         self.register = register
-        self._failures = 0
+        self._failures = Thinned()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what another triggerer needs to make this trigger again."""
@@ -107,12 +107,12 @@ class LeenJobsTrigger(BaseTrigger):
             await asyncio.sleep(SIGNS_EVERY)
 
     async def _wait(self) -> None:
-        waiting = self.job_ids
+        waiting, progress = self.job_ids, Thinned()
         async with LeenAsyncHook(self.leen_conn_id, connection_id=self.connection_id) as hook:
             while waiting:
                 answers = await self._ask(hook, waiting)
                 left = [job_id for job_id in waiting if job_id in answers]
-                if progress_is_logged(len(waiting), len(left), len(self.job_ids)):
+                if len(left) < len(waiting) and (progress.is_due() or not left):
                     log.info("Ended: %d of %s.", len(self.job_ids) - len(left), counted(len(self.job_ids), "job"))
                 waiting = left
                 if waiting:
@@ -136,8 +136,7 @@ class LeenJobsTrigger(BaseTrigger):
                         return
                     if not isinstance(error, PASSING) and getattr(error, "status", None) not in _PASSING_STATUSES:
                         raise
-                    self._failures += 1
-                    if repetition_is_logged(self._failures):
+                    if self._failures.is_due():
                         log.warning("Job %s could not be asked for; asking again later: %s", job_id, error)
                     going_on[job_id] = getattr(error, "retry_after", None) or 0.0
                 else:

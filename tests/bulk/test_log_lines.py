@@ -4,52 +4,47 @@ import logging
 
 import pytest
 
-from airflow_provider_leen.bulk.log_lines import (
-    MAX_BATCH_LINES,
-    MAX_OPEN_LINES,
-    PROGRESS_LINES,
-    batch_is_logged,
-    folded,
-    progress_is_logged,
-    repetition_is_logged,
-)
+from airflow_provider_leen.bulk.log_lines import FIRST_LINES, MAX_OPEN_LINES, BatchLog, Thinned, folded
 
 log = logging.getLogger(__name__)
 
 
-@pytest.mark.parametrize("batches", [1, 2, 99, 100, 101, 150, 199, 200, 1000, 4321])
-def test_batches_get_a_bounded_number_of_lines_and_the_last_one_is_among_them(batches: int) -> None:
-    logged = [number for number in range(1, batches + 1) if batch_is_logged(number, batches)]
-    assert min(batches, MAX_BATCH_LINES / 2) <= len(logged) <= MAX_BATCH_LINES + 1
-    assert logged[-1] == batches
+def logged(every: float, lines: int) -> list[float]:
+    """When lines are logged of which one comes each ``every`` seconds."""
+    times = [every * number for number in range(lines)]
+    left = iter([0.0, *times])
+    thinned = Thinned(lambda: next(left))
+    return [time for time in times if thinned.is_due()]
 
 
 @pytest.mark.parametrize(
-    ("times", "logged"),
-    [(1, [1]), (10, [*range(1, 11)]), (100, [*range(1, 11), 20, 40, 80]), (200, [*range(1, 11), 20, 40, 80, 160])],
-)
-def test_what_happens_again_and_again_is_logged_ever_more_rarely(times: int, logged: list[int]) -> None:
-    assert [number for number in range(1, times + 1) if repetition_is_logged(number)] == logged
-
-
-@pytest.mark.parametrize(
-    ("left_before", "left", "total", "logged"),
+    ("every", "lines", "expected"),
     [
-        (3, 3, 3, False),
-        (3, 2, 3, True),
-        (1, 0, 3, True),
-        (1, 0, 1000, True),
-        (1000, 999, 1000, False),
-        (1000, 950, 1000, True),
-        (949, 901, 1000, False),
+        pytest.param(0.0, 10, [0.0] * 10, id="few"),
+        pytest.param(0.0, 5_000, [0.0] * FIRST_LINES, id="many at once"),
+        pytest.param(10.0, 20, [*map(float, range(0, 100, 10)), 120.0, 150.0, 180.0], id="one each half minute"),
+        pytest.param(60.0, 20, [60.0 * number for number in range(20)], id="slow ones are all logged"),
     ],
 )
-def test_progress_is_logged_in_steps(left_before: int, left: int, total: int, logged: bool) -> None:
-    assert progress_is_logged(left_before, left, total) is logged
+def test_the_first_lines_are_logged_and_then_one_each_half_minute(
+    every: float, lines: int, expected: list[float]
+) -> None:
+    assert logged(every, lines) == expected
 
 
-def test_progress_one_by_one_gets_a_bounded_number_of_lines() -> None:
-    assert sum(progress_is_logged(left + 1, left, 1000) for left in range(1000)) == PROGRESS_LINES
+def test_a_day_of_lines_leaves_fewer_than_150() -> None:
+    assert 100 < len(logged(1.0, 86_400)) < 150
+
+
+def test_the_last_batch_is_always_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    batches = BatchLog(log, 200)
+    for _ in range(200):
+        batches.batch_done(lambda: "50 created", 0.0)
+    assert [message.partition(":")[0] for message in caplog.messages] == [
+        *(f"Batch {number} of 200" for number in range(1, FIRST_LINES + 1)),
+        "Batch 200 of 200",
+    ]
 
 
 def test_few_batches_are_not_folded(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from airflow.utils.state import TaskInstanceState
 
+from airflow_provider_leen.api.text import MAX_DESCRIPTION
 from airflow_provider_leen.notifications.event import (
-    MAX_DESCRIPTION,
     Event,
     description,
     fitting_description,

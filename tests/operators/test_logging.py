@@ -36,7 +36,8 @@ def test_five_thousand_tickets_leave_at_most_150_lines(
     said = lines(info)
     assert len(said) <= 150 - ERRORS
     fold = said[said.index("::group::Sending 5000 tickets in 100 batches") : said.index("::endgroup::")]
-    assert len([line for line in fold if line.startswith("Batch ")]) == 100
+    assert fold[1].startswith("Batch 1 of 100: 50 created (")
+    assert fold[-1].startswith("Batch 100 of 100: 50 created (")
 
 
 @pytest.mark.parametrize(("batch_size", "deferrable"), [(10, False), (50, True)])
@@ -55,7 +56,6 @@ def test_changing_five_thousand_tickets_leaves_at_most_150_lines(
     assert len(said) <= 150  # the closing table with its errors is among them
     batches = 5000 // batch_size
     fold = said[said.index(f"::group::Sending 5000 tickets in {batches} batches") : said.index("::endgroup::")]
-    assert len([line for line in fold if line.startswith("Batch ")]) == 100
     assert fold[-1].startswith(f"Batch {batches} of {batches}: {batch_size} submitted (")
 
 

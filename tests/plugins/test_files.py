@@ -94,6 +94,18 @@ def leave(dag_run: Any, finished: AirflowRun) -> Iterator[Callable[..., None]]:
     record(was["results_path"])
 
 
+@pytest.fixture
+def limit() -> Iterator[Callable[[Any], None]]:
+    """Sets other limits."""
+    from airflow_provider_leen.plugins.app import app, limits
+
+    def override(limited: Any) -> None:
+        app.dependency_overrides[limits] = lambda: limited
+
+    yield override
+    app.dependency_overrides.clear()
+
+
 def shown(get: Callable[..., Any], dag_run: Any, **query: Any) -> dict[str, Any]:
     reply = get("data", dag_run, **{"task_id": "create", **query})
     assert reply.status_code == 200
@@ -369,10 +381,12 @@ def test_fifty_requests_to_a_store_that_never_replies_hold_up_no_other_page_and_
     dag_run: Any,
     listed: Any,
     leave: Any,
+    limit: Callable[[Any], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from airflow_provider_leen.plugins import app, reading
+    from airflow_provider_leen.plugins import app
     from airflow_provider_leen.plugins.limits import Slots
+    from airflow_provider_leen.plugins.reading import Limits
 
     sessions: list[int] = []
     create_session: Any = vars(app)["create_session"]
@@ -385,8 +399,7 @@ def test_fifty_requests_to_a_store_that_never_replies_hold_up_no_other_page_and_
         sessions.pop()
 
     monkeypatch.setattr(app, "create_session", counted)
-    monkeypatch.setattr(reading, "PAGE_SECONDS", 600.0)
-    monkeypatch.setattr(reading, "_SLOTS", Slots(at_once=2, wait=600.0))
+    limit(Limits(page_seconds=600.0, slots=Slots(at_once=2, wait=600.0)))
     with (
         a_store_that_accepts_and_never_replies() as (url, taken, end_store),
         ThreadPoolExecutor(60) as browsers,
@@ -419,14 +432,12 @@ def test_fifty_requests_to_a_store_that_never_replies_hold_up_no_other_page_and_
 
 @pytest.mark.filterwarnings("ignore:UPath .* filesystem not explicitly implemented:UserWarning")
 def test_a_store_that_never_replies_is_waited_for_to_a_limit_and_then_left_alone(
-    get: Callable[..., Any], dag_run: Any, listed: Any, leave: Any, monkeypatch: pytest.MonkeyPatch
+    get: Callable[..., Any], dag_run: Any, listed: Any, leave: Any, limit: Callable[[Any], None]
 ) -> None:
-    from airflow_provider_leen.plugins import reading
     from airflow_provider_leen.plugins.limits import Slots
+    from airflow_provider_leen.plugins.reading import Limits
 
-    monkeypatch.setattr(reading, "PAGE_SECONDS", 0.5)
-    monkeypatch.setattr(reading, "DOWNLOAD_SECONDS", 0.5)
-    monkeypatch.setattr(reading, "_SLOTS", Slots(at_once=1, wait=0.1))
+    limit(Limits(page_seconds=0.5, download_seconds=0.5, slots=Slots(at_once=1, wait=0.1)))
     with a_store_that_accepts_and_never_replies() as (url, taken, _):
         listed(url.removesuffix("/results.jsonl"))
         leave(url)
