@@ -205,9 +205,9 @@ def test_a_dry_run_shows_what_is_made_of_each_row_and_what_the_tracker_will_refu
         "line 1: line breaks in the name become spaces",
         "line 2: the priority becomes another name",
         "line 2: the name is cut, and stands whole in the description",
-        "line 3: `identifier` 'x' is that of line 1, which is the ticket of both",
+        "line 3: `identifier` 'x' is also that of line 1: the two share one ticket",
         "line 4: the tracker will refuse it: `priority` 'P1' is none of Leen's (CRITICAL, HIGH, MEDIUM, LOW, "
-        "INFORMATIONAL, UNKNOWN): unless the tracker has one of this name, map it (--priority-map)",
+        "INFORMATIONAL, UNKNOWN): unless the tracker has one of this name, map it with --priority-map",
         "Not sent as given: in 2 tickets the priority becomes another name, in 1 ticket line breaks in the name become "
         "spaces, in 1 ticket the name is cut, and stands whole in the description, in 1 ticket the identifier is that "
         "of an earlier row with another name, and so is the ticket.",
@@ -268,7 +268,7 @@ def test_a_row_is_named_by_the_line_that_it_begins_at(
     said = leen("create", str(path), *TO_SEC, "--dry-run")
     assert said.out.splitlines()[:-2] == [
         "line 6: `name` is missing: write the ticket's title",
-        "line 7: `identifier` 'a' is that of line 2, which is the ticket of both",
+        "line 7: `identifier` 'a' is also that of line 2: the two share one ticket",
     ]
     sandbox.inject("lost")
     said = leen("create", str(path), *TO_SEC)

@@ -14,7 +14,7 @@ from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import MAX_DESCRIPTION, MAX_NAME, clean, count_unsafe, cut, for_terminal
 from airflow_provider_leen.bulk.reading import parse_text
 from airflow_provider_leen.bulk.summary import counted
-from airflow_provider_leen.bulk.validation import described, excerpt
+from airflow_provider_leen.bulk.validation import Problem, Wording, described, excerpt
 
 KEY_LENGTH = len("airflow-") + 24
 
@@ -44,12 +44,15 @@ class Fitting:
 
     :param priority_map: what the list calls a priority, and what the ticket's is: see :func:`read_priority_map`.
     :param embed_key: whether descriptions end with the ticket's key, for which there has to be room.
+    :param called: what messages call the map.
     :raises LeenConfigError: the map can't be used.
     """
 
-    def __init__(self, priority_map: Any = None, *, embed_key: bool = False) -> None:
+    def __init__(
+        self, priority_map: Any = None, *, embed_key: bool = False, called: str = Wording.priority_map
+    ) -> None:
         names = {name.casefold(): name for name in PRIORITIES}
-        given = read_priority_map(priority_map)
+        given = read_priority_map(priority_map, called)
         self.embed_key = embed_key
         self._exact = {said: names.get(_folded(meant), meant) for said, meant in given.items()}
         # Of two that differ in their case alone, the first.
@@ -84,11 +87,12 @@ class Fitting:
                 changes.append(CUT_FOR_KEY if self.embed_key else CUT)
 
 
-def read_priority_map(value: Any) -> dict[str, str]:
+def read_priority_map(value: Any, called: str = Wording.priority_map) -> dict[str, str]:
     """Return the operator's ``priority_map``, checked.
 
     :param value: a mapping from what rows call a priority to what the ticket's is (one of Leen's names in any case, or
         the tracker's own name of a priority), a text that holds one, or None.
+    :param called: what messages call it.
     :raises LeenConfigError: it can't be used.
     """
     if isinstance(value, str):
@@ -97,10 +101,10 @@ def read_priority_map(value: Any) -> dict[str, str]:
         return {}
     advice = "write a mapping of texts, such as {'ERROR': 'HIGH', 'WARNING': 'MEDIUM'}"
     if not isinstance(value, Mapping):
-        raise LeenConfigError(f"`priority_map` is {described(value)}: {advice}.")
+        raise LeenConfigError(f"{called} is {described(value)}: {advice}.")
     for said, meant in value.items():
         if not isinstance(said, str) or not isinstance(meant, str) or not meant.strip():
-            raise LeenConfigError(f"`priority_map` has {excerpt(said)}: {excerpt(meant)}, {advice}.")
+            raise LeenConfigError(f"{called} has {excerpt(said)}: {excerpt(meant)}, {advice}.")
     return {clean(said): clean(meant) for said, meant in value.items()}
 
 
@@ -125,21 +129,22 @@ def cleaned(ticket: Mapping[Any, Any], changes: list[str]) -> dict[Any, Any]:
     return result
 
 
-def refused_by_tracker(ticket: Mapping[str, Any]) -> Iterator[str]:
-    """Say what Jira refuses of a ticket as it is sent; nothing but the tracker itself knows of the rest.
+def refused_by_tracker(ticket: Mapping[str, Any], wording: Wording) -> Iterator[Problem]:
+    """Yield what Jira surely refuses of a ticket as it is sent; only the tracker itself knows the rest.
 
     :param ticket: fitted, and checked.
+    :param wording: how messages name arguments.
     """
     description, priority = ticket.get("description", ""), ticket.get("priority", PRIORITIES[0])
     if cut(description, MAX_DESCRIPTION) != description:
-        yield (
-            f"`description` has {len(description)} characters, and Jira takes {MAX_DESCRIPTION:,}: shorten it, or let "
-            "it be cut, with the key at its end (embed_identifier)"
+        yield Problem(
+            f"`description` has {len(description)} characters, and Jira takes {MAX_DESCRIPTION:,}",
+            f"shorten it, or set {wording.embed_identifier}, which cuts it and adds the key at its end",
         )
     if priority not in PRIORITIES:
-        yield (
-            f"`priority` {excerpt(priority)} is none of Leen's ({', '.join(PRIORITIES)}): unless the tracker has one "
-            "of this name, map it (priority_map)"
+        yield Problem(
+            f"`priority` {excerpt(priority)} is none of Leen's ({', '.join(PRIORITIES)})",
+            f"unless the tracker has one of this name, map it with {wording.priority_map}",
         )
 
 

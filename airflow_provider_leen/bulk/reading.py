@@ -33,10 +33,12 @@ class UnreadableRow:
 
     :param text: what stood there (a short excerpt).
     :param reason: why it can't be read, for a person.
+    :param line: of the file, where it has lines.
     """
 
     text: str
     reason: str
+    line: int | None = None
 
 
 def read_tickets(value: Any) -> list[Any]:

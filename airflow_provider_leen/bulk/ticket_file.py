@@ -96,14 +96,13 @@ def read_lines(lines: Iterable[str], numbers: array[int] | None = None) -> Itera
         if numbers is not None:
             numbers.append(number)
         if text.startswith("["):
-            reason = f"line {number} begins an array ({excerpt(text)}): name the file .json where it holds one array"
-            yield UnreadableRow(excerpt(text), reason)
+            reason = f"it begins an array ({excerpt(text)}): name the file .json where it holds one array"
+            yield UnreadableRow(excerpt(text), reason, number)
             continue
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
-            reason = f"line {number} is no JSON ({_json_reason(error)}): {excerpt(text)}"
-            row = UnreadableRow(excerpt(text), reason)
+            row = UnreadableRow(excerpt(text), f"it is no JSON ({_json_reason(error)}): {excerpt(text)}", number)
         yield row
 
 

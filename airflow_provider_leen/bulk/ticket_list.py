@@ -192,5 +192,5 @@ def _result_of_twin(row: TicketRow, first: TicketResult) -> TicketResult:
     own = {"request_index": row.index, "name": row.name, "identifier": row.identifier}
     if first["success"]:
         return cast(TicketResult, {**first, **own, "status": "existing"})
-    error = follows(first["request_index"], row.identifier, f"is {first['status']}", first["error"])
+    error = follows(f"#{first['request_index']}", row.identifier, f"is {first['status']}", first["error"])
     return cast(TicketResult, {**first, **own, "error": shown_error(error)})

@@ -27,6 +27,7 @@ from airflow_provider_leen.bulk.validation import (
     FORMS,
     TYPE_FIELDS,
     UNSENDABLE,
+    Wording,
     described,
     excerpt,
     field_problems,
@@ -46,6 +47,7 @@ _ALTERNATIVES = {
 _PLAIN = frozenset({str, type(None)})
 _MAX_DEPTH = 20
 _AS_GIVEN = Fitting()
+_OPERATOR = Wording()
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
@@ -110,11 +112,12 @@ class TicketRow:
         return row if is_plain else ticket
 
 
-def read_defaults(value: Any) -> dict[str, str]:
+def read_defaults(value: Any, called: str = Wording.defaults) -> dict[str, str]:
     """Return the operator's ``ticket_defaults``, checked, with nulls dropped.
 
     :param value: a mapping, a pydantic model, a dataclass, a text that holds a mapping, or None. What this function
         returned may be given to it again.
+    :param called: what messages call it.
     :return: fields of a ticket; empty where there are none.
     :raises LeenConfigError: when a field is unknown or holds what can't be used.
     """
@@ -125,33 +128,36 @@ def read_defaults(value: Any) -> dict[str, str]:
     defaults = _as_ticket(value)
     if defaults is None:
         raise LeenConfigError(
-            f"`ticket_defaults` is of type {type(value).__name__} ({excerpt(value)}): write a mapping of ticket fields."
+            f"{called} is of type {type(value).__name__} ({excerpt(value)}): write a mapping of ticket fields."
         )
     # A name is each ticket's own, so none need be here.
     defaults = cleaned(defaults, [])
     problems = list(field_problems({"name": "", **defaults}))
     if problems:
-        raise LeenConfigError(f"`ticket_defaults` can't be used: {'; '.join(problems)}.")
+        raise LeenConfigError(f"{called} can't be used: {'; '.join(map(str, problems))}.")
     return defaults
 
 
-def prepare(rows: Sequence[Any], defaults: Any, scope: KeyScope, fitting: Fitting = _AS_GIVEN) -> list[TicketRow]:
+def prepare(
+    rows: Sequence[Any], defaults: Any, scope: KeyScope, fitting: Fitting = _AS_GIVEN, wording: Wording = _OPERATOR
+) -> list[TicketRow]:
     """Fit each row to the tracker, check it, and give it its key and its identifier. One line in the log has counts.
 
     :param rows: what one of the readers returned.
     :param defaults: fields laid under every ticket; what :func:`read_defaults` accepts.
     :param scope: what the keys are unique within.
     :param fitting: fits each ticket.
+    :param wording: how messages name arguments and rows.
     :return: one row per input row, in order. What is wrong with a bad row is said in its ``error``, never raised.
     :raises LeenConfigError: when the defaults can't be used.
     """
-    defaults = read_defaults(defaults)
+    defaults = read_defaults(defaults, wording.defaults)
     if "identifier" in defaults and len(rows) > 1:
         raise LeenConfigError(
-            f"`ticket_defaults` holds an `identifier`, which all {len(rows)} tickets would share: "
+            f"{wording.defaults} holds an `identifier`, which all {len(rows)} tickets would share: "
             "give each ticket its own, or leave it out."
         )
-    preparation = _Preparation(rows, defaults, scope, fitting)
+    preparation = _Preparation(rows, defaults, scope, fitting, wording)
     prepared = preparation.prepared()
     if line := changes_in(prepared):
         # Findings of which no ticket of their own is filed may be lost.
@@ -197,11 +203,14 @@ class _Preparation:
     :param source: the whole list.
     """
 
-    def __init__(self, source: Sequence[Any], defaults: Mapping[str, str], scope: KeyScope, fitting: Fitting) -> None:
+    def __init__(
+        self, source: Sequence[Any], defaults: Mapping[str, str], scope: KeyScope, fitting: Fitting, wording: Wording
+    ) -> None:
         self.has_type_id = "type_id" in defaults
         self._source = source
         self._defaults = defaults
         self._fitting = fitting
+        self._wording = wording
         self._keys = _Keys(scope)
         self._first_with: dict[str, int] = {}
         self._rows: list[TicketRow] = []
@@ -216,16 +225,16 @@ class _Preparation:
         """Fit a row, check it, and give it its key and its identifier."""
         ticket = _as_ticket(row)
         if ticket is None:
-            return TicketRow(index, self._source, None, None, None, _not_a_ticket(row))
+            return TicketRow(index, self._source, None, None, None, self._not_a_ticket(row))
         merged = _merge(ticket, self._defaults)
         body, changes = self._fitting.fit(merged)
-        problems = [*field_problems(body), *missing_fields(body)]
+        problems = [*field_problems(body), *missing_fields(body, self._wording.anywhere)]
         name, identifier = body.get("name"), body.get("identifier")
         first = index
         if isinstance(identifier, str):
             first = self._first_with.setdefault(_compared(identifier), index)
         if problems:
-            return TicketRow(index, self._source, _text(name), _text(identifier), None, "; ".join(problems))
+            return TicketRow(index, self._source, _text(name), _text(identifier), None, "; ".join(map(str, problems)))
         if first != index:
             return self._twin(index, self._rows[first], name, identifier)
         self.has_type_id = self.has_type_id or "type_id" in ticket
@@ -238,19 +247,24 @@ class _Preparation:
         if first.error is None:
             changes = (SAME if name == first.name else SAME_FOR_ANOTHER,)
             return TicketRow(index, self._source, name, identifier, None, None, first.index, changes)
-        error = follows(first.index, identifier, "is invalid", first.error)
+        error = follows(self._wording.row(first.index), identifier, "is invalid", first.error)
         return TicketRow(index, self._source, name, identifier, None, error)
 
+    def _not_a_ticket(self, row: Any) -> str:
+        if isinstance(row, UnreadableRow):
+            return row.reason if row.line is None or self._wording.has_lines else f"line {row.line}: {row.reason}"
+        return f"the row is {described(row)}: write a mapping of ticket fields"
 
-def follows(first: int, identifier: str | None, fate: str, error: str | None = None) -> str:
+
+def follows(first: str, identifier: str | None, fate: str, error: str | None = None) -> str:
     """Say why a row that follows another one has no ticket.
 
-    :param first: the position of the other row.
+    :param first: the other row.
     :param identifier: of both.
     :param fate: what the other row's ticket is.
     :param error: of the other row.
     """
-    return f"`identifier` {excerpt(identifier)} is that of ticket #{first}, which {fate}{f': {error}' if error else ''}"
+    return f"`identifier` {excerpt(identifier)} is that of {first}, which {fate}{f': {error}' if error else ''}"
 
 
 class _Keys:
@@ -288,12 +302,6 @@ def _merge(ticket: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any
 
 
 # Values
-
-
-def _not_a_ticket(row: Any) -> str:
-    if isinstance(row, UnreadableRow):
-        return row.reason
-    return f"the row is {described(row)}: write a mapping of ticket fields"
 
 
 def _as_ticket(row: Any) -> dict[str, Any] | None:

@@ -119,7 +119,7 @@ def _result(index: int, ticket_id: Any, table: TicketTable) -> UpdateResult:
         error = "the task ended before it" if status == "unsent" else ticket.error
     else:
         shown = clean(ticket_id) if isinstance(ticket_id, str) else None
-        error = f"{excerpt(ticket_id)} is no UUID: write Leen's id of the ticket"
+        error = f"{excerpt(ticket_id)} is not a UUID: write Leen's id of the ticket"
     return {
         "request_index": index,
         "success": status in SUCCEEDED,

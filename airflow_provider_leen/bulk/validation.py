@@ -1,4 +1,4 @@
-"""What is wrong with a ticket, in words for a person: which field, what it holds, what to write instead.
+"""What is wrong with a ticket: the problem, and what to write instead.
 
 The fields and their types come from :class:`~airflow_provider_leen.api.models.TicketCreate` alone. The rules between
 fields are those of Leen's OpenAPI document for ``POST /itsm/tickets/bulk/sync``.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -60,8 +61,42 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = _MAX_SHOWN
 
 
-def field_problems(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Say what is wrong with the fields that are there, and with a ``name`` that isn't."""
+class Problem(NamedTuple):
+    """One thing that is wrong with a ticket.
+
+    :param what: the field and what it holds.
+    :param advice: what to write instead.
+    """
+
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.advice}"
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How messages name arguments and rows; the defaults are the operator's.
+
+    :param defaults: the argument that holds defaults.
+    :param anywhere: where a field may be given.
+    :param priority_map: the argument that maps priorities.
+    :param embed_identifier: the argument that adds the key to descriptions.
+    :param row: names the row at a position.
+    :param has_lines: whether ``row`` names lines of a file.
+    """
+
+    defaults: str = "`ticket_defaults`"
+    anywhere: str = "here or in `ticket_defaults`"
+    priority_map: str = "`priority_map`"
+    embed_identifier: str = "`embed_identifier`"
+    row: Callable[[int], str] = "#{}".format
+    has_lines: bool = False
+
+
+def field_problems(fields: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with the fields that are there, and with a ``name`` that isn't."""
     try:
         _check_shape(fields)
     except ValidationError as error:
@@ -70,24 +105,29 @@ def field_problems(fields: Mapping[str, Any]) -> Iterator[str]:
         if uuid_form in fields:
             value = fields[uuid_form]
             if vendor_form in fields:
-                yield f"`{uuid_form}` and `{vendor_form}` are both given: keep one of them"
+                yield Problem(f"`{uuid_form}` and `{vendor_form}` are both given", "keep one of them")
             if isinstance(value, str) and not _UUID.fullmatch(value):
-                yield f"`{uuid_form}` {excerpt(value)} is no UUID: write Leen's UUID, or use `{vendor_form}`"
+                advice = f"write Leen's UUID, or use `{vendor_form}`"
+                yield Problem(f"`{uuid_form}` {excerpt(value)} is not a UUID", advice)
     if "type_id" in fields and fields.get("type_vendor_id", fields["type_id"]) != fields["type_id"]:
-        yield "`type_id` and `type_vendor_id` differ: keep `type_vendor_id`"
+        yield Problem("`type_id` and `type_vendor_id` differ", "keep `type_vendor_id`")
     if isinstance(identifier := fields.get("identifier"), str):
         yield from _identifier_problems(identifier)
 
 
-def missing_fields(body: Mapping[str, Any]) -> Iterator[str]:
-    """Say what a ticket, with its defaults, lacks."""
+def missing_fields(body: Mapping[str, Any], anywhere: str | None = None) -> Iterator[Problem]:
+    """Yield what a ticket, with its defaults, lacks.
+
+    :param anywhere: where it may be given, if in several places.
+    """
+    where = f", {anywhere}" if anywhere else ""
     name = body.get("name")
     if isinstance(name, str) and not name.strip():
-        yield "`name` is blank: write the ticket's title"
+        yield Problem("`name` is blank", "write the ticket's title")
     if "project_id" not in body and "project_vendor_id" not in body:
-        yield "the project is missing: give `project_vendor_id` or `project_id`, here or in `ticket_defaults`"
+        yield Problem("the project is missing", f"give `project_vendor_id` or `project_id`{where}")
     if TYPE_FIELDS.isdisjoint(body):
-        yield "the type is missing: give `type` or `type_vendor_id`, here or in `ticket_defaults`"
+        yield Problem("the type is missing", f"give `type` or `type_vendor_id`{where}")
 
 
 def excerpt(value: Any) -> str:
@@ -111,25 +151,25 @@ def is_unsendable(value: Any) -> bool:
     return type(value) is dict and value.keys() == {UNSENDABLE} and isinstance(value[UNSENDABLE], str)
 
 
-def _shape_problems(error: ValidationError) -> Iterator[str]:
+def _shape_problems(error: ValidationError) -> Iterator[Problem]:
     unknown: list[str] = []
     for problem in error.errors(include_url=False, include_context=False):
         field, value = problem["loc"][0], problem["input"]
         if problem["type"] == "extra_forbidden":
             unknown.append(_with_nearest_field(str(field)))
         elif problem["type"] == "invalid_key":
-            yield f"the key {excerpt(value)} is of type {type(value).__name__}: a field's name is text"
+            yield Problem(f"the key {excerpt(value)} is of type {type(value).__name__}", "a field's name is text")
         elif problem["type"] == "missing":
-            yield f"`{field}` is missing: write the ticket's title"
+            yield Problem(f"`{field}` is missing", "write the ticket's title")
         elif problem["type"] == "string_type":
-            yield f"`{field}` is {described(value)}: write text, or leave it out"
+            yield Problem(f"`{field}` is {described(value)}", "write text, or leave it out")
         else:
-            yield f"`{field}` can't be used ({excerpt(value)}): {problem['msg']}"
+            yield Problem(f"`{field}` can't be used ({excerpt(value)})", problem["msg"])
     if unknown:
         shown = ", ".join(unknown[:_MAX_UNKNOWN_SHOWN])
         more = f" and {len(unknown) - _MAX_UNKNOWN_SHOWN} more" if len(unknown) > _MAX_UNKNOWN_SHOWN else ""
         has = "has no such field" if all("did you mean" in one for one in unknown) else f"has {_ALL_FIELDS} only"
-        yield f"unknown field{'s' if len(unknown) > 1 else ''} {shown}{more}: a ticket {has}"
+        yield Problem(f"unknown field{'s' if len(unknown) > 1 else ''} {shown}{more}", f"a ticket {has}")
 
 
 @lru_cache(maxsize=256)
@@ -139,15 +179,15 @@ def _with_nearest_field(unknown: str) -> str:
     return f"{excerpt(unknown)} (did you mean `{near}`?)" if near else excerpt(unknown)
 
 
-def _identifier_problems(identifier: str) -> Iterator[str]:
+def _identifier_problems(identifier: str) -> Iterator[Problem]:
     """Say why an identifier can't stand in the path of a URL ("." and ".." would be resolved away)."""
     if len(identifier) > MAX_IDENTIFIER:
-        yield (
-            f"`identifier` {excerpt(identifier)} has {len(identifier)} characters, more than {MAX_IDENTIFIER}: "
-            "shorten it, or leave it out"
+        yield Problem(
+            f"`identifier` {excerpt(identifier)} has {len(identifier)} characters, more than {MAX_IDENTIFIER}",
+            "shorten it, or leave it out",
         )
     elif not identifier.strip() or not identifier.isprintable() or identifier in (".", ".."):
-        yield (
-            f"`identifier` {excerpt(identifier)} can't be looked up: "
-            "write printable text that is neither blank nor '.' nor '..', or leave it out"
+        yield Problem(
+            f"`identifier` {excerpt(identifier)} can't be looked up",
+            "write printable text that is neither blank nor '.' nor '..', or leave it out",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
     LeenConfigError,
@@ -20,6 +22,7 @@ from airflow_provider_leen.bulk.summary import (
     first_errors,
     over_threshold,
 )
+from airflow_provider_leen.bulk.validation import Wording
 
 _FIRST = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
 """Errors that take precedence over the outcome of tickets."""
@@ -34,16 +37,18 @@ def final_error(
     max_failure_rate: float | None,
     *,
     can_be_settled: bool = False,
+    row: Callable[[int], str] = Wording.row,
 ) -> LeenError | None:
     """Choose the error that a task ends with that creates tickets; see :func:`choose_error`.
 
     :param can_be_settled: whether a retry can determine the outcome of tickets where it is unknown.
+    :param row: names the row at a position.
     """
     results = [result for result in summary["results"] if result["status"] == "unknown"]
     unknown = None
     if results:
         identifiers = [str(result["identifier"]) for result in results]
-        unknown = LeenOutcomeUnknownError(_named(results), identifiers=identifiers, can_be_settled=can_be_settled)
+        unknown = LeenOutcomeUnknownError(_named(results, row), identifiers=identifiers, can_be_settled=can_be_settled)
     return choose_error(summary, halted, unknown, max_failures, max_failure_rate)
 
 
@@ -98,7 +103,7 @@ def failures_that_nothing_judges(
     )
 
 
-def _named(unknown: list[TicketResult]) -> str:
+def _named(unknown: list[TicketResult], row: Callable[[int], str]) -> str:
     """Name the tickets whose outcome is unknown, with what was found out about the first of them."""
     lines = [
         "The outcome of 1 ticket is unknown. Look for it in the tracker before anything sends it again:"
@@ -107,7 +112,7 @@ def _named(unknown: list[TicketResult]) -> str:
         "them again:"
     ]
     lines += [
-        f"#{result['request_index']} {result['name']!r:.80} (identifier {result['identifier']}): {result['error']}"
+        f"{row(result['request_index'])} {result['name']!r:.80} (identifier {result['identifier']}): {result['error']}"
         for result in unknown[:_MAX_NAMED]
     ]
     if len(unknown) > _MAX_NAMED:

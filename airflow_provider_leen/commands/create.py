@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import uuid
 from argparse import Namespace
@@ -25,6 +24,7 @@ from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, counted, summarise
 from airflow_provider_leen.bulk.ticket_file import TicketFile, read_file
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, changes_in, follows, payload, prepare, read_defaults
+from airflow_provider_leen.bulk.validation import Wording
 from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.bulk.whole_file import whole_file
 from airflow_provider_leen.commands.terminal import STOPPED, OutputError, complain, open_hook, print_rows, say
@@ -34,38 +34,23 @@ BATCHES_IN_FLIGHT = 4
 MAX_SHOWN = 50
 """So many tickets are shown; the file of ``--output`` has all."""
 
-_POSITION = re.compile(r"(?:ticket |(?<=\n  ))#(\d+)(?=, which | ['\"])")
-"""How messages name a row that is not their own: by its position in the list, from 0."""
-
-_OWN_WORDS = {
-    "here or in `ticket_defaults`": "in the file or by --default",
-    "`ticket_defaults`": "--default",
-    "`priority_map`": "--priority-map",
-    "(priority_map)": "(--priority-map)",
-    "(embed_identifier)": "(--embed-identifier)",
-}
-"""The operator's words, and the command's."""
-
 
 def create(options: Namespace) -> int:
     """Create the tickets, print what became of them, and return 0 when all of them exist."""
     file = _read(options.file)
     if file.account:
         complain(file.account)
-    try:
-        defaults = read_defaults(dict(options.default))
-        fitting = Fitting(dict(options.priority_map), embed_key=options.embed_identifier)
-        output = _output_path(options.output, options.file)
-        if options.dry_run or not file.rows:
-            return _check(file, prepare(file.rows, defaults, _scope("", ""), fitting), defaults, fitting, output)
-        with open_hook(options.conn_id, options.connection_id) as hook:
-            client = hook.get_conn()
-            scope = _scope(client.settings.base_url, client.settings.connection_id)
-            rows = prepare(file.rows, defaults, scope, fitting)
-            return _create(client, file, rows, lambda row: payload(row, defaults, fitting), output, options)
-    except LeenConfigError as error:
-        failure = LeenConfigError(_in_terms_of_the_command(str(error), file))
-    raise failure
+    wording = _wording(file)
+    defaults = read_defaults(dict(options.default), wording.defaults)
+    fitting = Fitting(dict(options.priority_map), embed_key=options.embed_identifier, called=wording.priority_map)
+    output = _output_path(options.output, options.file)
+    if options.dry_run or not file.rows:
+        return _check(file, prepare(file.rows, defaults, _scope("", ""), fitting, wording), defaults, fitting, output)
+    with open_hook(options.conn_id, options.connection_id) as hook:
+        client = hook.get_conn()
+        scope = _scope(client.settings.base_url, client.settings.connection_id)
+        rows = prepare(file.rows, defaults, scope, fitting, wording)
+        return _create(client, file, rows, lambda row: payload(row, defaults, fitting), output, options)
 
 
 def _read(text: str) -> TicketFile:
@@ -86,8 +71,8 @@ def _check(
     changed = 0
     for row in rows:
         changed += bool(row.changes)
-        for remark in _remarks(row, defaults, fitting, all_of_it=changed <= MAX_SHOWN):
-            say(f"{file.place(row.index)}: {_in_terms_of_the_command(remark, file)}")
+        for remark in _remarks(row, defaults, fitting, _wording(file), all_of_it=changed <= MAX_SHOWN):
+            say(f"{file.place(row.index)}: {remark}")
     if changes := changes_in(rows):
         say(changes)
     if rows:
@@ -97,16 +82,19 @@ def _check(
     return 0 if written and not summary["invalid"] else 1
 
 
-def _remarks(row: TicketRow, defaults: dict[str, str], fitting: Fitting, *, all_of_it: bool) -> Iterator[str]:
+def _remarks(
+    row: TicketRow, defaults: dict[str, str], fitting: Fitting, wording: Wording, *, all_of_it: bool
+) -> Iterator[str]:
     """Say what is wrong with a row, or what is changed in it and what the tracker surely refuses."""
     if row.error is not None:
         yield row.error
     elif row.follows is not None:
         if all_of_it:
-            yield follows(row.follows, row.identifier, "is the ticket of both")
+            first = wording.row(row.follows)
+            yield f"`identifier` {row.identifier!r} is also that of {first}: the two share one ticket"
     else:
         yield from row.changes if all_of_it else ()
-        for refusal in refused_by_tracker(payload(row, defaults, fitting)):
+        for refusal in refused_by_tracker(payload(row, defaults, fitting), wording):
             yield f"the tracker will refuse it: {refusal}"
 
 
@@ -149,16 +137,16 @@ def _create(
         )
         stopped = _drive(client, run)
     summary = summarise(run.results())
-    error = final_error(summary, run.error, None, None)
+    error = final_error(summary, run.error, None, None, row=file.place)
     # Before anything is printed: nothing remembers these results, and a terminal may be gone.
     written = output is None or _write(output, summary)
     try:
-        _print(summary, file, most=MAX_SHOWN if written else len(rows))
+        _print(summary, rows, file, most=MAX_SHOWN if written else len(rows))
     finally:
         if stopped:
             complain(_stopped(summary))
         elif error is not None:
-            complain(_in_terms_of_the_command(str(error), file))
+            complain(str(error))
     if stopped:
         return STOPPED
     return 0 if written and error is None and not summary["failed"] else 1
@@ -216,12 +204,12 @@ def _write(output: Path, summary: Summary) -> bool:
     return True
 
 
-def _print(summary: Summary, file: TicketFile, most: int) -> None:
+def _print(summary: Summary, rows: Sequence[TicketRow], file: TicketFile, most: int) -> None:
     counts = [f"{summary[status]} {status}" for status in STATUSES if summary[status]]
     closing = f"{counted(summary['total'], 'ticket')}: {', '.join(counts)}."
     shown = _most_telling(summary["results"], most)
     try:
-        print_rows([_line(result, file) for result in shown])
+        print_rows([_line(result, _error_of(result, summary, rows, file), file) for result in shown])
         if len(shown) < summary["total"]:
             more = counted(summary["total"] - len(shown), "more ticket")
             say(f"… and {more}; --output FILE writes all of them.")
@@ -237,13 +225,21 @@ def _most_telling(results: Sequence[TicketResult], most: int) -> list[TicketResu
     return sorted(chosen, key=lambda result: result["request_index"])
 
 
-def _line(result: TicketResult, file: TicketFile) -> dict[str, Any]:
+def _error_of(result: TicketResult, summary: Summary, rows: Sequence[TicketRow], file: TicketFile) -> str:
+    first = rows[result["request_index"]].follows
+    if first is None or result["success"]:
+        return result["error"] or ""
+    other = summary["results"][first]
+    return follows(file.place(first), result["identifier"], f"is {other['status']}", other["error"])
+
+
+def _line(result: TicketResult, error: str, file: TicketFile) -> dict[str, Any]:
     return {
         file.unit: file.numbers[result["request_index"]],
         "status": result["status"],
         "ticket": result["vendor_ticket_id"] or result["ticket_id"] or "",
         "name": result["name"] or "",
-        "error": _in_terms_of_the_command(result["error"] or "", file),
+        "error": error,
     }
 
 
@@ -252,18 +248,16 @@ def _scope(base_url: str, connection_id: str) -> KeyScope:
     return KeyScope("", str(uuid.uuid4()), "", -1, base_url, connection_id)
 
 
-def _in_terms_of_the_command(text: str, file: TicketFile) -> str:
-    """Put the operator's words into the command's, and name rows as a person finds them in the file."""
-    for words, own in _OWN_WORDS.items():
-        text = text.replace(words, own)
-    text = re.sub(r"^line \d+ is no JSON", "it is no JSON", text)
-    return _POSITION.sub(lambda found: _place(found, file), text)
-
-
-def _place(found: re.Match[str], file: TicketFile) -> str:
-    position = int(found[1])
-    # A row's own text may look like such a name.
-    return file.place(position) if position < len(file.rows) else found[0]
+def _wording(file: TicketFile) -> Wording:
+    """Name arguments and rows as a person finds them on the command line and in the file."""
+    return Wording(
+        defaults="--default",
+        anywhere="in the file or by --default",
+        priority_map="--priority-map",
+        embed_identifier="--embed-identifier",
+        row=file.place,
+        has_lines=True,
+    )
 
 
 def _output_path(text: str | None, given: str) -> Path | None:

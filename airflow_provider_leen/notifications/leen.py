@@ -219,7 +219,7 @@ class LeenNotifier(RendersOnce, BaseNotifier):
         ticket |= {field: value for field, value in given.items() if value is not None and value != ""}
         problems = [*field_problems(ticket), *missing_fields(ticket)]
         if problems:
-            raise LeenConfigError(f"{'; '.join(problems).replace(', here or in `ticket_defaults`', '')}.")
+            raise LeenConfigError(f"{'; '.join(map(str, problems))}.")
         return ticket
 
 

@@ -135,7 +135,7 @@ def test_a_row_with_the_identifier_of_an_earlier_one_follows_it_whatever_becomes
     made, refused, twin, other, follower, *_ = ended.results
     assert twin == {**made, "request_index": 2, "name": "its twin", "status": "existing"}
     assert other["vendor_ticket_id"] == made["vendor_ticket_id"]
-    assert follower["error"] == f"`identifier` 'b' is that of ticket #1, which is rejected: {refused['error']}"
+    assert follower["error"] == f"`identifier` 'b' is that of #1, which is rejected: {refused['error']}"
     assert sorted(ticket["name"] for ticket in sandbox.tickets()) == ["made"]
     assert told[-1] == {"total": 7, "done": 7, "failed": 4}
     # A later try knows it, and sends the first of two again, never the second.

@@ -17,6 +17,7 @@ from airflow_provider_leen.bulk.fitting import (
     read_priority_map,
     refused_by_tracker,
 )
+from airflow_provider_leen.bulk.validation import Wording
 
 MAP = {"ERROR": "HIGH", "warning": "medium", "P1": "Blocker", "low": "INFORMATIONAL", "Low": "UNKNOWN"}
 LONG = "word " * 60 + "end"
@@ -163,6 +164,6 @@ def test_a_map_that_can_not_be_used_is_refused_in_one_sentence(value: Any) -> No
     ],
 )
 def test_what_the_tracker_will_refuse_is_known_before(ticket: dict[str, str], said: list[str]) -> None:
-    refusals = list(refused_by_tracker(ticket))
+    refusals = list(map(str, refused_by_tracker(ticket, Wording())))
     assert len(refusals) == len(said)
     assert all(refusal.startswith(begin) for refusal, begin in zip(refusals, said, strict=True))

@@ -78,7 +78,7 @@ CHANGED = updates.summarise([ID, "SEC-1"], TABLE)
 def test_a_summary_of_changed_tickets_is_one_too() -> None:
     assert check_summary(json.loads(json.dumps(CHANGED))) == CHANGED
     assert counts_by_status(CHANGED) == {"updated": 1, "rejected": 0, "invalid": 1, "unknown": 0, "unsent": 0}
-    assert first_errors(CHANGED["results"], 5) == ["#1 SEC-1: 'SEC-1' is no UUID: write Leen's id of the ticket"]
+    assert first_errors(CHANGED["results"], 5) == ["#1 SEC-1: 'SEC-1' is not a UUID: write Leen's id of the ticket"]
 
 
 @pytest.mark.parametrize(

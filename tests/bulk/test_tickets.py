@@ -114,10 +114,10 @@ class TestValidation:
                 id="two parents",
             ),
             pytest.param(
-                {"assigned_user_id": "jane"}, ["'jane' is no UUID", "`assigned_user_vendor_id`"], id="assignee no UUID"
+                {"assigned_user_id": "jane"}, ["'jane' is not a UUID", "`assigned_user_vendor_id`"], id="assignee"
             ),
-            pytest.param({"parent_ticket_id": "SEC-1"}, ["'SEC-1' is no UUID"], id="parent no UUID"),
-            pytest.param({"parent_ticket_id": "{" + PROJECT + "}"}, ["is no UUID"], id="UUID in braces"),
+            pytest.param({"parent_ticket_id": "SEC-1"}, ["'SEC-1' is not a UUID"], id="parent no UUID"),
+            pytest.param({"parent_ticket_id": "{" + PROJECT + "}"}, ["is not a UUID"], id="UUID in braces"),
             pytest.param({"identifier": ""}, ["`identifier` ''"], id="empty identifier"),
             pytest.param({"identifier": "  "}, ["`identifier` '  '"], id="blank identifier"),
             pytest.param({"identifier": ".."}, ["`identifier` '..'"], id="dots"),
@@ -405,7 +405,7 @@ class TestIdentifiers:
 
     def test_one_that_follows_an_invalid_row_is_invalid_and_names_it(self) -> None:
         rows = prepare([ticket(identifier="x", priority=3), ticket(identifier="x")], None, SCOPE)
-        assert rows[1].error == f"`identifier` 'x' is that of ticket #0, which is invalid: {rows[0].error}"
+        assert rows[1].error == f"`identifier` 'x' is that of #0, which is invalid: {rows[0].error}"
 
     def test_an_invalid_row_says_what_is_wrong_with_itself(self) -> None:
         rows = prepare([ticket(identifier="x"), ticket(identifier="x", priority=3)], None, SCOPE)
@@ -488,7 +488,7 @@ class TestDefaults:
             ({"projekt_id": "x"}, "'projekt_id' (did you mean `project_id`?)"),
             ({"labels": ["x"]}, "unknown field 'labels'"),
             ({"priority": 3}, "`priority` is of type int (3)"),
-            ({"project_id": "SEC"}, "'SEC' is no UUID"),
+            ({"project_id": "SEC"}, "'SEC' is not a UUID"),
             ({"project_id": PROJECT, "project_vendor_id": "SEC"}, "both given"),
             ({"identifier": "x" * 513}, "more than 512"),
             ({"identifier": ".."}, "`identifier` '..'"),

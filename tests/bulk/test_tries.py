@@ -260,7 +260,7 @@ def test_a_row_keeps_its_own_reason_over_a_deferral() -> None:
     assert ended.statuses == ["rejected", "rejected", "invalid"]
     first, twin, invalid = (result["error"] for result in ended.results)
     assert first == "no such project"
-    assert twin == "`identifier` 'CVE-1' is that of ticket #0, which is rejected: no such project"
+    assert twin == "`identifier` 'CVE-1' is that of #0, which is rejected: no such project"
     assert invalid == before.results[2]["error"]
 
 

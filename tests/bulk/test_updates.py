@@ -159,7 +159,7 @@ def test_each_result_that_is_no_success_says_why() -> None:
 
 def test_an_invalid_id_is_told_what_to_write() -> None:
     [result] = summarise(["SEC-1"], TicketTable())["results"]
-    assert result["error"] == "'SEC-1' is no UUID: write Leen's id of the ticket"
+    assert result["error"] == "'SEC-1' is not a UUID: write Leen's id of the ticket"
 
 
 # The end
@@ -223,7 +223,7 @@ def test_a_passed_threshold_carries_the_counts_and_names_the_first_tickets() -> 
     assert isinstance(error, LeenThresholdError)
     assert (error.summary["invalid"], "results" in error.summary) == (30, False)
     assert "30 of 30 tickets failed" in str(error)
-    assert "#4 SEC-4: 'SEC-4' is no UUID" in str(error)
+    assert "#4 SEC-4: 'SEC-4' is not a UUID" in str(error)
 
 
 def test_the_closing_table_has_every_count_and_the_errors() -> None:

@@ -38,7 +38,7 @@ def test_a_batch_of_fifty_with_every_field_is_accepted(prism: str) -> None:
         pytest.param([], id="no ticket"),
         pytest.param([{"name": "x"}] * 51, id="51 tickets"),
         pytest.param([{"project_vendor_id": "SEC"}], id="no name"),
-        pytest.param([{"name": "x", "project_id": "SEC"}], id="a project ID that is no UUID"),
+        pytest.param([{"name": "x", "project_id": "SEC"}], id="a project ID that is not a UUID"),
     ],
 )
 def test_what_the_contract_forbids_is_refused(prism: str, tickets: list[dict[str, Any]]) -> None:
