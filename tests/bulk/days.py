@@ -23,7 +23,11 @@ ACCEPTED, TAKEN_OVER = "A6", "B2"
 
 @dataclass
 class Issue:
-    """A ticket in the tracker. ``by`` set its status last; a person ``defends`` what a run must not close."""
+    """A ticket in the tracker.
+
+    ``by`` set its status last, we by what was ``sent_at``; a person ``defends`` what a run must not close: the register
+    knew it as closed (``known_closed``), and they reopened it.
+    """
 
     finding: str
     generation: int
@@ -38,6 +42,7 @@ class Issue:
     known_closed: bool = False
     defends: bool = False
     by_since: float = 0.0
+    sent_at: float = 0.0
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Job:
     issues: list[Issue]
     wanted: Shown
     says: str
+    sent_at: float
     lands_at: float | None
     ended: bool = False
 
@@ -63,9 +69,13 @@ class Listed:
 
 @dataclass(frozen=True)
 class Day:
-    """What happens on a day: events (what, to which finding), the scans' kinds, and how well all works."""
+    """What happens on a day: events (what, to which finding), the scans' kinds, and how well all works.
+
+    ``soon`` is what people do in the minutes after the runs.
+    """
 
     events: tuple[tuple[str, int], ...] = ()
+    soon: tuple[tuple[str, int], ...] = ()
     scans: tuple[str, str] = ("whole", "whole")
     some: int = 0
     job: str = "done"
@@ -106,12 +116,14 @@ class Tracker:
                 job.ended = True
                 for issue in job.issues if job.says not in ("refused", "unclear") else ():
                     self.set(issue, job.wanted, "us", job.lands_at)
+                    issue.sent_at = job.sent_at
 
     def set(self, issue: Issue, wanted: Shown, by: str, now: float) -> None:
         if not issue.deleted:
             issue.is_open, issue.by, issue.updated_at = wanted == "open", by, now
             issue.by_since = now
             issue.defends = False
+            issue.known_closed = issue.known_closed and not issue.is_open
 
     def person(self, what: str, finding: str, now: float) -> None:
         issue = self.newest(finding)
@@ -121,8 +133,9 @@ class Tracker:
         if what == "close" and issue.is_open:
             self.set(issue, "closed", "person", now)
         elif what == "reopen" and not issue.is_open:
+            knew = issue.known_closed
             self.set(issue, "open", "person", now)
-            issue.defends, issue.known_closed = issue.known_closed, False
+            issue.defends = knew
         elif what == "move":
             issue.vendor_id = f"OTHER-{len(self.issues)}-{now:.0f}"
         elif what == "delete":
@@ -237,6 +250,9 @@ class Days:
             found = self.scan(scope, kind)
             if found is not None:
                 self.run_task(scope, found)
+        for what, number in day.soon:
+            self.now += 60
+            self.tracker.person(what, FINDINGS[number], self.now)
 
     def scan(self, scope: str, kind: str) -> FindingList | None:
         """Return the list of a day's run."""
@@ -390,13 +406,14 @@ class Days:
         how = self.weather.job if wanted == "closed" or self.can_reopen else "refused"
         delay = {"slow": 6 * 3600.0, "very slow": 30 * 3600.0}.get(how, 1.0)
         lands_at = None if how in ("never", "vanished") else self.now + delay
-        job = Job(issues, wanted, how, lands_at)
+        job = Job(issues, wanted, how, self.now, lands_at)
         name = f"job-{len(self.tracker.jobs)}"
         if how not in ("lost", "vanished", "forgotten"):
             self.tracker.jobs[name] = job
         elif lands_at:
             for issue in issues:
                 self.tracker.set(issue, wanted, "us", self.now)
+                issue.sent_at = self.now
         if how in ("lost", "vanished"):
             return False
         self.step()
@@ -459,8 +476,10 @@ class Days:
                 raise Undone(f"{finding} is found every day, and has no open ticket")
         elif ours and self.settings.on_gone == "close" and not (finding == TAKEN_OVER and ours[0].generation == 0):
             rejected = [it.finding.identifier for it in self.plans[scope].actions if it.kind == "reject"]
-            # Our reopening, whose end nobody learnt, can't be told from a person's where one has touched it since.
-            is_held = self.scopes[scope].findings[finding].history.held and ours[0].updated_at > ours[0].by_since
+            # Our reopening, whose end nobody learnt, can't be told from a person's where the ticket was changed later
+            # than a request takes: the job took its time, or a person touched it.
+            is_late = ours[0].updated_at > ours[0].sent_at + 3600
+            is_held = self.scopes[scope].findings[finding].history.held and is_late
             if not is_held and (finding not in rejected or finding != UNSYNCED):
                 raise Undone(f"{finding} is gone, and its ticket is still open")
 

@@ -175,8 +175,8 @@ RARE = {
     "waiting for a job": [
         Day(),
         Day(events=GOES),
-        Day(events=BACK, job="very slow"),
-        Day(events=(*GOES, ("reopen", 0))),
+        Day(events=BACK, job="very slow", soon=(("reopen", 0),)),
+        Day(events=GOES),
     ],
     "what a person reopened": [
         Day(),
@@ -191,9 +191,33 @@ RARE = {
 """Days on which the promise depends on one rule, and which come by chance too seldom."""
 
 
-def test_a_ticket_of_ours_that_a_person_touched_is_not_closed_where_nobody_saw_us_reopen_it() -> None:
-    days = [Day(), Day(events=GOES), Day(events=BACK, job="lost"), Day(events=(*GOES, ("touch", 0)))]
-    play(Settings(close_after=1), True, True, days)
+FOUND_ONCE = {
+    "a person touches what we reopened, and nobody saw us do it": [
+        Day(),
+        Day(events=GOES),
+        Day(events=BACK, job="lost"),
+        Day(events=(*GOES, ("touch", 0))),
+    ],
+    "our reopening takes a day, and the worker dies before it knows the job": [
+        Day(),
+        Day(events=GOES),
+        Day(events=BACK, job="very slow", crash=3),
+        Day(events=GOES),
+    ],
+    "we close once more, learn nothing of it, and a person reopens": [
+        Day(),
+        Day(events=GOES),
+        Day(events=BACK),
+        Day(events=GOES, job="unclear, made"),
+        Day(events=(("reopen", 0),)),
+    ],
+}
+"""Days that a search has found, and in which the rules are right: nobody can know more than they do."""
+
+
+@pytest.mark.parametrize("name", FOUND_ONCE)
+def test_days_that_a_search_has_found_break_no_promise(name: str) -> None:
+    play(Settings(close_after=1), True, True, FOUND_ONCE[name])
 
 
 @pytest.mark.parametrize("rule", RARE)
