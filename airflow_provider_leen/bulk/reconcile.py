@@ -261,7 +261,9 @@ class Reconciliation(RegisterCreation):
         for action in made.actions if made else ():
             if not action.listed:
                 gone = cast(TicketResult, dict.fromkeys(TicketResult.__annotations__))
-                gone["request_index"], gone["identifier"] = len(results), action.finding.identifier
+                # The register keeps no names.
+                gone["request_index"] = len(results)
+                gone["identifier"] = gone["name"] = action.finding.identifier
                 gone["ticket_id"], gone["vendor_ticket_id"] = action.finding.ticket_id, action.finding.vendor_ticket_id
                 self._tell(gone, action)
                 results.append(gone)

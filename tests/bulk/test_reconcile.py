@@ -137,7 +137,9 @@ def gone(scope: Scope, *stay: str, **given: Any) -> ReconcileSummary:
 
 
 def test_a_finding_that_is_back_has_its_ticket_reopened(scope: Scope, sandbox: SandboxServer) -> None:
-    assert told(gone(scope, "b", "c"))["a"] == "closed"
+    summary = gone(scope, "b", "c")
+    assert told(summary)["a"] == "closed"
+    assert [it["name"] for it in summary["results"]] == ["Finding b", "Finding c", "a"], "the register keeps no names"
     summary = scope.run("a", "b", "c")
     assert told(summary) == {"a": "reopened", "b": "existing", "c": "existing"}
     assert summary["results"][0]["vendor_ticket_id"] == "SEC-101"
