@@ -45,8 +45,9 @@ class LeenReconcileTicketsOperator(ManyTicketsOperator):
     All arguments are templated, as those of the bulk operator are; those that both have mean the same.
 
     :param tickets: the findings' tickets, by Leen's field names, each with its own ``identifier``, the same every day;
-        see :class:`~.leen.LeenBulkCreateTicketsOperator` (templated). A source that is None makes the list incomplete:
-        new findings are filed, and nothing is closed. Either this or ``tickets_path``.
+        see :class:`~.leen.LeenBulkCreateTicketsOperator` (templated). A source, or an instance of a mapped one,
+        that was skipped or gave None makes the list incomplete: new findings are filed, and nothing is closed. Either
+        this or ``tickets_path``.
     :param tickets_path: a file or object-storage URL that holds them (templated).
     :param register: a folder or object-storage URL, reached by all workers, that remembers over all Dag runs which
         finding has which ticket (templated).

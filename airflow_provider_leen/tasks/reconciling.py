@@ -14,6 +14,7 @@ from airflow_provider_leen.bulk.summary import Summary
 from airflow_provider_leen.bulk.tickets import TicketRow, payload
 from airflow_provider_leen.tasks.creating import CreatingTask, warn_of_earlier
 from airflow_provider_leen.tasks.register import known_at, make_register_ledger
+from airflow_provider_leen.tasks.sources import gaps, is_whole
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -34,7 +35,11 @@ class ReconcilingTask(CreatingTask):
         return self._publish(self._drive())
 
     def _given_rows(self) -> Sequence[Any]:
-        self._is_whole = self.operator.tickets_path is not None or is_whole(self.operator.tickets)
+        operator = self.operator
+        lacking = gaps(operator, operator.as_written("tickets"), self.context)
+        if lacking:
+            log.warning("The list is not complete: instances of these tasks gave nothing: %s.", ", ".join(lacking))
+        self._is_whole = not lacking and (operator.tickets_path is not None or is_whole(operator.tickets))
         return super()._given_rows()
 
     def _make_run(self) -> Reconciliation:
@@ -87,13 +92,6 @@ def expected_plan(given: str | None) -> str | None:
     if given is not None and given.strip() in ("", "None"):
         raise LeenConfigError("`expected_plan` is empty: the dry run that it refers to has left no plan.")
     return given and given.strip()
-
-
-def is_whole(tickets: Any) -> bool:
-    """Tell whether all sources of a list are there: one that is None was skipped, or has returned nothing."""
-    if not isinstance(tickets, Sequence) or isinstance(tickets, str | bytes):
-        return tickets is not None
-    return all(source is not None for source in tickets)
 
 
 def time_of_list(context: Context) -> float:

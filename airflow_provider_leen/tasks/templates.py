@@ -34,6 +34,10 @@ def is_reference(value: Any) -> bool:
     return hasattr(value, "iter_references")
 
 
+class Absent(tuple[()]):
+    """What a source gave that is one of several, and was skipped or returned nothing: no rows."""
+
+
 class RendersOnce:
     """Renders the template fields of an operator, a sensor or a notifier: strings of the Dag file, each once, to text.
 
@@ -71,6 +75,13 @@ class RendersOnce:
                     raise
         self._check_rendered(template_fields)
 
+    def as_written(self, name: str) -> Any:
+        """Return a field as it is written in the Dag file; None where a mapped instance got it from upstream.
+
+        :param name: of the field.
+        """
+        return self.__dict__.get("_templates", {}).get(name)
+
     def _render_field(
         self, name: str, template: Any, context: Context, jinja_env: jinja2.Environment, text_env: jinja2.Environment
     ) -> Any:
@@ -83,7 +94,7 @@ class RendersOnce:
         value = self.render_template(template, context, text_env, set())
         if name in self.joined_fields and isinstance(template, list | tuple):
             return [
-                () if item is None and is_reference(source) else item
+                Absent() if item is None and is_reference(source) else item
                 for item, source in zip(value, template, strict=True)
             ]
         return value

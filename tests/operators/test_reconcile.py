@@ -8,13 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, task
 
 from airflow_provider_leen.api.errors import LeenBrakeError, LeenConfigError
 from airflow_provider_leen.operators.reconcile import LeenReconcileTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
-from airflow_provider_leen.tasks.reconciling import expected_plan, is_whole, time_of_list
+from airflow_provider_leen.tasks.reconciling import expected_plan, time_of_list
+from airflow_provider_leen.tasks.sources import is_whole
+from airflow_provider_leen.tasks.templates import Absent
 
 DEFAULTS = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
 
@@ -92,6 +94,35 @@ def test_a_plan_is_made_then_carried_out(sandbox: SandboxServer, run_dag: Any, t
     assert is_open(sandbox) == set("bc")
 
 
+def test_a_list_of_which_a_source_gave_nothing_closes_nothing(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path
+) -> None:
+    def complete(mapped: list[str], other: str) -> bool:
+        with DAG("leen_test", schedule=None) as joined:
+
+            @task
+            def scan(name: str) -> list[dict[str, str]] | None:
+                if name == "skipped":
+                    raise AirflowSkipException
+                return None if name == "None" else findings(name)
+
+            LeenReconcileTicketsOperator(
+                task_id="reconcile", register=str(tmp_path / "register"), close_after=1, ticket_defaults=DEFAULTS,
+                tickets=[scan.expand(name=mapped), scan.override(task_id="other")(other)],
+                poll_interval=0.05, trigger_rule="none_failed",
+            )  # fmt: skip
+        found: bool = run_dag(joined).xcom("reconcile")["complete"]
+        return found
+
+    assert complete(["a", "b"], "c")
+    assert not complete(["a", "skipped"], "b")
+    assert not complete(["None", "a"], "b")
+    assert not complete(["a", "b"], "skipped")
+    assert is_open(sandbox) == set("abc")
+    assert complete(["a", "a"], "b")
+    assert is_open(sandbox) == set("ab")
+
+
 @pytest.mark.parametrize(
     ("tickets", "expected"),
     [
@@ -100,6 +131,7 @@ def test_a_plan_is_made_then_carried_out(sandbox: SandboxServer, run_dag: Any, t
         ([{"name": "a"}], True),
         ([[{"name": "a"}], None], False),
         ((None,), False),
+        ([[{"name": "a"}], Absent()], False),
         ("[]", True),
         ({"tickets": []}, True),
     ],

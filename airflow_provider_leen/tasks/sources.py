@@ -1,0 +1,69 @@
+"""Tells whether every source of a list has given something: a list with a gap must close nothing.
+
+A task's output that is None was skipped, or returned nothing. What a mapped task gave does not show its gaps: an
+instance that failed, was skipped or returned None has no XCom, so Airflow is asked for the instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import XComArg
+
+from airflow_provider_leen.tasks.templates import Absent
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+def is_whole(tickets: Any) -> bool:
+    """Tell whether no source of a list is None, as far as the list itself shows.
+
+    :param tickets: what the argument was rendered to.
+    """
+    if not isinstance(tickets, Sequence) or isinstance(tickets, str | bytes):
+        return tickets is not None
+    return not any(source is None or isinstance(source, Absent) for source in tickets)
+
+
+def gaps(task: Any, argument: Any, context: Context) -> list[str]:
+    """Return the tasks that an argument joins all mapped instances of, and of which one gave nothing.
+
+    :param task: the running task's operator.
+    :param argument: as it is written in the Dag file.
+    """
+    return [
+        source.task_id
+        for source, key in XComArg.iter_xcom_references(argument)
+        if _is_joined(source, task) and not _gave_all(source, key, context)
+    ]
+
+
+def _is_joined(source: Any, task: Any) -> bool:
+    """Tell whether a reference stands for all instances, and not for the one with the task's own map index."""
+    own = {group.group_id for group in task.iter_mapped_task_groups()}
+    return hasattr(source, "expand_input") or any(
+        group.group_id not in own for group in source.iter_mapped_task_groups()
+    )
+
+
+def _gave_all(source: Any, key: str, context: Context) -> bool:
+    states = list(_states(source.task_id, context))
+    given = XComArg(source, key).resolve(context)
+    return all(state == "success" for state in states) and given is not None and len(given) >= len(states)
+
+
+def _states(task_id: str, context: Context) -> Iterator[str | None]:
+    """Yield the states of a task's instances in this Dag run, but for those that the run no longer has."""
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+    ti: Any = context["ti"]
+    states: list[str | None]
+    if AIRFLOW_V_3_0_PLUS:
+        by_run = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
+        states = list(by_run.get(ti.run_id, {}).values())
+    else:
+        instances = ti.get_dagrun().get_task_instances()
+        states = [instance.state for instance in instances if instance.task_id == task_id]
+    return (state for state in states if state != "removed")
