@@ -18,37 +18,30 @@ AIRFLOW ?=
 HOW = $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),--airflow $(AIRFLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all coverage e2e screenshots matrix lint typecheck format build release-check docs pins clean chaos days cost distributed bench
+.PHONY: demo test env format lint typecheck test-all coverage docs e2e screenshots matrix chaos days cost distributed bench pins build release-check help clean
 
-help:  ## list the chores
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s%s\n", $$1, $$2 }'
+#: Start here
 
-env:  ## set up or update .venv, nothing else
-	@$(PYTHON) -c '' 2>/dev/null || { echo "$(PYTHON) is no Python that runs: install python3 (3.11 or newer), or say make PYTHON=…"; exit 1; }
-	@$(BOOTSTRAP)
-
-demo: env  ## scan a real package, file its findings in a local Leen, judge them (KEEP=1: leave Leen running)
-	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
+demo:  ## see it work: real findings become tickets in a local Leen, on three days (KEEP=1: leave it running)
+	@echo "--- Bandit's findings in a real package become tickets, on three days in a row. Airflow is real; a sandbox, a local"
+	@echo "    server, takes the place of Leen. Nothing leaves this machine. It takes about a minute; the first time, Airflow"
+	@echo "    is installed into .venv before, which takes about another."
+	@$(MAKE) --no-print-directory env
+	@$(BIN)/python -m scripts.demo $(if $(KEEP),--keep)
 
 test: env  ## run the tests but the slow ones, two minutes (ARGS="..." goes to pytest)
 	@echo "--- running the tests but the slow ones (make test-all runs all)"
 	@$(BIN)/python -m pytest -n auto -m "not slow or smoke" $(ARGS)
 
-test-all: env  ## run all tests (ARGS="..." goes to pytest)
-	@echo "--- running all tests"
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+#: Work on the package
 
-coverage: env  ## run all tests and fail below 95 % branch coverage
-	@$(MAKE) --no-print-directory test-all ARGS="--cov $(ARGS)"
+env:  ## set up or update .venv, nothing else
+	@$(PYTHON) -c '' 2>/dev/null || { echo "$(PYTHON) is no Python that runs: install python3 (3.11 or newer), or say make PYTHON=…"; exit 1; }
+	@$(BOOTSTRAP)
 
-e2e: env  ## the first hour in Airflow's UI, in Chromium, against a real Airflow (ARGS="..." goes to pytest)
-	@LEEN_E2E=1 $(BIN)/python -m pytest qa/e2e $(ARGS)
-
-screenshots: env  ## the same, and take the pictures in docs/images anew
-	@LEEN_SCREENSHOTS=docs/images $(MAKE) --no-print-directory e2e
-
-matrix: env  ## run all tests on every Airflow and Python supported (ARGS="-s 'tests(airflow-2.11.2-py3.11)'" for one)
-	@$(BIN)/nox $(ARGS)
+format: env  ## put code into the project's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
 
 lint: env  ## check format, style, spelling and workflows
 	@$(BIN)/ruff format --check .
@@ -59,29 +52,29 @@ lint: env  ## check format, style, spelling and workflows
 typecheck: env  ## check the types, strictly
 	@$(BIN)/mypy
 
-format: env  ## put code into the project's format
-	@$(BIN)/ruff format .
-	@$(BIN)/ruff check --fix .
+test-all: env  ## run all tests (ARGS="..." goes to pytest)
+	@echo "--- running all tests"
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
-build: env  ## build wheel and sdist into dist/ and check them
-	@rm -rf dist
-	@$(BIN)/python -m build --no-isolation --outdir dist .
-	@$(BIN)/twine check --strict dist/*
-
-release-check:  ## say whether TAG=v0.1.0 fits the package's version and the changelog
-	@$(PYTHON) scripts/release_check.py "$(TAG)"
+coverage: env  ## run all tests and fail below 95 % branch coverage
+	@$(MAKE) --no-print-directory test-all ARGS="--cov $(ARGS)"
 
 docs: env  ## make a site of the pages in docs/, in build/docs; warnings are errors
 	@AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
 	@echo "--- open build/docs/index.html"
 
-pins: env  ## write the newest versions that fit into constraints.txt (then run the tests)
-	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --extra bench --no-annotate --no-header \
-	    --output-file constraints.txt pyproject.toml
+#: In a browser, and on every Airflow
 
-clean:  ## remove what the chores made, .venv included
-	@rm -rf .venv .airflow dist build .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+e2e: env  ## the first hour in Airflow's UI, in Chromium, against a real Airflow (ARGS="..." goes to pytest)
+	@LEEN_E2E=1 $(BIN)/python -m pytest qa/e2e $(ARGS)
+
+screenshots: env  ## the same, and take the pictures in docs/images anew
+	@LEEN_SCREENSHOTS=docs/images $(MAKE) --no-print-directory e2e
+
+matrix: env  ## run all tests on every Airflow and Python supported (ARGS="-s 'tests(airflow-2.11.2-py3.11)'" for one)
+	@$(BIN)/nox $(ARGS)
+
+#: Measure, for minutes or an hour
 
 chaos: env  ## disturb and kill tasks under a scheduler: no ticket lost, none doubled (RUNS=, SEED=, AIRFLOW=2.11.2)
 	@$(BIN)/python -m qa.chaos $(HOW)
@@ -97,3 +90,26 @@ distributed: env  ## 10,000 tickets over two Celery workers, one of them killed:
 
 bench: env  ## measure everything beside limits and peers, ten minutes; writes docs/benchmarks.md (ARGS="peers tab": some)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+#: Release
+
+pins: env  ## write the newest versions that fit into constraints.txt (then run the tests)
+	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --extra bench --no-annotate --no-header \
+	    --output-file constraints.txt pyproject.toml
+
+build: env  ## build wheel and sdist into dist/ and check them
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+	@$(BIN)/twine check --strict dist/*
+
+release-check:  ## say whether TAG=v0.1.0 fits the package's version and the changelog
+	@$(PYTHON) scripts/release_check.py "$(TAG)"
+
+#: The rest
+
+help:  ## list the chores
+	@awk -F ':.*## ' '/^#: / { printf "\n%s\n", substr($$0, 4) } /^[a-z0-9-]+:.*## / { printf "  make %-15s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+clean:  ## remove what the chores made, .venv included
+	@rm -rf .venv .airflow dist build .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -78,12 +78,14 @@ def install() -> None:
     say("installing the package, Airflow and the tools (a minute or less, once)")
     pinned = ["-c", str(ROOT / "constraints.txt")]
     package = ["--editable", f"{ROOT}[dev]"]
-    run("pip", "install", "--quiet", "--disable-pip-version-check", *pinned, "uv")
+    # Its warnings (a cache that is not ours, a root user) are about pip; errors are shown.
+    pip = ["pip", "install", "--quiet", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", *pinned]
+    run(*pip, "uv")
     uv = ["uv", "pip", "install", "--quiet", "--python", str(PYTHON), "--compile-bytecode"]
     if subprocess.call([str(PYTHON), "-m", *uv, *pinned, *package]) != 0:
         # uv does not read pip's own configuration (a mirror, a certificate), so pip may still succeed.
         say("uv could not install them; trying pip, which is slower")
-        run("pip", "install", "--quiet", "--disable-pip-version-check", *pinned, *package)
+        run(*pip, *package)
 
 
 def run(*module_and_arguments: str) -> None:

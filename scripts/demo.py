@@ -1,7 +1,7 @@
-"""Show the package at work: real findings, real Airflow, a local Leen. Run by ``make demo``.
+"""Show the package at work on three days: real findings, real Airflow, a local Leen. Run by ``make demo``.
 
 The sandbox lives in this process, so it can't be left behind. Airflow runs in processes of its own with a home that is
-thrown away; what it logs goes to a file in ``.airflow/``, whose path is printed.
+thrown away; what it logs goes to a file in ``.airflow/``, whose path is printed when something fails.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_leen.api.text import for_terminal
+from scripts.demo_days import Day, DemoError, check_day, day_lines, three_days
+from scripts.demo_scan import scan
+from scripts.demo_screen import Counting, bold, say
 
 if TYPE_CHECKING:
     from airflow_provider_leen.sandbox.server import SandboxServer
@@ -30,11 +32,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 DAG_ID = "leen_bandit_demo"
 BULK_PATH = "/v1/itsm/tickets/bulk/sync"
+PACKAGE = "sqlalchemy"
 MINUTES_ALLOWED = 10
-
-
-class DemoError(Exception):
-    """The demo could not do what it is there to show; the message is for a person."""
 
 
 def main() -> int:
@@ -50,9 +49,7 @@ def main() -> int:
         from airflow_provider_leen.sandbox.server import SandboxServer  # takes a while: Ctrl-C is caught by now
 
         with log_path.open("w") as log, SandboxServer() as sandbox:
-            outcome = run_demo(sandbox, log)
-            report(outcome, sandbox)
-            check(outcome, sandbox)
+            run_demo(sandbox, log)
             farewell(sandbox, keep)
     except KeyboardInterrupt:
         print("\n*** Interrupted: the local Leen and Airflow are stopped.")
@@ -67,26 +64,47 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run_demo(sandbox: SandboxServer, log: TextIO) -> dict[str, Any]:
-    say(f"1/3  a local Leen answers at {sandbox.base_url}, its tickets are seen at {sandbox.url}")
-    with tempfile.TemporaryDirectory(prefix="leen-demo-", ignore_cleanup_errors=True) as home:
+def run_demo(sandbox: SandboxServer, log: IO[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="leen-demo-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
         environment = airflow_environment(home, sandbox)
-        say(f"2/3  Airflow sets up a database of its own (its log: {log.name})")
+        say("Airflow sets up its database, and Bandit scans SQLAlchemy, a package that Airflow brings")
         with started(["-m", "airflow", "db", "migrate"], environment, log) as migration:
-            wait_for(migration, "'airflow db migrate' failed.")
-        say(f"3/3  Airflow runs the Dag {DAG_ID}: Bandit scans SQLAlchemy first (a quarter of a minute)")
-        outcome_file = Path(home) / "outcome.json"
-        with started([str(ROOT / "scripts" / "run_dag.py"), DAG_ID, str(outcome_file)], environment, log) as run:
-            wait_for(run, "the Dag could not be run.", sandbox)
-        outcome: dict[str, Any] = json.loads(outcome_file.read_text())
-        return outcome
+            findings = scan(PACKAGE)
+            for _ in waiting_for(migration, "'airflow db migrate' failed."):
+                pass
+        with started([str(ROOT / "scripts" / "run_dag.py"), DAG_ID], environment, log) as airflow:
+            for day in three_days(findings):
+                run_day(day, airflow, home, sandbox)
 
 
-def airflow_environment(home: str, sandbox: SandboxServer) -> dict[str, str]:
+def run_day(day: Day, airflow: subprocess.Popen[str], home: Path, sandbox: SandboxServer) -> None:
+    """Let Airflow run the Dag on one day's report, and say what it did."""
+    print()
+    say(bold(day.title))
+    report, outcome = home / f"{day.name}.json", home / f"{day.name}.outcome.json"
+    report.write_text(json.dumps({"results": day.findings}))
+    asked = {"conf": {"report": str(report), "register": str(home / "register")}, "outcome": str(outcome)}
+    assert airflow.stdin is not None
+    print(json.dumps(asked), file=airflow.stdin, flush=True)
+    calls, before = sandbox.count("POST", BULK_PATH), len(sandbox.tickets())
+    with Counting(f"of {day.new} tickets filed", day.new) as counting:
+        for _ in waiting_for(airflow, "the Dag could not be run.", outcome):
+            if day.new > 50:  # more than one call
+                counting.show(len(sandbox.tickets()) - before)
+    told: dict[str, Any] = json.loads(outcome.read_text())
+    check_day(day, told, sandbox.tickets(), sandbox.duplicates())
+    for line in day_lines(day, told["returned"]["reconcile"], sandbox.count("POST", BULK_PATH) - calls):
+        print(line)
+    if day.synced_afterwards:
+        sandbox.sync()
+
+
+def airflow_environment(home: Path, sandbox: SandboxServer) -> dict[str, str]:
     """Build an environment in which no setting of another Airflow on this machine counts."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return inherited | {
-        "AIRFLOW_HOME": home,
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW_CONN_LEEN_DEFAULT": sandbox.airflow_conn,
@@ -95,14 +113,15 @@ def airflow_environment(home: str, sandbox: SandboxServer) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(arguments: list[str], environment: dict[str, str], log: TextIO) -> Iterator[subprocess.Popen[bytes]]:
+def started(arguments: list[str], environment: dict[str, str], log: IO[str]) -> Iterator[subprocess.Popen[str]]:
     # A session of its own: Ctrl-C reaches this process alone, which then ends Airflow with everything it has started.
     process = subprocess.Popen(
         [sys.executable, *arguments],
         env=environment,
         stdout=log,
         stderr=log,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     try:
@@ -113,96 +132,34 @@ def started(arguments: list[str], environment: dict[str, str], log: TextIO) -> I
         process.wait()
 
 
-def wait_for(process: subprocess.Popen[bytes], failure: str, sandbox: SandboxServer | None = None) -> None:
+def waiting_for(process: subprocess.Popen[str], failure: str, outcome: Path | None = None) -> Iterator[None]:
+    """Yield until the process has ended well, or has written its outcome."""
     deadline = time.monotonic() + 60 * MINUTES_ALLOWED
-    while process.poll() is None:
+    while process.poll() is None and not (outcome and outcome.exists()):
         if time.monotonic() > deadline:
             raise DemoError(f"No end after {MINUTES_ALLOWED} minutes: {failure}")
-        if sandbox and sandbox.count("POST", BULK_PATH):
-            say("     Bandit is done, its findings are being filed")
-            sandbox = None
-        time.sleep(0.1)
-    if process.returncode != 0:
+        yield
+        time.sleep(0.2)
+    if process.returncode or (outcome and not outcome.exists()):
         raise DemoError(f"Airflow ended with exit code {process.returncode}: {failure}")
 
 
-def report(outcome: dict[str, Any], sandbox: SandboxServer) -> None:
-    summary = outcome["returned"]["create_tickets"] or {}
-    rows = [
-        ("findings", len(outcome["returned"]["scan"] or []), "by Bandit in SQLAlchemy, one ticket each"),
-        ("batches", sandbox.count("POST", BULK_PATH), "calls of Leen's bulk endpoint, up to 50 tickets each"),
-        ("tickets created", summary.get("created", "?"), ""),
-        ("failed", summary.get("failed", "?"), "named below" if summary.get("failed") else ""),
-    ]
-    print()
-    for label, value, remark in rows:
-        print(f"  {label:<17}{value:>5}  {remark}".rstrip())
-    for line in failure_lines(summary.get("results", [])):
-        print(f"    {for_terminal(line)}")
-    print(f"  {'gate':<17}{verdict(outcome)}")
-    print(f"  {'tickets page':<17}{sandbox.url}\n")
-
-
-def failure_lines(results: list[dict[str, Any]], examples: int = 3) -> list[str]:
-    """Group what failed by reason (numbers aside), each with its count and a few examples."""
-    groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for result in results:
-        if not result["success"]:
-            groups[result["status"] + re.sub(r"\d+", "#", result["error"] or "")].append(result)
-    lines = []
-    for group in sorted(groups.values(), key=len, reverse=True):
-        lines.append(f"{len(group)} x {group[0]['status']}, for example: {shortened(group[0]['error'], 150)}")
-        lines += [f"    row {result['request_index']}: {shortened(result['name'])}" for result in group[:examples]]
-    return lines
-
-
-def shortened(text: str | None, width: int = 90) -> str:
-    text = " ".join((text or "").split())
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def verdict(outcome: dict[str, Any]) -> str:
-    state = outcome["states"]["gate"]
-    counts = outcome["returned"]["gate"]
-    if state != "success" or not counts:
-        return f"did not pass ({state})"
-    return f"passed: {counts['failed'] / counts['total']:.1%} of the tickets failed, 5 % may"
-
-
-def check(outcome: dict[str, Any], sandbox: SandboxServer) -> None:
-    """Compare what the Dag reports with what the local Leen holds: the demo must not be taken at its word."""
-    summary = outcome["returned"]["create_tickets"]
-    if outcome["run"] != "success" or not summary:
-        raise DemoError(f"The Dag run ended as '{outcome['run']}'; tasks: {outcome['states']}.")
-    held = len(sandbox.tickets())
-    if (
-        not summary["total"] == len(outcome["returned"]["scan"] or []) == len(summary["results"])
-        or summary["created"] != held
-    ):
-        raise DemoError(
-            f"The counts disagree: {len(outcome['returned']['scan'] or [])} findings, {len(summary['results'])} "
-            f"results, {summary['created']} tickets reported as created, {held} held by the local Leen."
-        )
-
-
 def farewell(sandbox: SandboxServer, keep: bool) -> None:
-    if not keep:
-        say("done; the local Leen ends with the demo. To look at its tickets: make demo KEEP=1")
+    print()
+    if keep:
+        say(f"Look at the tickets: {sandbox.url} (Ctrl-C ends the local Leen)")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+        print("\n--- The local Leen is stopped.")
         return
-    say(f"done; look at the tickets: {sandbox.url} (Ctrl-C ends the local Leen)")
-    with contextlib.suppress(KeyboardInterrupt):
-        signal.pause()
-    print("\n--- the local Leen is stopped")
+    say("Done. The local Leen has ended with the demo; make demo KEEP=1 leaves it running, to look at its tickets.")
+    say("Next: the same in Airflow's UI, docs/getting-started.md. What runs every day: docs/every-day.md")
 
 
 def last_lines(path: Path, count: int = 15) -> str:
     """Show the end of Airflow's log, without the lines in which all is well."""
     lines = [line for line in path.read_text(errors="replace").splitlines() if not re.search(r"\[(info|debug) ", line)]
     return "\n".join(f"    {for_terminal(line[:200])}" for line in lines[-count:])
-
-
-def say(text: str) -> None:
-    print(f"--- {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def test_the_files_to_download_hold_what_is_filtered(page: Page, lab: Standalone
 
 
 def test_the_task_s_extra_link_leads_to_its_tickets(page: Page, lab: Standalone, demo_run: str) -> None:
-    page.goto(f"{lab.url}/dags/{DEMO}/runs/{demo_run.replace('+', '%2B')}/tasks/create_tickets")
+    page.goto(f"{lab.url}/dags/{DEMO}/runs/{demo_run.replace('+', '%2B')}/tasks/reconcile")
     page.get_by_role("link", name="Details").click()
     link = page.get_by_role("link", name="Tickets", exact=True)
     assert follow(page, link).startswith(f"{lab.leen}/?tickets=SEC-")
@@ -189,12 +189,12 @@ def test_markup_in_a_ticket_stays_text(page: Page, lab: Standalone, demo_run: st
 def test_the_tab_follows_airflow_s_theme(page: Page, lab: Standalone, demo_run: str, theme: str, shoot: Shoot) -> None:
     ui.choose_theme(page, theme)
     page.set_viewport_size({"width": 1400, "height": 1060})
-    frame = ui.open_tab(page, lab, DEMO, demo_run, "create_tickets")
+    frame = ui.open_tab(page, lab, DEMO, demo_run, "reconcile")
     frame.locator("tbody tr").first.wait_for()
     assert frame.locator("html").get_attribute("data-theme") == theme
     shoot(page, f"tab-{theme}")
     page.goto(f"{lab.url}/dags/{DEMO}/runs/{demo_run.replace('+', '%2B')}")
-    page.get_by_role("link", name="create_tickets").first.wait_for()
+    page.get_by_role("link", name="reconcile").first.wait_for()
     shoot(page, f"run-{theme}")
 
 

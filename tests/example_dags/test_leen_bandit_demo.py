@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,6 +72,17 @@ def test_a_finding_without_a_weakness_class_has_no_line_about_it(demo: ModuleTyp
 def test_code_that_holds_a_code_fence_does_not_end_the_excerpt(demo: ModuleType, finding: dict[str, Any]) -> None:
     finding["code"] = '43 DOC = """```python"""\n'
     assert demo.ticket_from_finding(finding)["description"].endswith('````python\nDOC = """```python"""\n````')
+
+
+def test_an_identifier_stays_when_lines_are_added_above_and_tells_equal_code_apart(
+    demo: ModuleType, finding: dict[str, Any]
+) -> None:
+    moved = finding | {"line_number": 53, "code": finding["code"].replace("4", "5")}
+    [first, second] = demo.tickets_from_findings([finding, finding])
+    [later] = demo.tickets_from_findings([moved])
+    assert re.fullmatch(r"B608:shop/db\.py:[0-9a-f]{12}", first["identifier"])
+    assert second["identifier"] == first["identifier"] + ":2"
+    assert later["identifier"] == first["identifier"]
 
 
 @pytest.mark.parametrize(

@@ -60,14 +60,21 @@ def test_the_fan_out_dag_creates_the_list_under_each_leen_connection_id(
     assert sorted(Counter(request.connection_id for request in sandbox.requests).values()) == [1, 1, 1]
 
 
-def test_the_bandit_dag_files_every_finding_of_the_package_it_is_told_to_scan(
-    run_dag: RunDag, sandbox: SandboxServer
+def test_the_bandit_dag_files_each_finding_once_and_closes_what_the_next_report_no_longer_has(
+    run_dag: RunDag, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
-    run = run_dag(load("leen_bandit_demo"), package="bandit")
+    register = str(tmp_path / "register")
+    run = run_dag(load("leen_bandit_demo"), package="bandit", register=register)
     findings = run.xcom("scan")
-    assert findings
-    assert run.xcom("gate")["total"] == len(findings)
-    assert run.summary("create_tickets")["created"] == len(sandbox.tickets())
+    assert run.summary("reconcile")["created"] == run.xcom("gate")["total"] == len(findings) == len(sandbox.tickets())
+
+    sandbox.sync()
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"results": [*findings[1:], findings[0] | {"filename": "bandit/other.py"}]}))
+    again = run_dag(load("leen_bandit_demo"), package="bandit", register=register, report=str(report))
+    counted = Counter(result["status"] for result in again.summary("reconcile")["results"])
+    assert counted == Counter(existing=len(findings) - 1, created=1, closed=1) + Counter()
+    assert Counter(ticket["status"] for ticket in sandbox.tickets()) == {"TODO": len(findings), "CLOSED": 1}
 
 
 def test_every_folder_entry_is_a_dag_that_says_what_it_shows() -> None:

@@ -52,7 +52,7 @@ def debug_run(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path)
 
 def test_the_runs_ended_as_they_were_meant_to(debug_run: DebugRun) -> None:
     demo, refusing, gone, templates = debug_run.lines_with("OUTCOME")
-    assert "'create_tickets': 'success'" in demo
+    assert "'reconcile': 'success'" in demo
     assert "'gate': 'success'" in demo
     assert "'create': 'failed'" in refusing
     assert "'create': 'failed'" in gone
