@@ -81,9 +81,10 @@ def install() -> None:
     # Its warnings (a cache that is not ours, a root user) are about pip; errors are shown.
     pip = ["pip", "install", "--quiet", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", *pinned]
     run(*pip, "uv")
-    uv = ["uv", "pip", "install", "--quiet", "--python", str(PYTHON), "--compile-bytecode"]
-    if subprocess.call([str(PYTHON), "-m", *uv, *pinned, *package]) != 0:
-        # uv does not read pip's own configuration (a mirror, a certificate), so pip may still succeed.
+    # The system's certificates, as pip takes them: a company's proxy may have one of its own.
+    uv = ["uv", "pip", "install", "--quiet", "--python", str(PYTHON), "--compile-bytecode", "--system-certs"]
+    if subprocess.run([str(PYTHON), "-m", *uv, *pinned, *package], capture_output=True).returncode != 0:
+        # uv does not read pip's own configuration (a mirror), so pip may still succeed; if not, pip says why.
         say("uv could not install them; trying pip, which is slower")
         run(*pip, *package)
 
