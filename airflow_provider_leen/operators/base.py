@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_leen.tasks.stopping import Interruptible
 from airflow_provider_leen.tasks.templates import RendersOnce
 
@@ -13,8 +11,12 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 
-class ManyTicketsOperator(RendersOnce, Interruptible, BaseOperator):
-    """An operator about many tickets: renders its arguments once, stops when it is killed, reports its counts."""
+class ManyTickets(RendersOnce, Interruptible):
+    """What an operator about many tickets is: renders its arguments once, stops when it is killed, reports its counts.
+
+    No operator itself: Airflow wraps the ``__init__`` of each operator class, and one between them without an
+    ``__init__`` of its own would wrap it twice, by which a mapped operator loses its inlets and fails.
+    """
 
     counts: dict[str, int] | None = None
     """The counts of the summary, once it is published."""

@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.sdk import BaseOperator
+
 from airflow_provider_leen.links.leen import LeenTicketsLink
-from airflow_provider_leen.operators.base import ManyTicketsOperator
+from airflow_provider_leen.operators.base import ManyTickets
 from airflow_provider_leen.tasks.arguments import (
     FLAG,
     MAX_FAILURES,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_leen.bulk.summary import Summary
 
 
-class LeenBulkCreateTicketsOperator(ManyTicketsOperator):
+class LeenBulkCreateTicketsOperator(ManyTickets, BaseOperator):
     """Create a ticket for every row of a list, in batches, through ``POST /itsm/tickets/bulk/sync``.
 
     Every row has a result, whatever happens: a bad ticket is reported and does not sink its batch, and what is known is

@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.sdk import BaseOperator
+
 from airflow_provider_leen.links.leen import LeenTicketsLink
-from airflow_provider_leen.operators.base import ManyTicketsOperator
+from airflow_provider_leen.operators.base import ManyTickets
 from airflow_provider_leen.tasks.arguments import (
     FLAG,
     MAX_FAILURES,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_leen.bulk.summary import ReconcileSummary
 
 
-class LeenReconcileTicketsOperator(ManyTicketsOperator):
+class LeenReconcileTicketsOperator(ManyTickets, BaseOperator):
     """File a ticket for each new finding of a list, close those of findings that are gone, reopen those that are back.
 
     The list is complete for its scope: what is missing from it has gone. A ticket is read at the tracker before it is

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_leen.operators.base import ManyTicketsOperator
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_leen.operators.base import ManyTickets
 from airflow_provider_leen.tasks.arguments import FLAG, SECONDS, THRESHOLDS, Argument, check_literals, whole_number
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_leen.bulk.summary import UpdateSummary
 
 
-class LeenUpdateTicketsOperator(ManyTicketsOperator):
+class LeenUpdateTicketsOperator(ManyTickets, BaseOperator):
     """Change many tickets alike, through Leen's jobs (``POST /itsm/tickets/bulk/update``).
 
     Every id has a result, whatever happens: a bad one is reported and does not sink its batch, and what is known is
