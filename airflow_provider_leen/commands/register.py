@@ -10,14 +10,14 @@ import secrets
 import socket
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.bulk.findings import History
 from airflow_provider_leen.bulk.journal import Owner
 from airflow_provider_leen.bulk.register import take_over_known
 from airflow_provider_leen.bulk.register_journal import RegisterJournal, shown_owner
@@ -28,6 +28,7 @@ from airflow_provider_leen.bulk.register_store import MARKER, RegisterStore, fol
 from airflow_provider_leen.bulk.register_table import Known, RegisterTable
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.values import VERSION, Value
+from airflow_provider_leen.commands.register_list import row_of, shown_time
 from airflow_provider_leen.commands.terminal import complain, open_hook, print_rows, say
 from airflow_provider_leen.tasks.files import object_path
 from airflow_provider_leen.tasks.register import known_at
@@ -55,7 +56,7 @@ def show(options: Namespace) -> int:
                 "unknown": sum(one.status == "unknown" for one in known),
                 "base_url": newest["base_url"],
                 "connection_id": newest["connection_id"],
-                "last_written": _shown_time(newest["written"]),
+                "last_written": shown_time(newest["written"]),
                 "in_use_by": "" if last is None or last["values"] is not None else shown_owner(last),
                 "may_have_lost": "yes" if newest.get("gap") else "",
             }
@@ -65,22 +66,10 @@ def show(options: Namespace) -> int:
 
 
 def list_known(options: Namespace) -> int:
-    """List the findings of a scope, and their tickets."""
-    print_rows(
-        [
-            {
-                "identifier": known.identifier,
-                "status": known.status,
-                "ticket_id": known.ticket_id or "",
-                "vendor_ticket_id": known.vendor_ticket_id or "",
-                "filed_at": _shown_time(known.filed_at),
-                "generation": known.generation,
-                "error": known.error or "",
-            }
-            for known in _known(options)
-        ],
-        options.output,
-    )
+    """List the findings of a scope, their tickets, and what is to be done about them."""
+    table = _scope(options)
+    rows = [row_of(known, History.from_json(table.histories.get(known.key, {}))) for known in table.all_known()]
+    print_rows(rows, options.output)
     return 0
 
 
@@ -89,7 +78,7 @@ def export(options: Namespace) -> int:
     text, left_out = io.StringIO(), 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for known in _known(options):
+    for known in _scope(options).all_known():
         if known.status in ("created", "existing"):
             writer.writerow([known.identifier, known.vendor_ticket_id, known.ticket_id])
         else:
@@ -229,12 +218,12 @@ def _identity_of_connection(options: Namespace) -> Identity:
     return Identity(options.scope or "", settings.base_url, settings.connection_id.lower())
 
 
-def _known(options: Namespace) -> Iterator[Known]:
+def _scope(options: Namespace) -> RegisterTable:
     store = _root(options).at(folder_of(options.scope or ""))
     newest = _newest(store, "head") or _newest(store, "lease")
     if newest is None:
         raise LeenConfigError(f"There is no scope {options.scope or ''!r} in the register at {options.register}.")
-    return _table(_journal(store, _identity_in(newest), "list").peek()).all_known()
+    return _table(_journal(store, _identity_in(newest), "list").peek())
 
 
 def _table(reading: Reading) -> RegisterTable:
@@ -246,7 +235,3 @@ def _known_in(ledger: RegisterLedger, identifier: str) -> Known:
     if known is None:
         raise LeenConfigError(f"The {ledger.register.shown_scope} does not know {identifier!r}.")
     return known
-
-
-def _shown_time(seconds: float | None) -> str:
-    return "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
