@@ -59,6 +59,8 @@ from airflow_provider_leen.api.wire import Wire
 if TYPE_CHECKING:
     import httpx
 
+__all__ = ["AsyncLeenClient"]
+
 MAX_PAGES = 10_000
 """The most pages of one listing that are fetched: a million things with Leen's page size."""
 
@@ -77,6 +79,11 @@ _SEARCH = "/itsm/passthrough/tickets/search"
 
 class AsyncLeenClient:
     """The Leen API for asynchronous code.
+
+    ::
+
+        async with AsyncLeenClient(settings) as client:
+            projects = [project.name async for project in client.iter_projects()]
 
     :param settings: where Leen is and how patient to be.
     :param transport: replaces the network in tests.

@@ -30,6 +30,24 @@ from typing import Any
 
 from airflow_provider_leen.api.text import clean
 
+__all__ = [
+    "LeenAuthError",
+    "LeenBrakeError",
+    "LeenConfigError",
+    "LeenConnectError",
+    "LeenError",
+    "LeenLedgerError",
+    "LeenLedgerLostError",
+    "LeenNotFoundError",
+    "LeenOutcomeUnknownError",
+    "LeenRateLimitError",
+    "LeenResponseError",
+    "LeenServerError",
+    "LeenStoppedError",
+    "LeenThresholdError",
+    "LeenValidationError",
+]
+
 
 class LeenError(Exception):
     """Base of all errors of this package.

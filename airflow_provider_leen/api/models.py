@@ -15,6 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+__all__ = ["BulkReply", "BulkResult", "Finding", "Job", "Project", "Ticket", "TicketCreate", "User"]
+
 MAX_TICKETS_PER_CALL = 50
 """The most tickets that one bulk call may carry, or name."""
 

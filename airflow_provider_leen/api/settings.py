@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import one_line, shorten
 
+__all__ = ["LeenSettings"]
+
 REGIONS: Mapping[str, str] = {
     "us": "https://api.leen.dev/v1",
     "eu-c1": "https://api.eu-c1.leen.dev/v1",
@@ -46,6 +48,14 @@ _FALSE = {"false", "no", "off", "0"}
 @dataclass(frozen=True, kw_only=True)
 class LeenSettings:
     """What a client needs to know. Its repr shows neither the API key nor the proxy.
+
+    ::
+
+        settings = LeenSettings(
+            base_url="https://api.leen.dev/v1",
+            api_key="your-api-key",
+            connection_id="7f2c1e0a-0000-4000-8000-000000000000",
+        )
 
     :param base_url: where the API is, ``/v1`` included, without a trailing slash.
     :param api_key: sent as ``X-API-KEY``.

@@ -17,6 +17,8 @@ from airflow_provider_leen.api.settings import LeenSettings
 if TYPE_CHECKING:
     import httpx
 
+__all__ = ["LeenClient"]
+
 Result = TypeVar("Result")
 
 
@@ -25,6 +27,11 @@ class LeenClient:
 
     The thread keeps Airflow's signals (a task's timeout, SIGTERM) out of the middle of a call: they reach only the
     main thread, which waits.
+
+    ::
+
+        with LeenClient(settings) as client:
+            projects = [project.name for project in client.iter_projects()]
 
     :param settings: where Leen is and how patient to be.
     :param transport: replaces the network in tests.

@@ -21,6 +21,8 @@ from airflow_provider_leen.bulk.statuses import (
     statuses_of,
 )
 
+__all__ = ["Counts", "Progress", "ReconcileSummary", "Summary", "TicketResult", "UpdateResult", "UpdateSummary"]
+
 MAX_ERROR = 2000
 """Characters of one ticket's error that are published."""
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_provider_leen.api.settings import LeenSettings
     from airflow_provider_leen.api.sync_client import LeenClient
 
+__all__ = ["LeenAsyncHook", "LeenHook"]
+
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +55,11 @@ class LeenHook(_ConnectedHook):
     """Leen's endpoints with the credentials of an Airflow connection.
 
     Nothing is looked up or connected before the first use. A context manager: leaving it closes the connections.
+
+    ::
+
+        with LeenHook() as hook:
+            ticket = hook.create_ticket({"name": "Rotate the key", "project_vendor_id": "SEC", "type": "Task"})
 
     :param leen_conn_id: the Airflow connection, default ``leen_default``.
     :param connection_id: the Leen connection ID to use instead of the connection's login, default that login.
@@ -265,6 +272,11 @@ class LeenAsyncHook(_ConnectedHook):
     """Those of Leen's endpoints that triggers and notifiers need, for an event loop, which nothing here blocks.
 
     An asynchronous context manager: entering it reads the connection, leaving it closes what was opened.
+
+    ::
+
+        async with LeenAsyncHook() as hook:
+            ticket = await hook.get_ticket_by_identifier("CVE-2026-0001/billing")
 
     :param leen_conn_id: the Airflow connection, default ``leen_default``.
     :param connection_id: the Leen connection ID to use instead of the connection's login, default that login.

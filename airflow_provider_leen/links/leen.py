@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from airflow_provider_leen.api.settings import LeenSettings
     from airflow_provider_leen.bulk.summary import TicketResult
 
+__all__ = ["LeenTicketsLink", "ticket_link"]
+
 MAX_LENGTH = 2000
 """The longest link; beyond it, servers and proxies begin to refuse a request."""
 

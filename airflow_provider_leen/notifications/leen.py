@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_leen.api.models import Ticket
     from airflow_provider_leen.notifications.event import Event
 
+__all__ = ["LeenNotifier", "send_leen_notification"]
+
 CLOSED = ("RESOLVED", "CLOSED")
 """Leen's statuses of a ticket that is done. Any other counts as open."""
 

@@ -14,6 +14,8 @@ from airflow_provider_leen.tasks.templates import RendersOnce
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+__all__ = ["LeenCreateTicketOperator"]
+
 
 class LeenCreateTicketOperator(RendersOnce, BaseOperator):
     """Create one ticket, and return it (``POST /itsm/tickets``).
@@ -21,6 +23,13 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
     Leen stores such a ticket at once, whatever ids it was given, so that it can be looked up by its identifier: where
     the ticket has none of its own, a key that is stable over retries is sent as one. A reply that was lost is settled
     by look-ups, and a retry looks the ticket up before it creates it.
+
+    ::
+
+        LeenCreateTicketOperator(
+            task_id="create_ticket",
+            ticket={"name": "Rotate the deploy key", "project_vendor_id": "SEC", "type": "Task"},
+        )
 
     :param ticket: the ticket, by Leen's field names (templated): a mapping, an upstream task's output, or a text that
         holds JSON or a Python literal.

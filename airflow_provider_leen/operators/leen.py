@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_leen.bulk.summary import Summary
 
+__all__ = ["LeenBulkCreateTicketsOperator"]
+
 
 class LeenBulkCreateTicketsOperator(ManyTickets, BaseOperator):
     """Create a ticket for every row of a list, in batches, through ``POST /itsm/tickets/bulk/sync``.
@@ -37,6 +39,16 @@ class LeenBulkCreateTicketsOperator(ManyTickets, BaseOperator):
 
     All arguments are templated. Text of the Dag file is rendered, once; the text of a finding never is. A flag or a
     number that a template yields as text is parsed.
+
+    ::
+
+        create = LeenBulkCreateTicketsOperator(
+            task_id="create_tickets",
+            tickets=scan(),
+            ticket_defaults={"project_vendor_id": "SEC", "type": "Task"},
+            retries=3,
+        )
+        LeenTicketFailureSensor(task_id="gate", results=create.output, max_failure_rate=0.05)
 
     :param tickets: the tickets, by Leen's field names (templated): a list of mappings, an upstream task's output, a
         mapped upstream's outputs (tickets, or lists of tickets), one mapping, a data frame of pandas or polars, Leen's

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_leen.bulk.summary import ReconcileSummary
 
+__all__ = ["LeenReconcileTicketsOperator"]
+
 
 class LeenReconcileTicketsOperator(ManyTickets, BaseOperator):
     """File a ticket for each new finding of a list, close those of findings that are gone, reopen those that are back.

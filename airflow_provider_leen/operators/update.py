@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_leen.bulk.summary import UpdateSummary
 
+__all__ = ["LeenUpdateTicketsOperator"]
+
 
 class LeenUpdateTicketsOperator(ManyTickets, BaseOperator):
     """Change many tickets alike, through Leen's jobs (``POST /itsm/tickets/bulk/update``).
@@ -25,6 +27,10 @@ class LeenUpdateTicketsOperator(ManyTickets, BaseOperator):
 
     Leen changes the status first, and the other fields only where that worked. Give the task an ``execution_timeout``:
     a job that never ends is waited for until then.
+
+    ::
+
+        LeenUpdateTicketsOperator(task_id="close_tickets", ticket_ids=find_ids(), updates={"status": "CLOSED"})
 
     :param ticket_ids: Leen's ids of the tickets, UUIDs (templated): a list, an upstream task's output, a mapped
         upstream's outputs (ids, or lists of ids), one id, or a text that holds JSON or a Python literal. A ticket that

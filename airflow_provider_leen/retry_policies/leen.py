@@ -19,6 +19,8 @@ from airflow_provider_leen.api.errors import PASSING, LeenOutcomeUnknownError, L
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+__all__ = ["LeenRetryPolicy"]
+
 
 class LeenRetryPolicy(RetryPolicy):
     """Decides when a task that talks to Leen is tried again.
@@ -34,6 +36,15 @@ class LeenRetryPolicy(RetryPolicy):
 
     The task's ``retries`` remain the limit. What a retry can't mend (a key that is refused, say) never gets here: the
     operators raise it as ``AirflowFailException``.
+
+    ::
+
+        LeenBulkCreateTicketsOperator(
+            task_id="create_tickets",
+            tickets=scan(),
+            retries=5,
+            retry_policy=LeenRetryPolicy(max_delay=timedelta(minutes=20)),
+        )
 
     :param first_delay: how long to wait after the first try, default one minute.
     :param max_delay: the longest wait, default one hour. How long Leen said is never cut short.

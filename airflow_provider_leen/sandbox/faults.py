@@ -60,6 +60,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+__all__ = ["FaultRule"]
+
 BULK_PATH = "/v1/itsm/tickets/bulk/sync"
 
 Kind = Literal[

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_leen.sandbox.schemas import Status, TicketBody
 
+__all__ = ["Workflow"]
+
 MAX_SUMMARY = 255
 MAX_DESCRIPTION = 32_767
 

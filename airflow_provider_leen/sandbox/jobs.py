@@ -23,6 +23,8 @@ from airflow_provider_leen.sandbox.schemas import BulkBody, UpdateBody
 from airflow_provider_leen.sandbox.store import Store
 from airflow_provider_leen.sandbox.tickets import create_many, update_many
 
+__all__ = ["JobPlan"]
+
 Work = Callable[[int | None], dict[str, Any]]
 """Does a job's work for its first so many tickets, or for all, and gives the breakdown."""
 

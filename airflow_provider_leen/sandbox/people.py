@@ -13,6 +13,8 @@ from airflow_provider_leen.sandbox.schemas import Status, TicketPatch, UUIDText
 from airflow_provider_leen.sandbox.store import Store
 from airflow_provider_leen.sandbox.tickets import changes
 
+__all__ = ["Deed", "People"]
+
 
 class Deed(BaseModel):
     """What a person does to a ticket.

@@ -30,11 +30,21 @@ from airflow_provider_leen.sandbox.records import held_ticket
 from airflow_provider_leen.sandbox.schemas import TicketBody
 from airflow_provider_leen.sandbox.store import Store
 
+__all__ = ["SandboxServer"]
+
 API_KEY = "sandbox-key"
 
 
 class SandboxServer:
     """The sandbox in a thread of its own, while the context is open.
+
+    ::
+
+        with SandboxServer() as sandbox:
+            sandbox.inject("rate_limit", retry_after=1, times=1)
+            settings = LeenSettings(
+                base_url=sandbox.base_url, api_key=sandbox.api_key, connection_id=sandbox.connection_id
+            )
 
     :param host: address to listen on, default loopback.
     :param port: 0 (default) for a free one.

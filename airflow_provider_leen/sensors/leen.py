@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_leen.bulk.watch import WatchedTask
 
+__all__ = ["LeenTicketFailureSensor"]
+
 _Judged: TypeAlias = tuple[str, AnySummary]
 """A summary, and the name of its task."""
 
@@ -55,7 +57,7 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
 
     ::
 
-        create = LeenBulkCreateTicketsOperator(task_id="create", tickets=find())
+        create = LeenBulkCreateTicketsOperator(task_id="create_tickets", tickets=scan())
         LeenTicketFailureSensor(task_id="gate", results=create.output, max_failure_rate=0.05)
 
     :param results: the summary that :class:`LeenBulkCreateTicketsOperator` or :class:`LeenUpdateTicketsOperator`

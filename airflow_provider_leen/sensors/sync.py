@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_leen.bulk.summary import Summary
     from airflow_provider_leen.bulk.sync import Awaited
 
+__all__ = ["LeenTicketSyncSensor"]
+
 _MAX_NAMED = 20
 
 
@@ -36,6 +38,11 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
     are found in Leen's list by the tracker's id. Where that isn't known either, as after a deferred creation whose
     tickets could not be asked for, they are looked up by their ``identifier``. What has a ``ticket_id`` already, and
     what failed, is not waited for. An outage of Leen is waited out.
+
+    ::
+
+        create = LeenBulkCreateTicketsOperator(task_id="create_tickets", tickets=scan())
+        LeenTicketSyncSensor(task_id="synced", results=create.output, deferrable=True)
 
     :param results: the summary that :class:`LeenBulkCreateTicketsOperator` returned (its ``.output``) in the same Dag
         run; map the sensor where the operator is mapped (templated).

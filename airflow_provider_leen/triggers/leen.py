@@ -17,6 +17,8 @@ from airflow_provider_leen.bulk.log_lines import Thinned
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.hooks.leen import LeenAsyncHook
 
+__all__ = ["LeenJobsTrigger"]
+
 log = logging.getLogger(__name__)
 
 ASKED_AT_ONCE = 8

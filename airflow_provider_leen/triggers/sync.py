@@ -16,6 +16,8 @@ from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.sync import Awaited, find_synced
 from airflow_provider_leen.hooks.leen import LeenAsyncHook
 
+__all__ = ["LeenTicketSyncTrigger"]
+
 log = logging.getLogger(__name__)
 
 
