@@ -9,6 +9,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,8 @@ from airflow_provider_leen.bulk.tickets import payload
 from airflow_provider_leen.bulk.values import Value
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.bulk.register_days import DAY, Leen, Shelf, findings, run_day
-from tests.bulk.runs import VENDOR, answering, rows_of, settings_for
+from tests.bulk.runs import UUID, VENDOR, answering, rows_of, settings_for
+from tests.bulk.test_reconcile import Scope
 from tests.support.airflow_run import AIRFLOW
 
 TICKETS = 1000
@@ -59,6 +61,14 @@ REGISTER: dict[str, float] = {
     "bytes in the register, 1,000 tickets": 32_000,
 }
 """Of a day with a register."""
+
+RECONCILE: dict[str, int] = {
+    "POST tickets/bulk/sync": 2,
+    "GET passthrough/tickets/search": 1,
+    "POST tickets/bulk/update": 1,
+    "jobs": 1,
+}
+"""Requests of a day on which findings come and go, and how many jobs are asked for until they end."""
 
 PACKAGE = str(Path(airflow_provider_leen.__file__).parent)
 
@@ -239,6 +249,36 @@ def with_a_register() -> dict[str, float]:
 @pytest.mark.parametrize("cost", REGISTER)
 def test_a_day_with_a_register_costs_no_more_than_it_has_to(cost: str) -> None:
     assert with_a_register()[cost] <= REGISTER[cost]
+
+
+def reconciling_day(sandbox: SandboxServer, folder: Path, known: int, defaults: dict[str, str]) -> Counter[str]:
+    """Return the requests of a day with known findings, 100 new ones and 50 that are gone."""
+    scope = Scope(sandbox, folder, defaults)
+    names = [str(number) for number in range(known)]
+    scope.run(*names[100:], max_new=None)
+    sandbox.sync()
+    scope.run(*names[:-50])
+    sandbox.sync()
+    before = len(sandbox.requests)
+    summary = scope.run(*names[:-50], *(f"new {number}" for number in range(100)))
+    assert (summary["existing"], summary["closed"], summary["created"]) == (known - 50, 50, 100)
+    requests = sandbox.requests[before:]
+    jobs = {request.path for request in requests if "/jobs/" in request.path}
+    paths = [request for request in requests if request.path not in jobs]
+    return Counter(f"{it.method} {it.path.removeprefix('/v1/itsm/')}" for it in paths) + Counter(jobs=len(jobs))
+
+
+@pytest.mark.slow
+def test_a_day_of_reconciling_costs_no_more_than_it_has_to(sandbox: SandboxServer, tmp_path: Path) -> None:
+    assert reconciling_day(sandbox, tmp_path, 10_000, UUID) == RECONCILE
+
+
+@pytest.mark.slow
+def test_with_project_keys_a_day_of_reconciling_costs_a_listing_more(sandbox: SandboxServer, tmp_path: Path) -> None:
+    requests = reconciling_day(sandbox, tmp_path, 1_000, VENDOR)
+    pages = requests.pop("GET tickets")
+    assert requests == RECONCILE
+    assert pages == 10, "of 100 tickets each: one listing of those that have changed, here all, since the test is quick"
 
 
 @pytest.mark.parametrize("cost", MOST)
