@@ -28,6 +28,9 @@ COLUMNS: tuple[Column, ...] = get_args(Column)
 
 _RANK = {status: rank for rank, status in enumerate(STATUSES)}
 _NO_RESULT = "This entry of the summary is no result that this version of the page knows."
+_REASONS = {"closed": "Its finding is gone.", "reopened": "Its finding is back."}
+"""Why something was done to a ticket, where its result doesn't say."""
+
 _SEARCHED = ("task", "key", "title", "identifier", "error")
 _FORMULA = re.compile(r"""(^(?=[\t\r\n])|(?:^|[;\t\r\n])[ "]*(?=[=+\-@＝＋－＠]))""")
 """What comes before a formula: the beginning of a text, or what a spreadsheet may take for the end of a cell."""
@@ -94,7 +97,7 @@ def row_of(task: TaskTickets, result: Any) -> Row:
         "title": _text(entry.get("name")),
         "identifier": _text(entry.get("identifier")),
         "ticket_id": _text(entry.get("ticket_id")),
-        "error": _text(entry.get("error")) if status != "unreadable" else _NO_RESULT,
+        "error": (_text(entry.get("error")) or _REASONS.get(status)) if status != "unreadable" else _NO_RESULT,
     }
 
 

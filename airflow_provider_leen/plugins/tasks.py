@@ -6,14 +6,14 @@ Which tasks are Leen's is told by their operators, or, where a class of one's ow
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.text import one_line
 from airflow_provider_leen.bulk.statuses import FAILED, SUCCEEDED
-from airflow_provider_leen.bulk.summary import Progress
+from airflow_provider_leen.bulk.summary import Progress, counted
 from airflow_provider_leen.bulk.watch import ENDED
 from airflow_provider_leen.plugins.places import FOLDERS, Place, may_be_allowed, place_of
 
@@ -25,8 +25,9 @@ GATE = "LeenTicketFailureSensor"
 FAILURES = ("unknown", *(status for status in FAILED if status != "unknown"), "unreadable")
 """The most urgent first. ``unreadable``: the summary has an entry that is no result."""
 
-STATUSES = (*FAILURES, *SUCCEEDED, "filed")
-"""In the order in which the page shows them. ``filed``: created or found, by the operator that creates one."""
+STATUSES = (*FAILURES, *(status for status in SUCCEEDED if status != "existing"), "filed", "existing")
+"""In the order in which the page shows them, last those about which nothing was done. ``filed``: created or found, by
+the operator that creates one."""
 
 UNREADABLE = object()
 """Stands for the value of an XCom that is no JSON, or that Python refuses to read."""
@@ -164,6 +165,7 @@ def _read_summary(
         place = place_of(path)
         remark = _why_not(path, place, record.rendered, folders)
     ticket_url = record.values.get("ticket_url")
+    remarks = [*([remark] if remark else []), *_remarks(summary)]
     return TaskTickets(
         record.name,
         record.state,
@@ -174,8 +176,26 @@ def _read_summary(
         place=place if remark is None else None,
         withheld=path is not None and remark is not None,
         ticket_url=ticket_url if isinstance(ticket_url, str) else None,
-        remark=remark,
+        remark=" ".join(remarks) or None,
     )
+
+
+def _remarks(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a summary tells beside its counts, by a register and by reconciling."""
+    if summary.get("dry_run") is True:
+        yield "A dry run: nothing was sent; this is what would be done."
+    if summary.get("complete") is False:
+        yield "The list was not complete: no ticket was closed."
+    for name, sentence in _COUNTED.items():
+        if is_count(count := summary.get(name)) and count:
+            yield sentence.format(counted(count, "ticket"))
+
+
+_COUNTED = {
+    "waiting": "The list was empty: {} of findings that are gone stay open.",
+    "closed_by_people": "Closed by people: {}.",
+    "earlier_unknown": "Of findings that are no longer in the list, the outcome of {} is unknown.",
+}
 
 
 def _why_not(

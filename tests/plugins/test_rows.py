@@ -232,3 +232,20 @@ def test_the_errors_that_several_tickets_share_are_counted_whatever_the_filter_s
     for some in (failed[:1], [*failed[1:], *others]):
         page.add(page.pick(some))
     assert [(cause["error"], cause["count"]) for cause in page.causes.shared()] == [("The title is too long.", 3)]
+
+
+def test_what_was_done_to_a_ticket_comes_before_what_was_left_alone_and_says_why() -> None:
+    results = [
+        {"request_index": index, "status": status, "success": True, "error": error}
+        for index, (status, error) in enumerate(
+            [("existing", None), ("pending", "Leen does not know it yet."), ("closed", None), ("reopened", None)]
+        )
+    ]
+    rows = [row_of(TaskTickets("reconcile", "success", False), result) for result in results]
+    shown, _ = page_of(rows, Selection(), 0, 9)
+    assert [(each["status"], each["error"]) for each in shown] == [
+        ("closed", "Its finding is gone."),
+        ("reopened", "Its finding is back."),
+        ("pending", "Leen does not know it yet."),
+        ("existing", None),
+    ]

@@ -202,3 +202,21 @@ def test_a_mapped_instance_is_named_with_its_index() -> None:
 
 def test_a_mapped_task_is_named_as_its_template_says() -> None:
     assert TaskRecord("create", 3, None, None, {}, label="semgrep\nrepo-a").name == "create[3: semgrep repo-a]"
+
+
+def test_what_reconciling_has_not_done_is_said_beside_the_counts() -> None:
+    reconciled = {**SUMMARY, "complete": True, "waiting": 0, "closed_by_people": 0, "earlier_unknown": 0}
+    said = {
+        field: read_task(record(operator="LeenReconcileTicketsOperator", return_value={**reconciled, field: value}))
+        for field, value in {
+            "plan": "0f", "dry_run": True, "complete": False, "waiting": 9, "closed_by_people": 1, "earlier_unknown": 2
+        }.items()
+    }  # fmt: skip
+    assert {field: tickets.remark for field, tickets in said.items() if tickets} == {
+        "plan": None,
+        "dry_run": "A dry run: nothing was sent; this is what would be done.",
+        "complete": "The list was not complete: no ticket was closed.",
+        "waiting": "The list was empty: 9 tickets of findings that are gone stay open.",
+        "closed_by_people": "Closed by people: 1 ticket.",
+        "earlier_unknown": "Of findings that are no longer in the list, the outcome of 2 tickets is unknown.",
+    }

@@ -3,7 +3,7 @@
 
 const PAGE = 100;
 const COLUMNS = [
-  ["status", "Status"], ["row", "Row"], ["key", "Key"], ["title", "Title"], ["identifier", "Identifier"], ["error", "Error"],
+  ["status", "Status"], ["row", "Row"], ["key", "Key"], ["title", "Title"], ["identifier", "Identifier"], ["error", "Error or reason"],
 ];
 const GENERATED = /^airflow-[0-9a-f]{24}$/;
 const place = new URLSearchParams(location.search);
@@ -67,7 +67,7 @@ async function load({ keep = false } = {}) {
 function change(what) {
   Object.assign(wanted, what);
   offset = 0;
-  $("table").ariaBusy = "true";
+  $("page").ariaBusy = "true";
   load();
 }
 
@@ -87,7 +87,7 @@ function say(text) {
 function show(shown) {
   mayChange = shown.may_change;
   failures = shown.failures;
-  $("table").ariaBusy = "false";
+  $("page").ariaBusy = "false";
   if (shown.message) return say(shown.message);
   if (offset && !shown.rows.length) return turn(-offset); // the list has become shorter
   const counted = shown.total > 0;
