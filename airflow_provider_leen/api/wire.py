@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,18 +152,35 @@ class _Departure:
 
     httpx's own timeout is for one read, so that a reply that trickles never ends; the deadline is for the whole reply,
     from the moment in which the request leaves. A proxy's CONNECT is not yet the request.
+
+    A process that was stopped while it connected, or whose machine slept, lets nothing leave any more: whoever has
+    taken its place believes by then that nothing comes of this request.
     """
 
     def __init__(self, settings: LeenSettings) -> None:
         self.deadline = asyncio.timeout(None)
         self.is_at_proxy = False
         self._settings = settings
+        self._began = _clocks()
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
             self.is_at_proxy = info["request"].method == b"CONNECT"
+            self._be_in_time(httpx.ConnectTimeout)
             seconds = self._settings.connect_timeout if self.is_at_proxy else self._settings.timeout
             self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+        elif event.endswith("send_request_body.started"):
+            self._be_in_time(httpx.WriteTimeout)
+
+    def _be_in_time(self, refusal: type[httpx.TimeoutException]) -> None:
+        late = max(now - began for now, began in zip(_clocks(), self._began, strict=True))
+        if late > self._settings.timeout + self._settings.connect_timeout:
+            raise refusal(f"about to leave only after {late:.0f} s")
+
+
+def _clocks() -> tuple[float, float]:
+    """Return two clocks: one that nobody sets, and one that goes on while the machine sleeps."""
+    return time.monotonic(), time.time()
 
 
 def _tls(verify: bool | str) -> ssl.SSLContext | bool:

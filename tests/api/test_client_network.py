@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_provider_leen.api import wire
 from airflow_provider_leen.api.errors import (
     LeenConfigError,
     LeenConnectError,
@@ -413,6 +414,19 @@ def test_plain_http_never_goes_through_a_proxy(connect: Connect, monkeypatch: py
         assert read(connect(server)) == []
         assert read(connect(server, proxy=address)) == []
     assert proxy.connections == 0
+
+
+@pytest.mark.parametrize(("stopped_at", "wanted"), [("headers", LeenConnectError), ("body", LeenOutcomeUnknownError)])
+def test_what_was_stopped_on_its_way_out_does_not_leave_when_another_has_taken_its_place(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, stopped_at: str, wanted: type[LeenError]
+) -> None:
+    looks = iter([0.0, 1.0, 99.0] if stopped_at == "body" else [0.0, 99.0])
+    monkeypatch.setattr(wire, "_clocks", lambda: (0.0, next(looks)))
+    with RawServer(answering(OK)) as server:
+        error = failure_of(write, connect(server, timeout=10.0, max_retries=0))
+    assert isinstance(error, wanted)
+    assert "about to leave only after 99 s" in str(error) or stopped_at == "body"
+    assert TICKET["name"].encode() not in b"".join(server.requests)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,9 @@ class RawServer:
         head, _, body = data.partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
         while length and len(body) < int(length[1]):
-            body += connection.recv(65536)
+            if not (more := connection.recv(65536)):
+                return b""
+            body += more
         request = head + b"\r\n\r\n" + body
         self.requests.append(request)
         return request

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def _strike_at_a_write(write: int, moment: str, how: str, note: Path) -> None:
         note.write_text(json.dumps({"pid": os.getpid(), "at": f"{moment} {what}"}))
         if how == "both":
             os.kill(os.getppid(), signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGSTOP if how == "stop" else signal.SIGKILL)
+        # To this thread: another one would be struck when it gets its turn, and this one would write on.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP if how == "stop" else signal.SIGKILL)
 
     def watched(name: str) -> Any:
         real = getattr(RegisterStore, name)
