@@ -157,12 +157,16 @@ class RegisterCreation(Creation):
             left = await self._look_up(earlier)
             if left and self._on_unknown == "lookup" and self.error is None:
                 await self._prove_absence(left)
+        self._enter_found()
 
     async def _leave_out_existing(self) -> None:
-        asked = self._to_send() if self._skip_existing else []
         await super()._leave_out_existing()
+        self._enter_found()
+
+    def _enter_found(self) -> None:
+        """State which findings tickets are of that were found, and that the register did not know."""
         table = self.ledger.table
-        table.enter(str(row.key) for row in asked if table[str(row.key)].proved)
+        table.enter(key for key in self._findings_list.by_key if table[key].proved and key not in table.entries)
 
     def _brake(self) -> None:
         """Refuse to file more than is allowed.

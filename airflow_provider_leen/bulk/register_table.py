@@ -193,7 +193,9 @@ class RegisterTable(TicketTable):
             status = ticket.status
             if status not in ("rejected", "unsent") or entry.generation or key in self._forgotten:
                 record = {"key": key, "id": entry.identifier, "gen": entry.generation, "project": entry.project}
-                yield {name: value for name, value in (record | self._facts(key, ticket)).items() if value}
+                facts = (record | self._facts(key, ticket)).items()
+                # What was found after a loss was filed at 0, and is ours.
+                yield {name: value for name, value in facts if value or (name == "filed" and value is not None)}
 
     def restore(self, record: Record, *, is_own: bool) -> None:
         """Take over a line of a snapshot.

@@ -168,6 +168,13 @@ def test_what_was_filed_in_a_gap_is_found_by_its_key_and_not_filed_again(
     wednesday = register.day(0, 1, 2, 3, 4, run="wednesday")
     assert wednesday.error is None
     assert register.leen.counts() == {f"scanner:{number}": 1 for number in range(5)}
+    asked = len(register.leen.requests)
+    thursday = register.day(0, 1, 2, 3, 4, run="thursday")
+    assert thursday.counts == {"existing": 5}
+    assert register.leen.requests[asked:] == ["GET /v1/itsm/tickets"], "what was found once is known"
+    found = thursday.run.ledger.table.known("scanner:2")
+    assert found is not None
+    assert (found.vendor_ticket_id, found.filed_at is not None) == ("SEC-3", True), "and is ours"
 
 
 def test_commands_for_what_is_not_there_say_so(register: Place) -> None:
