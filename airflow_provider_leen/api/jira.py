@@ -122,6 +122,11 @@ def jql_for_issues(vendor_ticket_ids: Sequence[str]) -> str:
     return f"key in ({', '.join(map(_in_jql, vendor_ticket_ids))})"
 
 
+def jql_for_project(project: str) -> str:
+    """Write the JQL that finds the tickets of a Jira project."""
+    return f"project = {_in_jql(project)}"
+
+
 def in_searches(keys: Sequence[str]) -> Iterator[list[str]]:
     """Divide keys among searches that are not too long for Leen, each with room for one key more."""
     room = 0

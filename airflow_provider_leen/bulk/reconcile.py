@@ -27,12 +27,9 @@ from airflow_provider_leen.bulk.statuses import RECONCILE_STATUSES, SUCCEEDED, R
 from airflow_provider_leen.bulk.summary import ReconcileSummary, TicketResult, counted, counts_of, shown_error
 from airflow_provider_leen.bulk.ticket_list import Payload
 from airflow_provider_leen.bulk.tickets import TicketRow
-from airflow_provider_leen.bulk.tracker import Asked, TicketReader
+from airflow_provider_leen.bulk.tracker import OTHERS, Asked, TicketReader
 
 log = logging.getLogger(__name__)
-
-_OTHERS = 3
-"""Tickets of a project that may show that a search finds its tickets at all."""
 
 
 class Reconciliation(RegisterCreation):
@@ -173,7 +170,8 @@ class Reconciliation(RegisterCreation):
 
     async def _make_plan(self, settings: Settings | None = None) -> Plan:
         table, shown = self.ledger.table, dict[str, Reading | None]()
-        named = [row for row in self._tickets.rows if row.identifier is not None]
+        # A row whose identifier is blank could be any finding's, too.
+        named = [row for row in self._tickets.rows if same(row.identifier or "")]
         rows = dict[str, bool]()
         for row in named:
             identifier = same(str(row.identifier))
@@ -351,11 +349,12 @@ def finding_of(table: RegisterTable, known: Known) -> Finding:
 
 
 def _others(table: RegisterTable) -> dict[str, list[str]]:
-    """Return by project the newest tickets of ours in it."""
+    """Return by project the newest tickets of ours in it, but for those that are known to be deleted."""
     others: dict[str, list[str]] = {}
     for known in reversed(list(table.all_known())):
         project = jira.project_of(known.vendor_ticket_id or "")
-        if project and not known.given and len(others.setdefault(project, [])) < _OTHERS:
+        is_there = not known.given and not table.histories.get(known.key, {}).get("deleted")
+        if project and is_there and len(others.setdefault(project, [])) < OTHERS:
             others[project].append(str(known.vendor_ticket_id))
     return others
 

@@ -2,8 +2,8 @@
 
 The tracker is asked for up to 50 tickets by their Jira keys in one search, else by this package's keys. It refuses a
 search as a whole where one of the tickets is gone, so a refused search is halved. What is asked for alone, and is
-unknown, is gone only if the very same search finds another ticket of its project. What can't be read, for whatever
-reason, is left as it is.
+unknown, is gone only if the very same search finds another ticket of its project, and still not this one. What can't be
+read, for whatever reason, is left as it is.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 50
 """Tickets a search."""
+
+OTHERS = 3
+"""Tickets of a project that may show that a search finds its tickets at all."""
 
 _FATAL = (LeenAuthError, LeenConfigError)
 
@@ -63,6 +66,7 @@ class TicketReader:
         self._client = client
         self._others = others
         self._finds: dict[tuple[str, str], bool] = {}
+        self._some: dict[str, list[str]] = {}
 
     async def read(self, asked: Sequence[Asked]) -> dict[str, Reading | None]:
         """Read tickets; None for one that can't be read.
@@ -135,13 +139,48 @@ class TicketReader:
                     shown[it.identifier] = _reading(mine[0])
 
     async def _not_found(self, it: Asked, shown: dict[str, Reading | None]) -> None:
-        """It is gone, if a search finds another ticket of its project."""
+        """It is gone, if a search finds another ticket of its project: one of ours, or where those are gone, any."""
         mine = str(it.vendor_ticket_id)
         project = str(jira.project_of(mine))
-        for other in self._others.get(project, ()):
+        if await self._is_any_found(project, self._others.get(project, ()), mine) or await self._is_any_found(
+            project, await self._some_of(project), mine
+        ):
+            shown[it.identifier] = await self._asked_again(it)
+
+    async def _asked_again(self, it: Asked) -> Reading | None:
+        """Ask once more for a ticket that was not found: the first refusal may have been the search's own trouble."""
+        try:
+            reply = await self._search([str(it.vendor_ticket_id)])
+        except (LeenValidationError, LeenNotFoundError):
+            return Reading("gone")
+        except _FATAL:
+            raise
+        except LeenError:
+            return None
+        if reply.is_empty:
+            return Reading("gone")
+        records = [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
+        record = _its_record(it, records, is_alone=True)
+        return None if record is None else _reading(record)
+
+    async def _is_any_found(self, project: str, others: Sequence[str], mine: str) -> bool:
+        for other in others:
             if other.casefold() != mine.casefold() and await self._is_found(project, other):
-                shown[it.identifier] = Reading("gone")
-                return
+                return True
+        return False
+
+    async def _some_of(self, project: str) -> Sequence[str]:
+        if project not in self._some:
+            try:
+                hits = (await self._search_by(jira.jql_for_project(project))).hits
+            except _FATAL:
+                raise
+            except LeenError:
+                hits = []
+            records = [record for hit in hits if (record := jira.read_hit(hit)) is not None]
+            keys = [record.vendor_ticket_id for record in records if record.vendor_ticket_id]
+            self._some[project] = [key for key in keys if jira.project_of(key) == project][:OTHERS]
+        return self._some[project]
 
     async def _is_found(self, project: str, vendor_ticket_id: str) -> bool:
         asked = project, vendor_ticket_id

@@ -76,6 +76,18 @@ async def test_a_ticket_that_is_gone_is_told_from_the_others(sandbox: SandboxSer
     assert searches <= 13
 
 
+async def test_where_ours_are_gone_any_ticket_of_the_project_shows_that_the_search_finds_its_tickets(
+    sandbox: SandboxServer,
+) -> None:
+    def act(keys: Sequence[str]) -> None:
+        for gone in keys[:4]:
+            sandbox.people.delete(gone)
+
+    shown, searches = await read(sandbox, act, 5, others={"SEC": ["SEC-102", "SEC-103", "SEC-104"]})
+    assert states(shown) == ["gone"] * 4 + ["open"]
+    assert searches <= 18
+
+
 async def test_nothing_is_gone_where_no_other_ticket_is_found(sandbox: SandboxServer) -> None:
     shown, _ = await read(sandbox, lambda keys: sandbox.people.delete(keys[0]), 1)
     assert states(shown) == [None]
