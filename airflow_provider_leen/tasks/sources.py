@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg
 
+from airflow_provider_leen.bulk.reading import parse_text
 from airflow_provider_leen.tasks.templates import Absent
 
 if TYPE_CHECKING:
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 def is_whole(tickets: Any) -> bool:
     """Tell whether no source of a list is None, as far as the list itself shows.
 
-    :param tickets: what the argument was rendered to.
+    :param tickets: what the argument was rendered to, perhaps a text that holds the list.
+    :raises LeenConfigError: the text holds nothing.
     """
-    if not isinstance(tickets, Sequence) or isinstance(tickets, str | bytes):
+    if isinstance(tickets, str):
+        tickets = parse_text(tickets, "tickets")
+    if not isinstance(tickets, Sequence) or isinstance(tickets, bytes):
         return tickets is not None
     return not any(source is None or isinstance(source, Absent) for source in tickets)
 

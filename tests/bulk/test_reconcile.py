@@ -260,7 +260,8 @@ def test_a_list_that_is_not_whole_files_and_closes_nothing(scope: Scope) -> None
     scope.run("a", "b", "c")
     scope.run("b")
     nameless = {"name": "without identifier", **UUID}
-    for rows, is_whole in ((["b", "d"], False), (["b", "d", nameless], True)):
+    blank = {"name": "with a blank one", "identifier": " ", **UUID}
+    for rows, is_whole in ((["b", "d"], False), (["b", "d", nameless], True), (["b", "d", blank], True)):
         summary = scope.run(*rows, is_whole=is_whole)
         assert summary["complete"] is False
         assert summary["closed"] == summary["pending"] == 0

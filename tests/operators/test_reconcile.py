@@ -133,6 +133,9 @@ def test_a_list_of_which_a_source_gave_nothing_closes_nothing(
         ((None,), False),
         ([[{"name": "a"}], Absent()], False),
         ("[]", True),
+        ("None", False),
+        ('[[{"name": "a"}], null]', False),
+        ("[[{'name': 'a'}], None]", False),
         ({"tickets": []}, True),
     ],
 )
