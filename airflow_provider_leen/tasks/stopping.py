@@ -11,9 +11,17 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
+    LeenBrakeError,
     LeenConfigError,
+    LeenConnectError,
+    LeenError,
+    LeenLedgerError,
     LeenLedgerLostError,
     LeenNotFoundError,
+    LeenOutcomeUnknownError,
+    LeenRateLimitError,
+    LeenServerError,
+    LeenStoppedError,
     LeenThresholdError,
     LeenValidationError,
 )
@@ -31,13 +39,33 @@ NOT_RETRYABLE = (
 )
 """What a retry of the task cannot help: raised as ``AirflowFailException`` from the typed exception."""
 
+PAGES: dict[type[LeenError], str] = {
+    LeenAuthError: "what-happens-when-it-breaks#401-403-key-or-connection-refused",
+    LeenBrakeError: "what-happens-when-it-breaks#the-register",
+    LeenConnectError: "what-happens-when-it-breaks#leen-cant-be-reached",
+    LeenLedgerError: "what-happens-when-it-breaks#it-cant-be-read-or-written",
+    LeenLedgerLostError: "what-happens-when-it-breaks#the-ledger",
+    LeenNotFoundError: "what-happens-when-it-breaks#404-405-or-a-redirect-301-302-307-308",
+    LeenOutcomeUnknownError: "what-happens-when-it-breaks#when-tickets-stay-unknown",
+    LeenRateLimitError: "what-happens-when-it-breaks#429-too-many-calls",
+    LeenServerError: "what-happens-when-it-breaks#leens-answers",
+    LeenStoppedError: "what-happens-when-it-breaks#the-task",
+    LeenThresholdError: "gate#without-a-gate",
+    LeenValidationError: "what-happens-when-it-breaks#400-413-422-the-whole-call-refused",
+}
+"""Where the docs go on about an error. One that says all there is to do, such as a wrong argument, is not here."""
+
 
 @contextmanager
 def fail_without_retry() -> Iterator[None]:
-    """Let Airflow retry nothing that a retry cannot help."""
+    """Let Airflow retry nothing that a retry cannot help, and let each error end with the page that helps."""
     try:
         yield
-    except NOT_RETRYABLE as error:
+    except LeenError as error:
+        if page := PAGES.get(type(error)):
+            error.args = (f"{error}\nDocs: {page}",)
+        if not isinstance(error, NOT_RETRYABLE):
+            raise
         failure = AirflowFailException(str(error))
         failure.__cause__ = error
     else:

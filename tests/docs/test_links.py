@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_leen.tasks.stopping import PAGES as PAGES_OF_ERRORS
 from tests.docs.pages import BLOCKS, DOCS, PAGES, README, sentences_of
 
 
@@ -38,3 +39,9 @@ def headings_of(page: Path) -> set[str]:
 def test_every_page_is_in_the_site_and_is_found_from_the_readme(page: Path) -> None:
     assert f"   {page.stem}\n" in (DOCS / "index.rst").read_text()
     assert f"](docs/{page.name})" in README.read_text()
+
+
+def test_the_page_that_an_error_names_is_there() -> None:
+    for target in PAGES_OF_ERRORS.values():
+        page, _, heading = target.partition("#")
+        assert heading in headings_of(DOCS / f"{page}.md"), target
