@@ -105,7 +105,8 @@ def source_lines(code: str) -> dict[int, str]:
     tags=["leen"],
     params={
         "package": Param("sqlalchemy", type="string", description="An installed package to scan"),
-        "report": Param("", type="string", description="A report of Bandit (JSON) to read instead of scanning"),
+        # Null, since Airflow's form takes an empty text for a parameter that is missing.
+        "report": Param(None, type=["null", "string"], description="A report of Bandit (JSON) to read, not to scan"),
         "register": Param(
             str(AIRFLOW_HOME / "leen-register"),
             type="string",
@@ -124,7 +125,7 @@ def leen_bandit_demo() -> None:
 
     reconcile = LeenReconcileTicketsOperator(
         task_id="reconcile",
-        tickets=to_tickets(scan("{{ params.package }}", "{{ params.report }}")),
+        tickets=to_tickets(scan("{{ params.package }}", "{{ params.report or '' }}")),
         register="{{ params.register }}",
         scope="bandit/{{ params.package }}",
         ticket_defaults={"project_vendor_id": "SEC", "type": "Bug"},
