@@ -29,6 +29,7 @@ class StatusChange(Update):
     :param keys: by Leen's id in lower case, the keys of the tickets.
     :param wanted: what they are to be.
     :param status: Leen's status that stands for that.
+    :param by: the task of a Dag run that changes them.
     """
 
     ledger: _RecordedChange
@@ -40,9 +41,11 @@ class StatusChange(Update):
         keys: Mapping[str, str],
         wanted: Shown,
         status: str,
+        by: str,
         **options: Any,
     ) -> None:
-        super().__init__(client, _RecordedChange(register, keys, wanted), list(keys), {"status": status}, **options)
+        recorded = _RecordedChange(register, keys, wanted, by)
+        super().__init__(client, recorded, list(keys), {"status": status}, **options)
 
     async def run(self, poll_interval: float) -> None:
         """Do it all, and put on record how far it came."""
@@ -61,17 +64,18 @@ class StatusChange(Update):
 class _RecordedChange(Ledger):
     """The facts of a change. They are kept in memory; what the next run needs of them is on the register's record."""
 
-    def __init__(self, register: RegisterLedger, keys: Mapping[str, str], wanted: Shown) -> None:
+    def __init__(self, register: RegisterLedger, keys: Mapping[str, str], wanted: Shown, by: str) -> None:
         journal = Journal(MemoryStore(), Owner({}, 1))
         super().__init__(journal, None, embedded=False, host=register.host, now=register.now)
         self.keys = keys
         self._register = register
         self._wanted = wanted
+        self._by = by
 
     async def intend(self, keys: Sequence[str], *, as_job: bool = False, settled_after: float = 0.0) -> Intent:
         """Put on record that tickets are about to be changed."""
         leaves_by = self.now() + LEAVES_WITHIN
-        self._step(keys, lambda history, _: history.sent(self._wanted, leaves_by))
+        self._step(keys, lambda history, _: history.sent(self._wanted, leaves_by, self._by))
         await self._register.flush()
         return await super().intend(keys, as_job=as_job, settled_after=settled_after)
 
@@ -86,7 +90,7 @@ class _RecordedChange(Ledger):
         now = self.now()
         self._step(
             [ticket_id for ticket_id in self.keys if ticket_id in self.table],
-            lambda history, ticket: _after(history, ticket, now),
+            lambda history, ticket: _after(history, ticket, now, self._by),
         )
 
     def _step(self, ticket_ids: Sequence[str], step: Callable[[History, Ticket], History]) -> None:
@@ -100,10 +104,10 @@ class _RecordedChange(Ledger):
         self._register.table.reconciled(histories)
 
 
-def _after(history: History, ticket: Ticket, now: float) -> History:
+def _after(history: History, ticket: Ticket, now: float, by: str) -> History:
     """Return a ticket's history with what is known of the change that is under way."""
     if ticket.status == "updated":
-        return history.made(now)
+        return history.made(now, by)
     if ticket.status == "rejected":
         return history.refused(str(ticket.refusal))
     if not ticket.sendings:

@@ -49,6 +49,8 @@ class History:
     :param refusal: why the tracker refused to reopen the ticket.
     :param change: the change whose outcome is not on record.
     :param changed_at: until when our last change may have left.
+    :param sent_by: the task of a Dag run that sent our last change.
+    :param made_by: the one that saw or learnt that our last change was made, while nothing else is known.
     """
 
     missing: tuple[str, ...] = ()
@@ -62,6 +64,8 @@ class History:
     refusal: str = ""
     change: Change | None = None
     changed_at: float | None = None
+    sent_by: str = ""
+    made_by: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -92,36 +96,37 @@ class History:
 
     def seen_open(self) -> History:
         """It is open, whatever was known."""
-        return replace(self, closed_by=None, closed_at=None, refusal="", change=None)
+        return replace(self, closed_by=None, closed_at=None, refusal="", change=None, made_by="")
 
     def seen_closed(self) -> History:
         """It is closed, and not by us, as far as can be proved."""
-        return replace(self, closed_by="person", closed_at=None, close_since=None, change=None)
+        return replace(self, closed_by="person", closed_at=None, close_since=None, change=None, made_by="")
 
     def seen_gone(self) -> History:
         """It is no longer in the tracker."""
-        return replace(self, deleted=True, closed_by=None, closed_at=None, close_since=None, change=None)
+        return replace(self, deleted=True, closed_by=None, closed_at=None, close_since=None, change=None, made_by="")
 
     # A change of ours
 
-    def sent(self, wanted: Shown, at: float) -> History:
+    def sent(self, wanted: Shown, at: float, by: str = "") -> History:
         """A request that changes it is about to leave: recorded before it does."""
-        return replace(self, change=Change(wanted, at), changed_at=at)
+        return replace(self, change=Change(wanted, at), changed_at=at, sent_by=by, made_by="")
 
     def submitted(self, job: str) -> History:
         """The change is in this job."""
         return self if self.change is None else replace(self, change=replace(self.change, job=job))
 
-    def made(self, seen_at: float | None = None) -> History:
+    def made(self, seen_at: float | None = None, by: str = "") -> History:
         """The change was made.
 
         :param seen_at: when the try that sent it saw its end; None where it was learnt otherwise.
+        :param by: the task of a Dag run that saw or learnt it.
         """
         if self.change is None:
             return self
         if self.change.wanted == "open":
-            return self.seen_open().dealt_with()
-        return replace(self, closed_by="us", closed_at=seen_at, close_since=None, change=None)
+            return replace(self.seen_open().dealt_with(), made_by=by)
+        return replace(self, closed_by="us", closed_at=seen_at, close_since=None, change=None, made_by=by)
 
     def refused(self, reason: str) -> History:
         """The tracker refused the change."""
@@ -176,6 +181,7 @@ class Finding:
     :param ticket_id: Leen's id of the ticket.
     :param vendor_ticket_id: the tracker's.
     :param follows: the tracker's id of the ticket before this one.
+    :param is_new: whether this task has filed it, in an earlier try.
     """
 
     identifier: str
@@ -185,6 +191,7 @@ class Finding:
     vendor_ticket_id: str | None = None
     follows: str | None = None
     history: History = field(default_factory=History)
+    is_new: bool = False
 
     def successor(self) -> Finding:
         """Return the finding as it waits for a new ticket that names this one."""

@@ -56,12 +56,14 @@ class FindingList:
     :param complete: whether what is missing from it has gone.
     :param run: the Dag run's id.
     :param at: which list is newer, in seconds since the epoch.
+    :param task: the task of the Dag run that reconciles it; its tries have it in common.
     """
 
     rows: Mapping[str, bool]
     complete: bool
     run: str
     at: float
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +94,15 @@ class Reading:
     ticket_id: str | None = None
 
 
-Kind = Literal["create", "keep", "reopen", "close", "pending", "reject", "unknown"]
+Kind = Literal["create", "keep", "reopen", "close", "reopened", "closed", "pending", "reject", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
     """What is done about a finding.
 
-    :param kind: ``unknown`` is left to the filing story, which settles it; ``reject`` is a change that can't be made.
+    :param kind: ``unknown`` is left to the filing story, which settles it; ``reject`` is a change that can't be made;
+        ``reopened`` and ``closed`` were done before: by an earlier try, or by an earlier run that did not learn it.
     :param finding: as it is known by now: for ``create``, the finding of the new ticket.
     :param reason: for a person.
     :param listed: whether it is in the list.
@@ -131,6 +134,7 @@ class Plan:
     :param closed_by_people: tickets that a reading has shown as closed by a person.
     :param earlier_unknown: findings that are not in the list, and of which nobody knows whether a ticket was filed.
     :param known: findings of the list that the register knows.
+    :param task: the task of the Dag run that it is of.
     """
 
     complete: bool
@@ -143,16 +147,31 @@ class Plan:
     closed_by_people: int = 0
     earlier_unknown: int = 0
     known: int = 0
+    task: str = ""
 
     @property
     def hash(self) -> str:
-        """A hash of what is sent: two plans that send the same have the same one."""
+        """A hash of what this task sends: two plans that send the same have the same one.
+
+        What earlier tries of the task have sent is part of it, so that an approved plan holds for all of them.
+        """
         sent = sorted(
-            (it.kind, it.finding.identifier, it.finding.generation)
+            (kind, it.finding.identifier, it.finding.generation)
             for it in self.actions
-            if it.kind in ("create", "reopen", "close")
+            if (kind := self._sent(it)) is not None
         )
         return hashlib.sha256(json.dumps(sent).encode()).hexdigest()[:32]
+
+    def _sent(self, action: Action) -> str | None:
+        if action.kind in ("create", "unknown") or (action.kind == "keep" and action.finding.is_new):
+            return "create"
+        if action.kind in ("reopen", "close"):
+            return action.kind
+        history = action.finding.history
+        if action.kind not in ("reopened", "closed", "pending") or not self.task or history.sent_by != self.task:
+            return None
+        wanted = history.change.wanted if history.change else "open" if history.is_open else "closed"
+        return "reopen" if wanted == "open" else "close"
 
 
 def plan(
@@ -245,6 +264,7 @@ class _Draft:
             closed_by_people=sum(it.history.closed_by == "person" for it in {**findings, **changed}.values()),
             earlier_unknown=sum(it.ticket == "unknown" and name not in rows for name, it in findings.items()),
             known=sum(name in findings and findings[name].ticket != "none" for name in rows),
+            task=self.found.task,
         )
 
     def brake(self, made: Plan) -> Refusal | None:
@@ -283,7 +303,7 @@ class _Draft:
             return Action("pending", finding, blocked)
         history = finding.history
         if finding.ticket == "unwanted" or not history.away:
-            return Action("keep", finding)
+            return Action("reopened" if history.is_open and self.is_told_now(history) else "keep", finding)
         if self.settings.on_returned == "keep" and not history.late:
             return Action("keep", _with(finding, history.dealt_with()))
         return self.about_returned(finding, can_be_filed)
@@ -335,6 +355,8 @@ class _Draft:
         finding = _with(finding, history)
         if blocked:
             return Action("pending", finding, blocked, listed=False)
+        if history.closed_by == "us" and self.is_told_now(history):
+            return Action("closed", finding, listed=False)
         is_over = len(history.missing) >= self.settings.close_after
         if finding.ticket != "filed" or not history.is_open or history.held:
             return Action("keep", finding, listed=False)
@@ -390,13 +412,17 @@ class _Draft:
         if reading.state == "gone":
             return _with(finding, history.seen_gone()), ""
         if reading.state == change.wanted:
-            made = history.made()
+            made = history.made(by=self.found.task)
             if change.wanted == "open" and not listed and self.is_a_persons(reading, change.sent_at):
                 made = replace(made, held=True)
             return _with(finding, made), ""
         if change.ended or is_overdue:
             return _with(finding, history.withdrawn()), ""
         return finding, "It was to be changed, and the outcome is unknown so far."
+
+    def is_told_now(self, history: History) -> bool:
+        """Tell whether it is this task that saw or learnt that our last change was made."""
+        return bool(self.found.task) and history.made_by == self.found.task
 
     def is_a_persons(self, reading: Reading, sent_at: float) -> bool:
         """Tell whether a person may have done what our own change, which was sent then, was to do."""

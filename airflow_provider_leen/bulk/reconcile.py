@@ -6,6 +6,8 @@ knows of findings is in the register's table; what it decides goes there before 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -69,6 +71,8 @@ class Reconciliation(RegisterCreation):
         self._settings = settings
         self._is_whole = is_whole
         self._dag_run = run
+        task = json.dumps(ledger.register.task, sort_keys=True)
+        self._task = hashlib.sha256(task.encode()).hexdigest()[:12]
         self._at = at
         self._statuses = statuses
         self._poll_interval = poll_interval
@@ -151,7 +155,7 @@ class Reconciliation(RegisterCreation):
         for key, claim in zip(keys.values(), jobs.results_of_update(job, list(keys)), strict=True):
             history = History.from_json(table.histories.get(key, {}))
             if claim.status == "succeeded":
-                history = history.made()
+                history = history.made(by=self._task)
             else:
                 history = history.refused(str(claim.error)) if claim.status == "rejected" else history.ended()
             steps[key] = history.as_json()
@@ -177,7 +181,7 @@ class Reconciliation(RegisterCreation):
             identifier = same(str(row.identifier))
             rows[identifier] = rows.get(identifier, False) or row.key is not None
         is_whole = self._is_whole and len(named) == len(self._tickets.rows)
-        found = FindingList(rows, is_whole, self._dag_run, self._at)
+        found = FindingList(rows, is_whole, self._dag_run, self._at, self._task)
         scope, reader = scope_of(table), None
         while True:
             made = plan(
@@ -230,7 +234,7 @@ class Reconciliation(RegisterCreation):
             return
         keys = {str(finding.ticket_id).lower(): self._key(finding) for finding in findings}
         options: dict[str, Any] = self._batches | {"stop_grace": self.stop_grace}
-        change = StatusChange(self._client, self.ledger, keys, wanted, self._statuses[wanted], **options)
+        change = StatusChange(self._client, self.ledger, keys, wanted, self._statuses[wanted], self._task, **options)
         self._change = change
         if self._stop_reason is not None:
             change.stop(self._stop_reason)
@@ -286,8 +290,8 @@ class Reconciliation(RegisterCreation):
 
     def _outcome(self, action: Action) -> tuple[ReconcileStatus | None, str]:
         """Return how it ended what was to be done about a finding, and why; None where its filing tells that."""
-        if action.kind == "pending":
-            return "pending", action.reason
+        if action.kind in ("pending", "reopened", "closed"):
+            return action.kind, action.reason
         if action.kind == "reject":
             return "rejected", action.reason
         if self._dry_run and action.kind == "create":
@@ -345,6 +349,7 @@ def finding_of(table: RegisterTable, known: Known) -> Finding:
         known.vendor_ticket_id,
         before and (before.vendor_ticket_id or before.ticket_id),
         History.from_json(table.histories.get(known.key, {})),
+        is_new=known.status == "created",
     )
 
 

@@ -404,6 +404,30 @@ def test_too_many_new_tickets_are_braked(limit: int | None) -> None:
         assert "knows 2 of the 4 findings" in made.refusal.message
 
 
+SENT = {"sent_by": "me", "changed_at": NOW}
+TOLD: dict[str, tuple[tuple[str, ...], dict[str, Any], str | None, bool]] = {
+    "closed by this task": (("Y",), {"closed_by": "us", **SENT, "made_by": "me"}, "closed", True),
+    "closed by an earlier run, which this task has learnt": (
+        ("Y",), {"closed_by": "us", "sent_by": "r8", "made_by": "me"}, "closed", False
+    ),
+    "closed by an earlier run, which knew it": (
+        ("Y",), {"closed_by": "us", "sent_by": "r8", "made_by": "r8"}, None, False
+    ),
+    "under way since an earlier try": (("Y",), {"change": Change("closed", NOW, "job-1"), **SENT}, "pending", True),
+    "reopened by this task": (("X", "Y"), {**SENT, "made_by": "me"}, "reopened", True),
+    "reopened by an earlier run, which knew it": (("X", "Y"), {"sent_by": "r8", "made_by": "r8"}, "keep", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("listed", "history", "kind", "is_ours"), TOLD.values(), ids=TOLD)
+def test_what_a_task_has_done_in_earlier_tries_is_told_and_part_of_its_plan(
+    listed: tuple[str, ...], history: dict[str, Any], kind: str | None, is_ours: bool
+) -> None:
+    made = planned(replace(of_list(*listed), task="me"), filed(**history), reading=OPEN)
+    assert about(made)[0] == kind
+    assert (made.hash != planned(of_list("Y")).hash) is is_ours
+
+
 def test_a_plan_is_known_by_its_hash_and_another_one_is_refused() -> None:
     known = filed(missing=("r1",))
     made = planned(of_list("Y", "new"), known, reading=OPEN)

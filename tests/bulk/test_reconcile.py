@@ -232,7 +232,7 @@ def test_a_change_whose_reply_is_lost_is_settled_by_reading_the_ticket(
     sandbox.inject("lost", path=UPDATES, commit=commit, times=1)
     assert told(scope.run("b", "c"))["a"] == "pending"
     summary = scope.run("b", "c")
-    assert told(summary) == {"b": "existing", "c": "existing"} | ({} if commit else {"a": "pending"})
+    assert told(summary) == {"b": "existing", "c": "existing", "a": "closed" if commit else "pending"}
     assert len(scope.open()) == (2 if commit else 3)
     assert sandbox.count("POST", UPDATES) == 1
 
@@ -363,6 +363,25 @@ def test_a_run_that_dies_at_any_write_is_made_good_by_the_next(
         told(scope.run("a", "c", "d", day=day))
     assert scope.open() == ["Finding a", "Finding c", "Finding d"]
     assert sum(ticket["name"] == "Finding d" for ticket in sandbox.tickets()) == 1
+
+
+@pytest.mark.parametrize("write", range(1, 10))
+def test_a_retry_tells_what_the_task_has_done_in_all_tries_and_its_approved_plan_holds(
+    scope: Scope, sandbox: SandboxServer, write: int
+) -> None:
+    scope.run("a", "b", "c")
+    scope.run("b", "c")
+    scope.run("b", "c")
+    options: dict[str, Any] = {"close_after": 1, "day": 5}
+    options["expected"] = scope.run("a", "c", "d", dry_run=True, **options)["plan"]
+    with suppress(Killed):
+        scope.run("a", "c", "d", during=dies_at(write), **options)
+    scope.ahead += 4 * DAY
+    for _ in range(2):
+        retried = scope.run("a", "c", "d", **options)
+        assert scope.error is None
+        assert told(retried) == {"a": "reopened", "c": "existing", "d": "created", "b": "closed"}
+    assert told(scope.run("a", "c", "d", day=6)) == dict.fromkeys("acd", "existing")
 
 
 def test_a_stop_ends_the_wait_for_a_change_and_tells_of_it(scope: Scope, sandbox: SandboxServer) -> None:
