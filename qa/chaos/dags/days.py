@@ -94,4 +94,9 @@ def _dag(dag_id: str, operator: Any, **arguments: Any) -> None:
 
 
 _dag("days_create", LeenBulkCreateTicketsOperator)
-_dag("days_reconcile", LeenReconcileTicketsOperator, close_after=_from_conf("close_after"), max_close_rate=0.2)
+_dag(
+    "days_reconcile",
+    LeenReconcileTicketsOperator,
+    close_after=_from_conf("close_after"),
+    max_close_rate="{{ dag_run.conf.get('max_close_rate', 0.2) }}",
+)

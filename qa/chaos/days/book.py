@@ -104,7 +104,7 @@ class Book:
         self._reconciles = reconciles
         self._close_after = close_after
         self._max_new = max_new
-        self._max_close_rate = max_close_rate
+        self.max_close_rate = max_close_rate
 
     # What happens to it
 
@@ -275,7 +275,7 @@ class Book:
             if ticket.is_defended:
                 yield f"undone: {name} was reopened by a person, and closed"
         was_open = sum((it.is_open or it.by == "person") and not it.is_clone for it in self.tickets.values())
-        most = max(ALWAYS_ALLOWED, self._max_close_rate * was_open) * max(1, len(lists)) + decided
+        most = max(ALWAYS_ALLOWED, self.max_close_rate * was_open) * max(1, len(lists)) + decided
         if len(closed) > most:
             yield f"wrong: {len(closed)} of {was_open} tickets were closed, and the brake allows {most}"
 

@@ -15,6 +15,7 @@ import psutil
 from airflow_provider_leen.bulk.register_store import folder_of
 from qa.chaos.days import store
 from qa.chaos.days.book import Book, Ended, Listed
+from qa.chaos.days.people import do
 from qa.chaos.days.plan import MAX_CLOSE_RATE, MAX_NEW, Day
 from qa.chaos.days.plan import Sequence as Days
 from qa.chaos.scheduler import Look, SchedulerAirflow
@@ -26,12 +27,6 @@ PATIENCE = 600.0
 
 QUIET_DAYS = 10
 """So many days without people and faults must be enough for tickets and findings to be in step."""
-
-MADE_WITHIN = 9.0
-"""Seconds after its filing from when on a ticket is cloned, so that the copy is known as one."""
-
-LATER = 120.0
-"""By so many seconds the deeds of people are dated later: else they fall into the time in which a change is our own."""
 
 
 @dataclass
@@ -135,7 +130,8 @@ class Play:
             self._clear(self._past[-1 - day.cleared])
 
     def _be_quiet(self) -> None:
-        """Live on without people and faults until all is in step."""
+        """Live on without people and faults until all is in step; somebody has confirmed what the brake asks about."""
+        self._book.max_close_rate = 1.0
         found = self._days.days[-1].found
         for number in range(QUIET_DAYS):
             self._slot.sync()
@@ -154,30 +150,10 @@ class Play:
     def _let_people_work(self, deeds: Sequence[tuple[str, str]]) -> None:
         for action, finding in deeds:
             self._book.look(self._held())
-            mine = [
-                (key, it)
-                for key, it in self._book.tickets.items()
-                if it.finding == finding and not it.is_clone and not it.is_deleted
-            ]
-            if not mine:
-                continue
-            key, ticket = mine[-1]
-            if (action == "close" and not ticket.is_open) or (action == "reopen" and ticket.is_open):
-                continue
-            options: dict[str, Any] = {"connection_id": self._days.connection_id, "ago": -LATER}
-            if action == "move":
-                options["project"] = "APP" if ticket.held["project"] == "SEC" else "SEC"
-            elif action == "edit":
-                options["changes"] = {"priority": "LOW"}
-            elif action == "clone":
-                if time.time() < ticket.held["created"] + MADE_WITHIN:
-                    continue
-                options["ago"] = 0
-            changes = [options.pop("changes")] if action == "edit" else []
-            getattr(self._slot.people, action)(ticket.held["vendor_ticket_id"], *changes, **options)
-            self._book.person(action, key)
-            self._tell(f"a person does: {action} {ticket.held['vendor_ticket_id']} of {finding}")
-            self.outcome.events[f"person: {action}"] += 1
+            if key := do(action, finding, self._book, self._slot, self._days.connection_id):
+                self._book.person(action, key)
+                self._tell(f"a person does: {action} {key} of {finding}")
+                self.outcome.events[f"person: {action}"] += 1
 
     def _start(self, name: str, day: Day, strikes: dict[int, Any] | None = None) -> _Run:
         run_id = f"{self._name}-{name}"
@@ -193,6 +169,7 @@ class Play:
             "batch_size": self._days.batch_size,
             "close_after": self._days.close_after,
             "max_new": MAX_NEW,
+            "max_close_rate": self._book.max_close_rate,
             "strikes": {str(number): vars(strike) for number, strike in run.strikes.items()},
             "notes": str(self._folder / run_id),
         }
