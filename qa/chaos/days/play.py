@@ -285,15 +285,13 @@ class Play:
         return Ended(run.run_id, state, summary, state == "success" or self._has_said(run))
 
     def _has_said(self, run: _Run) -> bool:
-        """Tell whether the newest try says why it failed, or was killed."""
-        number = run.look.try_number if run.look else 0
-        if number in run.strikes and run.strikes[number].how != "stop":
-            return True
-        logs = self._logs(run)
-        said = logs[-1].read_text() if logs else ""
-        errors = [line for line in said.splitlines() if "Leen" in line and "Error" in line]
+        """Tell whether a try says why it failed, or was struck; on a busy machine it may be Airflow that ended it."""
+        said = "\n".join(log.read_text() for log in self._logs(run))
+        errors = [
+            line for line in said.splitlines() if '"level":"error"' in line or "ERROR" in line or "Error:" in line
+        ]
         self._tell(f"   {errors[-1][:600] if errors else 'no error'}")
-        return bool(errors)
+        return bool(errors or run.noted)
 
     def _logs(self, run: _Run) -> list[Path]:
         return self._airflow.task_logs(self._days.dag_id, run.run_id)
