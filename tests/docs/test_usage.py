@@ -51,6 +51,13 @@ def test_a_module_s_public_names_are_those_of_the_reference(name: str) -> None:
     assert set(module.__all__) == wanted
 
 
+@pytest.mark.parametrize("name", ["LeenBulkCreateTicketsOperator", "LeenReconcileTicketsOperator"])
+def test_the_reference_groups_each_argument_of_a_large_operator_once(name: str) -> None:
+    [section] = [part for part in REFERENCE.split(".. autoclass:: ") if part.partition("\n")[0].endswith(f".{name}")]
+    own = set(inspect.signature(CLASSES[name].__init__).parameters) - {"self", "kwargs"}  # type: ignore[misc]
+    assert sorted(re.findall(r"``(\w+)``", section)) == sorted(own)
+
+
 @pytest.mark.parametrize("name", sorted(USED.keys() - STARTED_BY_OTHERS))
 def test_the_usage_that_a_docstring_shows_runs(name: str, sandbox: SandboxServer) -> None:
     docstring = inspect.getdoc(USED[name]) or ""
