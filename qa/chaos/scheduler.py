@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -65,6 +66,7 @@ class SchedulerAirflow(AirflowProcesses):
     :param database: an SQLite file with that Airflow's tables, to be copied; None (default) to make them.
     :param at_once: how many tasks may run at the same time.
     :param dags: the folder of the Dags.
+    :param settings: environment variables of all its processes, which override those of the harness.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class SchedulerAirflow(AirflowProcesses):
         database: Path | None = None,
         at_once: int = 8,
         dags: Path = HERE / "dags",
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__("chaos", dags, python=python)
         self._env |= {
@@ -83,6 +86,7 @@ class SchedulerAirflow(AirflowProcesses):
             **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections.items()},
         }
         self._database = database
+        self._settings = settings
         self._bridge: subprocess.Popen[str] | None = None
         self._asking = threading.Lock()
         self.version = ""
@@ -177,6 +181,7 @@ class SchedulerAirflow(AirflowProcesses):
         if is_2:
             # A process for each task: of a fixed number, Airflow 2 replaces none that is killed.
             self._env["AIRFLOW__CORE__PARALLELISM"] = "0"
+        self._env |= self._settings
         if self._database is None:
             self._migrate()
         else:

@@ -22,6 +22,8 @@ RunDag = Callable[..., AirflowRun]
 def test_a_dag_runs_as_it_stands(
     block: Block, run_dag: RunDag, sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "ApprovalOperator" in block.text:
+        pytest.skip("It waits for a person: qa/recipes runs it under a scheduler.")
     monkeypatch.setenv("AIRFLOW_VAR_LEEN_LEDGER", str(tmp_path / "ledger"))
     monkeypatch.setenv("AIRFLOW_VAR_LEEN_FOLDER", str(tmp_path))
     shutil.copy(ROOT / "example_dags" / "scan.sarif", tmp_path)
