@@ -1,4 +1,4 @@
-"""Airflow provider for Leen: security findings become tickets, each of them once."""
+"""Airflow provider for Leen: turns security findings into tickets, each once."""
 
 # Airflow imports this module to discover the provider: nothing that costs time may be imported here.
 import sys

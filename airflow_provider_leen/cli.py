@@ -1,7 +1,7 @@
-"""``airflow leen …`` (Airflow 3.2 and newer) and ``python -m airflow_provider_leen …``: what the commands take.
+"""The arguments of ``airflow leen …`` (Airflow 3.2 and newer) and ``python -m airflow_provider_leen …``.
 
-Every ``airflow`` command imports this module: it imports nothing but the standard library and data. What a command does
-is in :mod:`airflow_provider_leen.commands`.
+Every ``airflow`` command imports this module, so it imports only the standard library and data. The commands themselves
+are in :mod:`airflow_provider_leen.commands`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
 Flags = dict[str, dict[str, Any]]
-"""By name, what argparse is told of each argument."""
+"""The options of each argument for argparse, by name."""
 
 HELP = "Create tickets through Leen, and look at what Leen knows"
 
@@ -48,10 +48,10 @@ FORMAT: Flags = {
 class Command:
     """One command.
 
-    :param name: what it is called.
-    :param help: what it does, in a line.
+    :param name: its name.
+    :param help: what it does, in one line.
     :param does: the function that does it, as ``module:function``; it takes the options and returns the exit code.
-    :param flags: what it takes.
+    :param flags: its arguments.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Command:
     flags: Flags
 
     def __call__(self, options: argparse.Namespace) -> None:
-        """Do it, and end the process with its exit code; an error is one sentence on stderr."""
+        """Run it, and end the process with its exit code; an error is one sentence on stderr."""
         from airflow_provider_leen.commands.terminal import exit_code_of
 
         raise SystemExit(exit_code_of(lambda: self.run(options)))
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do it, and return the exit code."""
+        """Run it, and return the exit code."""
         module, _, name = self.does.partition(":")
         function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
         return function(options)
@@ -92,27 +92,27 @@ COMMANDS = (
                 "default": [],
                 "type": field_and_value,
                 "metavar": "FIELD=VALUE",
-                "help": "a field laid under every ticket, such as project_vendor_id=SEC (repeatable)",
+                "help": "a field that applies to every ticket, such as project_vendor_id=SEC (repeatable)",
             },
             "--priority-map": {
                 "action": "append",
                 "default": [],
                 "type": field_and_value,
                 "metavar": "FROM=TO",
-                "help": "what a priority of the file is called in the ticket, such as ERROR=HIGH (repeatable)",
+                "help": "maps a priority in the file to the ticket's, such as ERROR=HIGH (repeatable)",
             },
             "--if-exists": {
                 "choices": ("create", "skip"),
                 "default": "create",
-                "help": "skip: don't create a ticket again whose own identifier Leen knows (default: %(default)s)",
+                "help": "skip: don't create tickets whose identifier Leen already knows (default: %(default)s)",
             },
             "--embed-identifier": {
                 "action": "store_true",
-                "help": "end each description with the ticket's key, to search the vendor for it when a reply is lost",
+                "help": "end each description with the ticket's key, which finds the ticket if a reply is lost",
             },
             "--dry-run": {
                 "action": "store_true",
-                "help": "show what is made of every row, and send nothing; needs no connection",
+                "help": "show what would be sent for each row, and send nothing; needs no connection",
             },
             "--output": {"metavar": "FILE", "help": "write the summary with all results there, as JSON"},
         },
@@ -134,7 +134,7 @@ COMMANDS = (
 
 REGISTER: Flags = {
     "--register": {"metavar": "PATH", "required": True, "help": "the register: a folder or object-storage URL"},
-    "--scope": {"help": "which part of it (default: the only one)"},
+    "--scope": {"help": "the section of the register (default: the only one)"},
 }
 _IDENTIFIERS: Flags = {"identifiers": {"metavar": "IDENT", "nargs": "+", "help": "the identifiers of findings"}}
 
@@ -150,7 +150,7 @@ REGISTER_COMMANDS = (
     _of_register("forget", "Let findings get new tickets in the next run", _IDENTIFIERS | REGISTER),
     _of_register(
         "settle",
-        "Say what came of a ticket whose outcome is unknown",
+        "Record the outcome of a ticket whose outcome is unknown",
         {"identifier": {"metavar": "IDENT", "help": "the finding's identifier"}}
         | REGISTER
         | {
@@ -166,12 +166,12 @@ REGISTER_COMMANDS = (
         | CONNECTION,
     ),
     _of_register("export", "Print the findings and their tickets, as import takes them", REGISTER),
-    _of_register("move", "Let a scope belong to another Leen connection", REGISTER | CONNECTION),
-    _of_register("repair", "Go on in spite of what is lost from a scope", REGISTER | CONNECTION),
+    _of_register("move", "Move a scope to another Leen connection", REGISTER | CONNECTION),
+    _of_register("repair", "Continue a scope although some of its records are lost", REGISTER | CONNECTION),
 )
-"""The commands of ``register``, which look after the memory over all runs."""
+"""The commands of ``register``, which maintain the register."""
 
-REGISTER_HELP = "Look after the register that remembers which finding has which ticket"
+REGISTER_HELP = "Maintain the register of which finding has which ticket"
 
 
 def get_leen_commands() -> list[CLICommand]:

@@ -1,6 +1,6 @@
 """What Airflow discovers about this package, as plain data.
 
-Every Airflow process calls :func:`get_provider_info` when it starts: nothing may be imported here.
+Every Airflow process calls :func:`get_provider_info` at start, so nothing is imported here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "timeout": {
         "label": "Timeout (s)",
-        "description": "Seconds for one call to answer as a whole; a bulk call carries up to 50 tickets. Default 120.",
+        "description": "Seconds for the whole reply to one call; a bulk call has up to 50 tickets. Default 120.",
         "schema": {"type": ["integer", "null"], "default": 120, "minimum": 1},
     },
     "max_retries": {
         "label": "Max retries",
-        "description": "Tries after the first for one call, where repeating it is safe. Default 3.",
+        "description": "Retries of one call, if retrying is safe. Default 3.",
         "schema": {"type": ["integer", "null"], "default": 3, "minimum": 0},
     },
     "max_retry_wait": {
@@ -32,7 +32,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "settle_time": {
         "label": "Settle time (s)",
-        "description": "Seconds, on top of two calls and a minute, until an empty search is believed. Default 120.",
+        "description": "Seconds, after two calls and a minute, until an empty search counts as proof. Default 120.",
         "schema": {"type": ["integer", "null"], "default": 120, "minimum": 0},
     },
     "verify": {
@@ -78,7 +78,7 @@ CONFIG: dict[str, Any] = {
         "options": {
             "results_folders": {
                 "description": (
-                    "Folders whose files with results the API server may read for the tab of Leen's tickets:\n"
+                    'Folders of results files that the API server may read for the tab "Leen tickets":\n'
                     "absolute paths or URLs, separated by commas; dag_id in braces stands for the Dag's name.\n"
                     "Empty: the tab reads no file.\n"
                 ),

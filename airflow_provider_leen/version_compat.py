@@ -1,7 +1,6 @@
-"""Refuses an Airflow that is too old, in one sentence instead of an error from somewhere inside.
+"""Refuses an Airflow that is too old, with a clear message instead of an obscure error.
 
-Imported by the packages that hold what Dags use. Python is checked in the package itself, which every import goes
-through.
+Imported by the packages that Dags use. The Python version is checked in the package's ``__init__``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ OLDEST_AIRFLOW = (2, 11)
 def check_airflow(version: str) -> None:
     """Refuse a release of Airflow that is too old.
 
-    :param version: as Airflow tells it, such as ``2.10.5``.
+    :param version: as Airflow reports it, such as ``2.10.5``.
     :raises ImportError: it is too old.
     """
     release = tuple(int(part) for part in version.split(".")[:2])

@@ -137,7 +137,7 @@ def test_every_row_becomes_a_ticket(
     assert said.out.endswith("120 tickets: 120 created.\n")
     assert "… and 70 more tickets" in said.out
     [note] = said.err.splitlines()
-    assert note.startswith("Nothing remembers")
+    assert note.startswith("This command keeps no durable ledger")
     assert sandbox.count("POST") == 3
     assert len(sandbox.tickets()) == 120
 
@@ -201,16 +201,16 @@ def test_a_dry_run_shows_what_is_made_of_each_row_and_what_the_tracker_will_refu
     said = leen("create", str(path), *TO_SEC, "--priority-map", "ERROR=HIGH", "--dry-run")
     assert said.code == 0
     assert said.out.splitlines() == [
-        "line 1: the priority becomes another name",
+        "line 1: the priority is mapped",
         "line 1: line breaks in the name become spaces",
-        "line 2: the priority becomes another name",
-        "line 2: the name is cut, and stands whole in the description",
+        "line 2: the priority is mapped",
+        "line 2: the name is cut, and the description begins with the whole name",
         "line 3: `identifier` 'x' is also that of line 1: the two share one ticket",
         "line 4: the tracker will refuse it: `priority` 'P1' is none of Leen's (CRITICAL, HIGH, MEDIUM, LOW, "
         "INFORMATIONAL, UNKNOWN): unless the tracker has one of this name, map it with --priority-map",
-        "Not sent as given: in 2 tickets the priority becomes another name, in 1 ticket line breaks in the name become "
-        "spaces, in 1 ticket the name is cut, and stands whole in the description, in 1 ticket the identifier is that "
-        "of an earlier row with another name, and so is the ticket.",
+        "Not sent as given: in 2 tickets, the priority is mapped; in 1 ticket, line breaks in the name become spaces; "
+        "in 1 ticket, the name is cut, and the description begins with the whole name; in 1 ticket, the identifier is "
+        "that of an earlier row with another name: the two share one ticket.",
         "4 of 4 rows can be sent; nothing was sent.",
     ]
     said = leen("create", str(path), *TO_SEC, "--priority-map", "ERROR=HIGH", "--priority-map", "P1=CRITICAL")
@@ -290,7 +290,7 @@ def test_a_line_that_is_no_json_is_named_once(leen: Callable[..., Said], tmp_pat
     path = tmp_path / "t.jsonl"
     path.write_text('\n{"name"\n')
     said = leen("create", str(path), *TO_SEC, "--dry-run")
-    assert said.out.startswith("line 2: it is no JSON (Expecting ':' delimiter at column 8)")
+    assert said.out.startswith("line 2: it is not JSON (Expecting ':' delimiter at column 8)")
 
 
 def test_tickets_that_leen_knows_are_skipped_where_that_is_asked_for(
@@ -305,7 +305,7 @@ def test_tickets_that_leen_knows_are_skipped_where_that_is_asked_for(
     said = leen("create", str(path), *by_uuid, "--if-exists", "skip")
     assert said.code == 0
     assert said.out.endswith("2 tickets: 1 created, 1 existing.\n")
-    assert "it sends every ticket again that has no identifier known to Leen" in said.err
+    assert "it sends every ticket again whose identifier Leen does not know" in said.err
     assert [ticket["name"] for ticket in sandbox.tickets()] == ["old", "new"]
 
 
@@ -316,7 +316,7 @@ def test_an_embedded_key_finds_a_ticket_whose_reply_was_lost(
     said = leen("create", findings(2), *TO_SEC, "--embed-identifier")
     assert said.code == 0
     assert said.out.endswith("2 tickets: 2 created.\n")
-    assert "Should a reply be lost, the command waits 380 s" in said.err
+    assert "If a reply is lost, the command waits 380 s" in said.err
     assert all(re.fullmatch(r"airflow-[0-9a-f]{24}", ticket["description"]) for ticket in sandbox.tickets())
 
 

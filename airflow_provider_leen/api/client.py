@@ -1,7 +1,7 @@
-"""The endpoints of the Leen API; :mod:`airflow_provider_leen.api.sync_client` lends them to synchronous code.
+"""The endpoints of the Leen API. :mod:`airflow_provider_leen.api.sync_client` offers them to synchronous code.
 
-Writes are sent again only when it is sure that nothing was done; what each reply means is decided in
-:mod:`airflow_provider_leen.api.retry`, and :mod:`airflow_provider_leen.api.wire` makes the calls.
+A write is retried only when it certainly had no effect. :mod:`airflow_provider_leen.api.retry` decides what each reply
+means, and :mod:`airflow_provider_leen.api.wire` makes the calls.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ if TYPE_CHECKING:
 __all__ = ["AsyncLeenClient"]
 
 MAX_PAGES = 10_000
-"""The most pages of one listing that are fetched: a million things with Leen's page size."""
+"""The most pages of one listing that are fetched: a million entries with Leen's page size."""
 
 MAX_SEARCH_PAGES = 100
 """The same for a search of the vendor."""
 
 MAX_EMPTY_PAGES = 20
-"""So many empty pages in a row, each of which promises a further one, mean that the listing does not end."""
+"""After this many consecutive empty pages that each promise another one, the listing counts as endless."""
 
 _JOB_ACCEPTED = (200, 201, 202)
-"""Leen documents 202. Where a reply names a job, asking for that shows the rest."""
+"""Leen documents 202. If a reply names a job, the job shows the rest."""
 
 _FINDINGS = "/v2/vulnerability_findings"
 _SEARCH = "/itsm/passthrough/tickets/search"
@@ -102,7 +102,7 @@ class AsyncLeenClient:
         await self.aclose()
 
     def open(self) -> None:
-        """Load the certificates now and not at the first call: that reads files, which an event loop had better not."""
+        """Load the certificates now instead of at the first call: this reads files, which would block an event loop."""
         self._wire.open()
 
     async def aclose(self) -> None:
@@ -112,11 +112,11 @@ class AsyncLeenClient:
     # Tickets
 
     async def send_bulk_create(self, tickets: Sequence[Mapping[str, Any]]) -> list[Claim]:
-        """Send one ``POST /itsm/tickets/bulk/sync``, once: no retry, so that the caller decides what goes out again.
+        """Send one ``POST /itsm/tickets/bulk/sync``, once, without retries: the caller decides what is sent again.
 
         :param tickets: 1 to 50 request bodies of tickets.
-        :return: what the reply proves of each ticket, in order.
-        :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` says what it did.
+        :return: what the reply proves about each ticket, in order.
+        :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` tells its effect.
         """
         path = "/itsm/tickets/bulk/sync"
         reply = await self._write("POST", path, {"tickets": tickets}, done=(200,))
@@ -125,7 +125,7 @@ class AsyncLeenClient:
     async def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
         """Create 1 to 50 tickets in one call, ``POST /itsm/tickets/bulk/sync``.
 
-        Sent again only when nothing was done (no connection, 429).
+        Retried only when it certainly had no effect (no connection, 429).
 
         :param tickets: the tickets.
         :return: Leen's reply, in the order of the tickets; ``failed`` counts those that were refused one by one.
@@ -157,7 +157,7 @@ class AsyncLeenClient:
         :param ticket_id: the Leen UUID.
         :param fields: what to change, by Leen's names (status, priority, description, …); Leen does not document the
             body, its demo app sends these.
-        :return: the ticket where Leen answers with one (not documented), else None.
+        :return: the ticket if Leen answers with one (not documented), else None.
         """
         path = f"/itsm/tickets/{path_segment(ticket_id)}"
 
@@ -177,9 +177,9 @@ class AsyncLeenClient:
         The endpoint is known from Leen's demo app only.
 
         :param identifier: the identifier, as it was given when the ticket was created.
-        :return: the ticket, or None when Leen itself says that it knows none.
-        :raises LeenNotFoundError: a 404 that is not Leen's own, so that nothing was found out.
-        :raises LeenResponseError: a reply that is another ticket, or contradicts itself, likewise.
+        :return: the ticket, or None if Leen itself says that there is none.
+        :raises LeenNotFoundError: a 404 that is not Leen's own: it is unknown whether the ticket exists.
+        :raises LeenResponseError: the reply is another ticket, or contradicts itself: likewise.
         """
         try:
             answer = await self._read(f"/itsm/tickets/by-identifier/{path_segment(identifier)}")
@@ -207,17 +207,17 @@ class AsyncLeenClient:
         return [hit async for hit in self._iter_raw(_SEARCH, {"jql": jql}, MAX_SEARCH_PAGES)]
 
     async def search_page(self, jql: str) -> Any:
-        """Search the vendor itself, and return the reply as it came, one page: whoever must know what else it says."""
+        """Search the vendor itself, and return one page of the reply as it came, with everything that it says."""
         return await self._read(_SEARCH, {"jql": jql})
 
     # Jobs
 
     async def send_bulk_job(self, tickets: Sequence[Mapping[str, Any]]) -> str:
-        """Send one ``POST /itsm/tickets/bulk``, once: no retry, so that the caller decides what goes out again.
+        """Send one ``POST /itsm/tickets/bulk``, once, without retries: the caller decides what is sent again.
 
         :param tickets: 1 to 50 request bodies of tickets.
         :return: the job's id.
-        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may still run.
         :raises LeenError: the call failed.
         """
         path = "/itsm/tickets/bulk"
@@ -226,12 +226,12 @@ class AsyncLeenClient:
     async def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
         """Submit a job that creates 1 to 50 tickets, ``POST /itsm/tickets/bulk``.
 
-        Sent again only when nothing was done (no connection, 429).
+        Retried only when it certainly had no effect (no connection, 429).
 
         :param tickets: the tickets.
         :return: the job's id, for :meth:`get_job`.
         :raises LeenConfigError: no ticket, or more than 50.
-        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may still run.
         :raises LeenError: the call failed.
         """
         bodies = ticket_bodies(tickets)
@@ -243,12 +243,12 @@ class AsyncLeenClient:
         return job_id
 
     async def send_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
-        """Send one ``POST /itsm/tickets/bulk/update``, once: no retry, so that the caller decides what goes out again.
+        """Send one ``POST /itsm/tickets/bulk/update``, once, without retries: the caller decides what is sent again.
 
         :param ticket_ids: 1 to 50 Leen UUIDs.
         :param updates: what to set on each of them.
         :return: the job's id.
-        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may still run.
         :raises LeenError: the call failed.
         """
         path = "/itsm/tickets/bulk/update"
@@ -258,14 +258,14 @@ class AsyncLeenClient:
     async def submit_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
         """Submit a job that changes 1 to 50 tickets alike, ``POST /itsm/tickets/bulk/update``.
 
-        Sent again only when nothing was done (no connection, 429).
+        Retried only when it certainly had no effect (no connection, 429).
 
         :param ticket_ids: Leen UUIDs.
-        :param updates: any of ``status``, ``priority``, ``assigned_user_id``, ``name``, ``description``; what is left
-            out stays as it is.
+        :param updates: any of ``status``, ``priority``, ``assigned_user_id``, ``name``, ``description``; other fields
+            keep their values.
         :return: the job's id, for :meth:`get_job`.
         :raises LeenConfigError: no ticket, or more than 50.
-        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may still run.
         :raises LeenError: the call failed.
         """
         if isinstance(ticket_ids, str) or not 1 <= len(ticket_ids) <= MAX_TICKETS_PER_CALL:
@@ -289,7 +289,7 @@ class AsyncLeenClient:
     # Findings
 
     def iter_vulnerability_findings(self, **filters: Any) -> AsyncIterator[Finding]:
-        """Iterate over ``GET /v2/vulnerability_findings``, page by page; V2 lives beside ``/v1`` on the same host.
+        """Iterate over ``GET /v2/vulnerability_findings``, page by page. V2 is at ``/v2`` on the same host as ``/v1``.
 
         :param filters: Leen's names: ``severity`` and ``state`` (a text, or a list of texts), ``has_fix``,
             ``first_seen_since``, ``last_seen_since``, ``state_updated_since`` (datetimes), ``resourceId``, ``ids`` (at
@@ -312,7 +312,7 @@ class AsyncLeenClient:
         return self._iter(User, "/itsm/users", filters)
 
     async def check(self) -> str:
-        """Ask for one project, ``GET /itsm/projects?limit=1``, and say in a sentence what that showed."""
+        """Ask for one project, ``GET /itsm/projects?limit=1``, and return the result as a sentence."""
         items, _cursor = read_page(await self._read("/itsm/projects", {"limit": 1}))
         if items and isinstance(items[0], dict) and items[0].get("name"):
             return f"Leen accepts the key and the connection; it sees projects such as {items[0]['name']!r}."
@@ -338,21 +338,22 @@ class AsyncLeenClient:
                 return
             empty = 0 if items else empty + 1
             if cursor in seen or empty == MAX_EMPTY_PAGES or len(seen) + 1 == max_pages:
-                # What was found so far is not all: to end here as if it were would drop the rest without a word.
+                # The list is incomplete: to end here would silently drop the rest.
                 raise LeenResponseError(_endless(path, repeats=cursor in seen, empty=empty), status=200)
             seen.add(cursor)
             # Leen answers 422 to updatedSince together with a cursor.
             params = {name: value for name, value in params.items() if name != "updatedSince"} | {"cursor": cursor}
 
     async def _read(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Ask for something, again where that may help, and return the JSON of the reply."""
+        """Make a request that changes nothing, with retries if they may help, and return the JSON of the reply."""
 
         async def send() -> Any:
             reply = await self._wire.send("GET", path, params=params)
             if reply.status != 200:
-                # Accepted, partial, without content: nothing that proves anything.
+                # Accepted, partial, without content: none of these proves anything.
                 raise LeenResponseError(
-                    f"GET {path} was answered with HTTP {reply.status}, which is no whole answer.", status=reply.status
+                    f"GET {path} was answered with HTTP {reply.status}, which is not a complete answer.",
+                    status=reply.status,
                 )
             if reply.problem is None:
                 return reply.content
@@ -363,7 +364,7 @@ class AsyncLeenClient:
     async def _write(self, method: str, path: str, body: Mapping[str, Any], *, done: Sequence[int]) -> Any:
         """Send a write once, and return the JSON of the reply.
 
-        :param done: the statuses that say that it was done, or accepted.
+        :param done: the statuses that mean that it was done or accepted.
         """
         reply = await self._wire.send(method, path, content=encode(body))
         if reply.status not in done:
@@ -375,7 +376,7 @@ class AsyncLeenClient:
         return reply.content
 
     async def _repeat_write(self, send: Any, identifiers: list[str]) -> Any:
-        """Make a write, again where it is sure that nothing was done; an unknown outcome names its tickets."""
+        """Make a write, with retries if it certainly had no effect. An unknown outcome names its tickets."""
         try:
             return await self._repeat(send, read_only=False)
         except LeenOutcomeUnknownError as error:
@@ -408,11 +409,11 @@ def _no_json(method: str, path: str, reply: Reply) -> str:
 
 def _endless(path: str, *, repeats: bool, empty: int) -> str:
     why = "a cursor came twice" if repeats else f"{empty} empty pages in a row" if empty else "there are too many"
-    return f"The pages of GET {path} don't end ({why}), so that nothing shows what is missing."
+    return f"The pages of GET {path} don't end ({why}), so the listing can't be completed."
 
 
 def _with_reason_parsed(job: Any, safe: Safe) -> Any:
-    """Parse a job's reason that is JSON text here, where the key is struck out of what it holds."""
+    """Parse a job's reason that is JSON text; the API key is removed from it."""
     reason = job.get("failure_reason") if isinstance(job, dict) else None
     if isinstance(reason, str):
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""What goes into a request of the Leen API, and what is read out of a reply."""
+"""Builds the bodies of requests to the Leen API, and reads its replies."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
 def ticket_body(ticket: TicketCreate | Mapping[str, Any], which: str) -> dict[str, Any]:
     """Return the request body of a ticket.
 
-    :param which: what the ticket is called in the message.
+    :param which: how the message names the ticket.
     :raises LeenConfigError: it has a field that Leen does not know, or one of the wrong type.
     """
     try:
@@ -81,14 +81,14 @@ def ticket_bodies(tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> list[d
 
 
 def names_of(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what tickets are called when it is not known what became of them."""
+    """Return the names under which tickets with an unknown outcome are reported."""
     return [body.get("identifier") or body["name"] for body in bodies]
 
 
 def bulk_reply(names: Sequence[str], claims: Sequence[Claim]) -> BulkReply:
-    """Return what is believed of the tickets of one bulk call, in the form of Leen's reply.
+    """Return the proved results of one bulk call, in the form of Leen's reply.
 
-    :raises LeenOutcomeUnknownError: of some tickets, nothing is proved.
+    :raises LeenOutcomeUnknownError: the outcome of some tickets is not proved.
     """
     unknown = [(name, claim) for name, claim in zip(names, claims, strict=True) if claim.status == "unknown"]
     if unknown:
@@ -96,8 +96,8 @@ def bulk_reply(names: Sequence[str], claims: Sequence[Claim]) -> BulkReply:
         if len(unknown) > _MAX_NAMED:
             lines.append(f"… and {len(unknown) - _MAX_NAMED} more")
         raise LeenOutcomeUnknownError(
-            f"Leen's reply does not prove the outcome of {len(unknown)} of {len(names)} tickets; look into the tracker "
-            "before sending them again:\n  " + "\n  ".join(lines),
+            f"Leen's reply does not prove the outcome of {len(unknown)} of {len(names)} tickets; look for them in the "
+            "tracker before sending them again:\n  " + "\n  ".join(lines),
             identifiers=[name for name, _claim in unknown],
         )
     results = [
@@ -119,7 +119,7 @@ def created_ticket(content: Any, body: Mapping[str, Any]) -> Ticket:
     """Return the ticket in the reply to ``POST /itsm/tickets``.
 
     :param body: what was sent.
-    :raises LeenOutcomeUnknownError: the reply is no ticket, or not the one that was sent.
+    :raises LeenOutcomeUnknownError: the reply is not a ticket, or not the one that was sent.
     """
     try:
         ticket = read(Ticket, content)
@@ -135,11 +135,11 @@ def created_ticket(content: Any, body: Mapping[str, Any]) -> Ticket:
 
 
 def _doubt_of(ticket: Ticket, body: Mapping[str, Any]) -> str | None:
-    """Say what speaks against it that a ticket is the one that was sent; None where nothing does."""
+    """Return why a ticket may not be the one that was sent; None if it is."""
     if is_blank(ticket.id):
         return "It has no id."
     if speaks_of_an_error(ticket.model_extra or {}):
-        return f"It names the ticket {ticket.id}, and speaks of an error."
+        return f"It names the ticket {ticket.id}, but reports an error."
     sent, named = body.get("identifier"), ticket.identifier
     if not is_blank(sent) and not is_blank(named):
         is_another = not is_same_identifier(str(sent), str(named))
@@ -151,19 +151,19 @@ def _doubt_of(ticket: Ticket, body: Mapping[str, Any]) -> str | None:
 def ticket_by_id(content: Any, ticket_id: str) -> Ticket:
     """Return the ticket in the reply to ``GET /itsm/tickets/{ticket_id}``.
 
-    :raises LeenResponseError: the reply is no ticket, or another.
+    :raises LeenResponseError: the reply is not a ticket, or is another one.
     """
     ticket = read(Ticket, content)
     if is_uuid(ticket_id) and ticket.id.strip().lower() != ticket_id.lower():
-        raise LeenResponseError(f"Leen was asked for the ticket {ticket_id}, and answered with another.", status=200)
+        raise LeenResponseError(f"Leen was asked for the ticket {ticket_id} and answered with another one.", status=200)
     return ticket
 
 
 def ticket_by_identifier(content: Any, identifier: str) -> Ticket:
     """Return the ticket in the reply to ``GET /itsm/tickets/by-identifier/{identifier}``.
 
-    :raises LeenResponseError: the reply is no ticket, or another, or contradicts itself: whether there is such a ticket
-        isn't known then.
+    :raises LeenResponseError: the reply is not a ticket, is another one, or contradicts itself: it is then unknown
+        whether such a ticket exists.
     """
     ticket = read(Ticket, content)
     if not is_same_identifier(identifier, ticket.identifier):
@@ -175,16 +175,16 @@ def ticket_by_identifier(content: Any, identifier: str) -> Ticket:
     else:
         return ticket
     raise LeenResponseError(
-        f"Leen was asked for the identifier {identifier!r:.80} and answered with {problem}: whether there is a ticket "
-        "with that identifier isn't known.",
+        f"Leen was asked for the identifier {identifier!r:.80} and answered with {problem}: it is unknown whether a "
+        "ticket with that identifier exists.",
         status=200,
     )
 
 
 def updated_ticket(content: Any, ticket_id: str) -> Ticket | None:
-    """Return the ticket in the reply to ``PATCH /itsm/tickets/{ticket_id}``; None where the reply is none.
+    """Return the ticket in the reply to ``PATCH /itsm/tickets/{ticket_id}``; None if the reply is not a ticket.
 
-    :raises LeenOutcomeUnknownError: the reply speaks of an error, or is about another ticket.
+    :raises LeenOutcomeUnknownError: the reply reports an error, or is about another ticket.
     """
     try:
         ticket = read(Ticket, content)
@@ -194,7 +194,7 @@ def updated_ticket(content: Any, ticket_id: str) -> Ticket | None:
         ticket is not None and is_uuid(ticket_id) and ticket.id.lower() != ticket_id.lower()
     ):
         raise LeenOutcomeUnknownError(
-            f"The change of the ticket {ticket_id} was sent, and the reply does not prove it: it speaks of an error, "
+            f"The change of the ticket {ticket_id} was sent, but the reply does not prove it: it reports an error, "
             "or is about another ticket."
         )
     return ticket
@@ -203,20 +203,20 @@ def updated_ticket(content: Any, ticket_id: str) -> Ticket | None:
 def read_job(content: Any, job_id: str) -> Job:
     """Return the job in the reply to ``GET /jobs/{job_id}``.
 
-    :raises LeenResponseError: the reply is no job.
-    :raises LeenConnectError: it is another job: the reply to another question.
+    :raises LeenResponseError: the reply is not a job.
+    :raises LeenConnectError: the reply is another job, and so belongs to another request.
     """
     job = read(Job, content)
     extra = job.model_extra or {}
     named = extra.get("job_id") or extra.get("id")
     if isinstance(named, str) and named.lower() != job_id.lower():
-        answer = f"Leen was asked for the job {job_id}, and answered with {named!r:.80}."
+        answer = f"Leen was asked for the job {job_id} and answered with {named!r:.80}."
         raise LeenConnectError(answer, unreadable=True)
     return job
 
 
 def is_uuid(value: Any) -> bool:
-    """Tell whether a value is a UUID, or a text in the form of one."""
+    """Return whether a value is a UUID, or a text in the form of one."""
     try:
         return isinstance(value, UUID) or str(UUID(value)) == value.lower()
     except (ValueError, AttributeError, TypeError):
@@ -226,24 +226,23 @@ def is_uuid(value: Any) -> bool:
 def read_job_id(path: str, content: Any) -> str:
     """Return the id in the reply to a job that was submitted.
 
-    :raises LeenOutcomeUnknownError: it names none, or one that can't be asked for, or speaks of an error.
+    :raises LeenOutcomeUnknownError: it names no job, or one that can't be asked for, or it reports an error.
     """
     job_id = content.get("job_id") if isinstance(content, dict) else None
     if not (isinstance(job_id, str) and len(job_id) <= _LONGEST_JOB_ID and _is_segment(job_id)):
-        raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; it may run all the same.")
+        raise LeenOutcomeUnknownError(f"POST {path} was accepted, but the reply names no job; the job may still run.")
     if speaks_of_an_error(content):
         raise LeenOutcomeUnknownError(
-            f"POST {path} was accepted as the job {job_id}, but the reply speaks of an error besides; it may run all "
-            "the same."
+            f"POST {path} was accepted as the job {job_id}, but the reply also reports an error; the job may still run."
         )
     return job_id
 
 
 def address(base_url: str, path: str) -> str:
-    """Return where a path is: ``/v2/…`` lives beside the base URL, which includes ``/v1``."""
+    """Return the URL of a path. ``/v2/…`` is next to ``/v1``, which the base URL includes."""
     if not path.startswith("/v2/"):
         return base_url + path
-    # V2 lives beside V1: read_settings has seen to it that one of the segments is v1.
+    # read_settings made sure that one of the segments is v1.
     segments = base_url.split("/")
     last = len(segments) - 1 - segments[::-1].index("v1")
     return "/".join(segments[:last]) + path
@@ -254,12 +253,10 @@ def finding_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises LeenConfigError: there is no such filter, or its value can't be used.
     """
-    # A filter that is dropped without a word would turn every finding into a ticket.
+    # A filter that is silently dropped would turn every finding into a ticket.
     unknown = sorted(filters.keys() - set(_FINDING_FILTERS))
     if unknown:
-        raise LeenConfigError(
-            f"Findings can't be filtered by {', '.join(unknown)}: Leen knows {', '.join(_FINDING_FILTERS)}."
-        )
+        raise LeenConfigError(f"Findings can't be filtered by {', '.join(unknown)}: use {', '.join(_FINDING_FILTERS)}.")
     lists = {name: list(value) for name, value in filters.items() if isinstance(value, list | tuple | set | frozenset)}
     for name, values in lists.items():
         if not values:
@@ -272,12 +269,12 @@ def finding_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
 def read(model: type[Model], content: Any) -> Model:
     """Return a reply as a model.
 
-    :raises LeenResponseError: it is none.
+    :raises LeenResponseError: it doesn't fit the model.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        message = f"Leen's reply is no {model.__name__.lower()}: {_problem(error)}."
+        message = f"Leen's reply is not a {model.__name__.lower()}: {_problem(error)}."
     raise LeenResponseError(message, status=200)
 
 
@@ -297,12 +294,12 @@ def read_page(content: Any) -> tuple[list[Any], str | None]:
                 cursor = content.get("next_cursor") or content.get("nextPageToken") or None
                 if cursor is None or isinstance(cursor, str):
                     return content[name], cursor
-                raise LeenResponseError(f"Leen's reply has a cursor that is no text: {cursor!r:.40}.", status=200)
-    raise LeenResponseError("Leen's reply holds no list where a page of a list was asked for.", status=200)
+                raise LeenResponseError(f"Leen's reply has a cursor that is not text: {cursor!r:.40}.", status=200)
+    raise LeenResponseError("Leen's reply holds no list, although a page of a list was asked for.", status=200)
 
 
 def path_segment(text: str) -> str:
-    """Return a text as one segment of a path, whatever it holds.
+    """Return a text, escaped, as one segment of a path.
 
     :raises LeenConfigError: it can't be one.
     """
@@ -312,7 +309,7 @@ def path_segment(text: str) -> str:
 
 
 def _is_segment(text: str) -> bool:
-    # A URL is normalised on its way: the empty text, . and .. would lead to another endpoint.
+    # URLs are normalised: the empty text, . and .. would lead to another endpoint.
     return text not in ("", ".", "..") and text.isprintable()
 
 

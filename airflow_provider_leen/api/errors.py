@@ -1,4 +1,4 @@
-"""Everything that can go wrong, named by what happened to the user's tickets.
+"""Everything that can go wrong, named after its effect on the user's tickets.
 
 ::
 
@@ -6,21 +6,20 @@
     ├── LeenConfigError            the connection or an argument can't be used
     │   └── LeenBrakeError         more would be filed or closed than the Dag's author allows: nothing was sent
     ├── LeenLedgerError            the ledger can't be read or written: nothing more is sent
-    │   └── LeenLedgerLostError    a part of it is missing or makes no sense: no retry helps
+    │   └── LeenLedgerLostError    entries are missing or make no sense: retrying can't help
     ├── LeenStoppedError           stopped from outside with tickets left
-    ├── LeenConnectError           no request was sent, or only a question that changes nothing
-    ├── LeenOutcomeUnknownError    a request was sent, its effect isn't known (.identifiers)
+    ├── LeenConnectError           no request was sent, or only one that changes nothing
+    ├── LeenOutcomeUnknownError    a request was sent, its effect is unknown (.identifiers)
     ├── LeenThresholdError         too many tickets failed (.summary)
-    └── LeenResponseError          Leen answered with an error, or with something that can't be used
+    └── LeenResponseError          Leen answered with an error, or with something unusable
         ├── LeenAuthError          401, 403
         ├── LeenNotFoundError      404
         ├── LeenValidationError    400, 413, 422
         ├── LeenRateLimitError     429 (.retry_after)
         └── LeenServerError        5xx
 
-Messages are sentences for a person, made safe to be logged and stored whatever Leen or a list put into them; attributes
-are for code. No exception holds a header or the API key, and all of them can be pickled (their only positional argument
-is the message).
+Messages are sentences for people, cleaned so that they can be logged and stored; attributes are for code. No exception
+holds a header or the API key. All can be pickled: their only positional argument is the message.
 """
 
 from __future__ import annotations
@@ -68,11 +67,11 @@ class LeenBrakeError(LeenConfigError):
 
 
 class LeenLedgerError(LeenError):
-    """What was already sent can't be read or recorded, so nothing more is sent."""
+    """The record of what was sent can't be read or written, so nothing more is sent."""
 
 
 class LeenLedgerLostError(LeenLedgerError):
-    """A part of the record of what was sent is missing or makes no sense, and stays so: nothing is sent."""
+    """Entries in the record of what was sent are missing or make no sense. Retrying can't help; nothing is sent."""
 
 
 class LeenStoppedError(LeenError):
@@ -80,10 +79,10 @@ class LeenStoppedError(LeenError):
 
 
 class LeenConnectError(LeenError):
-    """Leen could not be reached, or did not answer a question; nothing was changed.
+    """Leen could not be reached, or did not answer a request that changes nothing.
 
     :param message: what happened, for a person.
-    :param unreadable: whether there was a reply, which can't be read or is about something else.
+    :param unreadable: whether there was a reply, but it can't be read or is about something else.
     """
 
     def __init__(self, message: str, *, unreadable: bool = False) -> None:
@@ -92,11 +91,11 @@ class LeenConnectError(LeenError):
 
 
 class LeenOutcomeUnknownError(LeenError):
-    """A request was sent and nobody can say whether it took effect.
+    """A request was sent, and it is unknown whether it took effect.
 
     :param message: what happened, for a person.
-    :param identifiers: the identifiers of the tickets concerned.
-    :param can_be_settled: whether a retry of the task can find out more, or is told to send them again.
+    :param identifiers: the identifiers of the affected tickets.
+    :param can_be_settled: whether a retry of the task can find out more, or may send them again.
     """
 
     def __init__(self, message: str, *, identifiers: Sequence[str] = (), can_be_settled: bool = False) -> None:
@@ -122,10 +121,10 @@ class LeenResponseError(LeenError):
 
     :param message: what happened, for a person.
     :param status: the HTTP status.
-    :param type: Leen's error type, where the body had one.
-    :param code: Leen's error code, where the body had one.
-    :param detail: Leen's ``detail``, as it came: a list, a text or nothing.
-    :param request_id: the request's id, where the reply named one.
+    :param type: Leen's error type, if the body has one.
+    :param code: Leen's error code, if the body has one.
+    :param detail: Leen's ``detail`` as it came: a list, a text or None.
+    :param request_id: the request's id, if the reply names one.
     """
 
     def __init__(
@@ -152,9 +151,9 @@ class LeenAuthError(LeenResponseError):
 
 
 class LeenNotFoundError(LeenResponseError):
-    """There is no such thing (404).
+    """What was asked for does not exist (404).
 
-    :param unknown_to_leen: whether Leen itself says so, and not something on the way to it.
+    :param unknown_to_leen: whether Leen itself says so, rather than a proxy or gateway on the way.
     """
 
     def __init__(self, message: str, *, unknown_to_leen: bool = False, **kwargs: Any) -> None:
@@ -167,9 +166,9 @@ class LeenValidationError(LeenResponseError):
 
 
 class LeenRateLimitError(LeenResponseError):
-    """Leen asks to slow down (429), for longer than this package waits by itself.
+    """Leen asks to slow down (429) for longer than this package waits.
 
-    :param retry_after: seconds that Leen asked to wait, where it said so.
+    :param retry_after: the seconds that Leen asked to wait, if it named them.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **kwargs: Any) -> None:
@@ -182,4 +181,4 @@ class LeenServerError(LeenResponseError):
 
 
 PASSING = (LeenConnectError, LeenRateLimitError, LeenServerError)
-"""What ends by itself: whoever asks again later may get an answer."""
+"""Temporary errors: asking again later may succeed."""

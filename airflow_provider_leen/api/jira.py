@@ -1,4 +1,4 @@
-"""What a ticket says of itself, read from Leen or from Jira's search, and how Jira is asked for tickets."""
+"""Reads tickets from Leen or from Jira's search, and writes the searches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_JQL = 5000
 """The longest search that Leen takes, in characters."""
 
 _CLOSED = frozenset({"CLOSED", "RESOLVED"})
-"""Leen's statuses in which nothing is left to do."""
+"""Leen's statuses of a closed ticket."""
 
 _KEY = "airflow-[0-9a-f]{24}"
 _KEY_AS_LAST_LINE = re.compile(rf"(?:\A|[\n>])[ \t]*({_KEY})(?:\s|</\w+>)*\Z")
@@ -25,17 +25,17 @@ _KEY_AS_LAST_LINE = re.compile(rf"(?:\A|[\n>])[ \t]*({_KEY})(?:\s|</\w+>)*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A ticket as Leen or the tracker shows it; None is what is not shown.
+    """A ticket as Leen or the tracker shows it; None for what is not shown.
 
     :param ticket_id: Leen's id.
-    :param vendor_ticket_id: the tracker's, a Jira key say.
-    :param key: this package's key in the last line of its description. Elsewhere a key is a mere mention, in an
-        incident's ticket say, that quotes which outcomes a failed task did not know.
-    :param created_at: in seconds since the epoch; None where it is shown without its offset from UTC, too.
-    :param projects: what its project is called: Leen's id, the tracker's key or id.
-    :param contradictions: what it says against itself.
-    :param is_closed: whether its status is one of those in which nothing is left to do.
-    :param updated_at: when anything of it was changed last, in seconds since the epoch.
+    :param vendor_ticket_id: the tracker's, such as a Jira key.
+    :param key: this package's key in the last line of its description. Elsewhere a key is only a mention, for example
+        in an incident's ticket that quotes the error of a failed task.
+    :param created_at: in seconds since the epoch; None also if its offset from UTC is missing.
+    :param projects: the names of its project: Leen's id, the tracker's key or id.
+    :param contradictions: errors that the record itself reports.
+    :param is_closed: whether it is closed.
+    :param updated_at: when it was last changed, in seconds since the epoch.
     """
 
     ticket_id: str | None
@@ -51,7 +51,7 @@ class Record:
 
 
 def is_key(identifier: str) -> bool:
-    """Tell whether an identifier is one of this package's keys, which are unique to a run."""
+    """Return whether an identifier is one of this package's keys, which are unique to a run."""
     return re.fullmatch(_KEY, identifier) is not None
 
 
@@ -73,7 +73,7 @@ def read_ticket(ticket: Ticket) -> Record:
 
 
 def read_hit(hit: Any) -> Record | None:
-    """Read a hit of the search, which is a Jira issue or one of Leen's tickets; None where it is neither."""
+    """Read a hit of the search, which is a Jira issue or one of Leen's tickets; None if it is neither."""
     if not isinstance(hit, dict):
         return None
     fields = hit.get("fields")
@@ -98,7 +98,7 @@ def read_hit(hit: Any) -> Record | None:
 
 
 def read_time(text: Any) -> float | None:
-    """Read a time in ISO 8601 as seconds since the epoch; None where it is none, or of nobody knows which time zone."""
+    """Read an ISO 8601 time as seconds since the epoch; None if it is not one, or has no time zone."""
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -108,7 +108,7 @@ def read_time(text: Any) -> float | None:
 
 def jql_for(keys: Sequence[str]) -> str:
     """Write the JQL that finds tickets by the keys in their descriptions."""
-    # A phrase inside of a JQL string: the phrase's quotes and every backslash are escaped.
+    # A phrase inside a JQL string: the phrase's quotes and every backslash are escaped.
     return " OR ".join(f"description ~ {_in_jql(_in_jql(key))}" for key in keys)
 
 
@@ -118,7 +118,7 @@ def jql_for_issue(vendor_ticket_id: str) -> str:
 
 
 def jql_for_issues(vendor_ticket_ids: Sequence[str]) -> str:
-    """Write the JQL that finds tickets by their Jira keys; Jira refuses it where one of them does not exist."""
+    """Write the JQL that finds tickets by their Jira keys; Jira refuses it if one of them does not exist."""
     return f"key in ({', '.join(map(_in_jql, vendor_ticket_ids))})"
 
 
@@ -128,7 +128,7 @@ def jql_for_project(project: str) -> str:
 
 
 def in_searches(keys: Sequence[str]) -> Iterator[list[str]]:
-    """Divide keys among searches that are not too long for Leen, each with room for one key more."""
+    """Split keys into groups so that no search is too long for Leen, with room for one more key in each."""
     room = 0
     asked: list[str] = []
     for key in keys:
@@ -171,7 +171,7 @@ def _last_text(description: Any) -> str:
 
 
 def is_issue_key(text: str) -> bool:
-    """Tell whether a text has the form of a Jira key, which no UUID has."""
+    """Return whether a text has the form of a Jira key, which no UUID has."""
     return _project_of(text) is not None
 
 
@@ -182,7 +182,7 @@ def _is_closed(status: Any) -> bool | None:
 
 
 def project_of(issue_key: str) -> str | None:
-    """Return the key of the project that a Jira key names, in upper case; None where it is no Jira key."""
+    """Return the key of the project that a Jira key names, in upper case; None if it is no Jira key."""
     project = _project_of(issue_key)
     return project and project.upper()
 

@@ -1,8 +1,8 @@
-"""Pure decisions about Leen's asynchronous jobs: whether one has ended, and what it proves of each of its tickets.
+"""Pure decisions about Leen's asynchronous jobs: whether one has ended, and what it proves about each ticket.
 
-A job goes from QUEUED and RUNNING to SUCCESS or FAILED. SUCCESS means that every ticket worked, and names none. FAILED
-may be a partial success: its ``failure_reason`` has a result for each ticket, as an object or as JSON text (Leen does
-not document which). A reason that is neither, after a crash say, proves nothing.
+A job goes from QUEUED and RUNNING to SUCCESS or FAILED. SUCCESS means that every ticket succeeded; it names none.
+FAILED may be a partial success: its ``failure_reason`` has a result for each ticket, as an object or as JSON text (Leen
+does not document which). Any other reason, for example after a crash, proves nothing.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _SHOWN = 300
 
 
 def has_ended(job: Job) -> bool:
-    """Tell whether a job is over. A status that Leen does not document counts as under way: the deadline ends it."""
+    """Return whether a job has ended. Undocumented statuses count as running: the deadline ends the wait."""
     return _status(job) in ("SUCCESS", "FAILED")
 
 
 def results_of_create(job: Job, sent: Sent) -> list[Claim]:
-    """Read what a bulk-create job that has ended proves of each ticket.
+    """Read what a finished bulk-create job proves about each ticket.
 
     :param job: the job.
     :param sent: the identifiers of the tickets that were submitted.
-    :return: one claim a ticket, in order. Those of a SUCCESS have no ids, and Leen documents none for the others.
+    :return: one claim a ticket, in order. Claims of a SUCCESS have no ids, and Leen documents none for the others.
     """
     return _results(job, sent, "identifier")
 
 
 def results_of_update(job: Job, ticket_ids: Sequence[str]) -> list[Claim]:
-    """Read what a bulk-update job that has ended proves of each ticket.
+    """Read what a finished bulk-update job proves about each ticket.
 
     :param job: the job.
     :param ticket_ids: the Leen UUIDs that were submitted.
@@ -51,7 +51,7 @@ def results_of_update(job: Job, ticket_ids: Sequence[str]) -> list[Claim]:
 
 
 def describe(job: Job) -> str:
-    """Say how a job ended, in words, with the reason where it has one that is no breakdown."""
+    """Return a sentence on how a job ended, with its reason unless that is a list of results."""
     reason = _reason(job)
     if reason is None or (isinstance(reason, dict) and isinstance(reason.get("results"), list)):
         return f"status {job.status}"
@@ -64,9 +64,7 @@ def _results(job: Job, sent: Sent, field: str) -> list[Claim]:
     if _status(job) != "SUCCESS":
         return results_of_breakdown(reason, sent, field=field)
     if any(speaks_against_success(said, len(sent)) for said in (reason, job.model_extra)):
-        return nothing_proved(
-            "It ended with SUCCESS, and what else it says contradicts that", reason, sent, field=field
-        )
+        return nothing_proved("It ended with SUCCESS, but its other fields contradict that", reason, sent, field=field)
     return [Claim("succeeded")] * len(sent)
 
 

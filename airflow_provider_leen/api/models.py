@@ -1,7 +1,7 @@
 """The requests and replies of the Leen API, as pydantic models.
 
-A request model is strict: a field that Leen does not document is refused, so that a typo can't vanish. A reply model
-is tolerant: unknown fields are kept, and a field that Leen may leave out is optional.
+A request model is strict: a field that Leen does not document is refused, so that typos are noticed. A reply model is
+tolerant: unknown fields are kept, and fields that Leen may omit are optional.
 
 Sources: Leen's OpenAPI document for ``POST /itsm/tickets/bulk/sync`` (the whole request and reply), its pages on
 ``POST /itsm/tickets`` and ``GET /itsm/users`` (the ticket and user records), on the bulk jobs and on
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = ["BulkReply", "BulkResult", "Finding", "Job", "Project", "Ticket", "TicketCreate", "User"]
 
 MAX_TICKETS_PER_CALL = 50
-"""The most tickets that one bulk call may carry, or name."""
+"""The most tickets in one bulk call."""
 
 MAX_FINDING_IDS = 100
 """The most ids that the list of vulnerability findings can be filtered by."""
@@ -53,7 +53,7 @@ class _Reply(BaseModel):
 
 
 class BulkResult(_Reply):
-    """What became of one ticket of a bulk call (Leen's ``ITSMBulkCreateTicketResult``)."""
+    """The result of one ticket of a bulk call (Leen's ``ITSMBulkCreateTicketResult``)."""
 
     success: bool
     request_index: int
@@ -73,7 +73,7 @@ class BulkReply(_Reply):
 
 
 class Ticket(_Reply):
-    """A ticket as Leen knows it. Only ``id`` can be relied upon; the rest is null or absent where unknown."""
+    """A ticket as Leen knows it. Only ``id`` is certain; the rest is null or absent if unknown."""
 
     id: str
     name: str | None = None
@@ -90,7 +90,7 @@ class Ticket(_Reply):
 
     @property
     def vendor_ticket_id(self) -> str | None:
-        """The vendor's id, a Jira key say. Leen does not document where it is: a Jira issue's url ends with it."""
+        """The vendor's id, such as a Jira key. Leen does not document its field; a Jira issue's url ends with it."""
         found = re.search(r"/([A-Za-z][A-Za-z0-9_]*-\d+)/?$", self.url) if isinstance(self.url, str) else None
         other = self.vendor_attributes.get("id") if isinstance(self.vendor_attributes, dict) else None
         if found is not None:
@@ -107,7 +107,7 @@ class Project(_Reply):
 
     @property
     def vendor_id(self) -> str | None:
-        """The vendor's key, which ``project_vendor_id`` names. Leen does not document where it is."""
+        """The vendor's key, the value of ``project_vendor_id``. Leen does not document its field."""
         attributes = self.vendor_attributes or {}
         places = (self.model_extra, attributes, attributes.get("data"))
         keys = [place.get("key") for place in places if isinstance(place, dict)]
@@ -125,7 +125,7 @@ class User(_Reply):
 
     @property
     def vendor_id(self) -> str | None:
-        """The vendor's id, which ``assigned_user_vendor_id`` names."""
+        """The vendor's id, the value of ``assigned_user_vendor_id``."""
         other = (self.vendor_attributes or {}).get("id")
         return other if isinstance(other, str) and other else None
 
@@ -133,7 +133,7 @@ class User(_Reply):
 class Job(_Reply):
     """An asynchronous job. Only its status and, once it has failed, its reason are documented.
 
-    :mod:`airflow_provider_leen.api.jobs` reads what they say.
+    :mod:`airflow_provider_leen.api.jobs` interprets them.
     """
 
     status: str
@@ -141,7 +141,7 @@ class Job(_Reply):
 
 
 class Finding(_Reply):
-    """A vulnerability finding of Leen's V2 API. Only ``id`` can be relied upon."""
+    """A vulnerability finding of Leen's V2 API. Only ``id`` is certain."""
 
     id: str
     title: str | None = None
@@ -160,5 +160,5 @@ class Finding(_Reply):
 
     @property
     def has_ticket(self) -> bool:
-        """Whether the finding names a ticket that is about it (``ticket`` with ``uid`` or ``url``)."""
+        """Whether the finding already has a ticket (``ticket`` with ``uid`` or ``url``)."""
         return bool(self.ticket and (self.ticket.get("uid") or self.ticket.get("url")))

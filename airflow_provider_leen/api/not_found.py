@@ -1,4 +1,4 @@
-"""What a 404 says: that Leen knows no such ticket, or only that nobody was asked (a missing route, a gateway)."""
+"""What a 404 means: Leen has no such ticket, or the request never reached Leen (a missing route, a gateway)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from urllib.parse import unquote
 _LEENS_FORM = ("type", "code", "message", "detail")
 
 _ABOUT_THE_WAY = ("route", "routing", "path", "endpoint", "connection", "upstream", "gateway", "url")
-"""Where a 404 speaks of one of these, it is about how Leen is reached, and says nothing of a ticket."""
+"""A 404 that mentions one of these is about how Leen is reached, not about a ticket."""
 
 
 def knows_no_such_thing(content: Mapping[str, Any], call: str) -> bool:
-    """Tell whether a 404 is Leen's word that it knows no such thing.
+    """Return whether a 404 is Leen's own statement that what was asked for does not exist.
 
-    It is in Leen's own form (``type``, ``code``, ``message``, ``detail``), or nothing but a ``detail`` text of its own;
-    and it speaks of no route, path, endpoint or connection.
+    It has Leen's own form (``type``, ``code``, ``message``, ``detail``), or only a ``detail`` text; and it does not
+    mention a route, path, endpoint or connection.
 
-    :param content: the body, empty where it was no JSON object.
-    :param call: the method and path of the request. What was asked for may be quoted in the reply, and may be called
-        anything: it does not count.
+    :param content: the body, empty if it was not a JSON object.
+    :param call: the method and path of the request. If the reply quotes what was asked for, the quoted words don't
+        count.
     """
     return _is_leens(content) and not _is_about_the_way(content, call)
 
@@ -30,14 +30,14 @@ def knows_no_such_thing(content: Mapping[str, Any], call: str) -> bool:
 def _is_leens(content: Mapping[str, Any]) -> bool:
     detail = content.get("detail")
     if content.keys() == {"detail"}:
-        # FastAPI says "Not Found" where there is no such route.
+        # FastAPI says "Not Found" for a missing route.
         return isinstance(detail, str) and detail.strip(" .!").casefold() not in ("", "not found")
     named = [content.get(name) for name in _LEENS_FORM[:3]]
     return (
         all(isinstance(text, str) and text.strip() for text in named)
         and "detail" in content
         and not isinstance(detail, Mapping)
-        # RFC 9457's type for "no more than the status says", which gateways send.
+        # RFC 9457's type for "no more than the status", which gateways send.
         and content["type"].strip().casefold() != "about:blank"
     )
 
@@ -47,7 +47,7 @@ def _is_about_the_way(content: Mapping[str, Any], call: str) -> bool:
     folder, _, asked = call.rsplit(" ", 1)[-1].casefold().rpartition("/")
     given = unquote(asked)
     if given not in _ABOUT_THE_WAY:
-        # As it went into the path, as it was given, and as JSON has it; never a part of another word.
+        # As in the path, as given, and as in JSON; only as whole words.
         for quoted in (asked, given, json.dumps(given, ensure_ascii=False)[1:-1]):
             text = re.sub(rf"(?<!\w){re.escape(quoted)}(?!\w)", "", text) if quoted else text
     return folder in text or any(word in text for word in _ABOUT_THE_WAY)

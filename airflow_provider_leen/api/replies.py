@@ -1,4 +1,4 @@
-"""Makes a reply safe before anything else sees it: read to a limit, unpacked, parsed once, cleaned, without the key."""
+"""Makes a reply safe before other code sees it: limited, unpacked, parsed once, cleaned, without the API key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from airflow_provider_leen.api.text import clean, clean_json, one_line
 
 MAX_BYTES = 32 * 1024 * 1024
-"""The longest reply that is read, packed or unpacked."""
+"""The largest reply that is read, compressed or not."""
 
 _HEADERS_READ = ("retry-after", "x-request-id", "location")
 _MAX_QUOTED = 400
@@ -23,12 +23,12 @@ _MAX_VALUES = 300_000
 """More values keep an event loop busy for seconds; a page of 500 tickets has some 20,000."""
 
 _SURE_TO_BE_SECRET = 8
-"""A key shorter than this is struck out only where it stands alone: it would be found in every other word."""
+"""A key shorter than this is removed only as a whole word: it may occur in other words."""
 
 _STRUCK_OUT = "***"
 
 _BACKSLASHES = r"\\++"
-"""Never given back, so that the search takes no longer where what follows is no part of the secret."""
+"""Possessive, so that a failed match doesn't backtrack."""
 
 Safe = Callable[[str], str]
 
@@ -39,13 +39,13 @@ class UnreadableReplyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply as everything else sees it.
+    """A reply as other code sees it.
 
     :param status: the HTTP status.
-    :param headers: those that are read, by lower-case names.
-    :param content: the body's JSON; None where it is empty or no JSON.
-    :param quote: the begin of a body that is no JSON, on one line.
-    :param problem: why the body is no JSON; None where it is, or is empty.
+    :param headers: those that other code needs, by lower-case names.
+    :param content: the body's JSON; None if it is empty or not JSON.
+    :param quote: the beginning of a body that is not JSON, on one line.
+    :param problem: why the body is not JSON; None if it is, or is empty.
     """
 
     status: int
@@ -66,7 +66,7 @@ class Reply:
         if not body:
             return cls(status, shown)
         try:
-            # JSON is UTF-8. Half a surrogate pair, which some servers write all the same, becomes U+FFFD later.
+            # JSON is UTF-8. Half surrogate pairs, which some servers still write, become U+FFFD later.
             return cls(status, shown, parse(body.decode("utf-8-sig", "surrogatepass"), safe))
         except ValueError as error:
             said = one_line(safe(body.decode("utf-8", "replace")), _MAX_QUOTED)
@@ -82,7 +82,7 @@ async def read_body(chunks: AsyncIterable[bytes], encoding: str) -> bytes:
     """
     layers = [name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
     if layers not in ([], ["gzip"], ["x-gzip"], ["deflate"]):
-        raise UnreadableReplyError(f"it is packed as {one_line(encoding, 60)!r}, though no packing was asked for")
+        raise UnreadableReplyError(f"it is compressed as {one_line(encoding, 60)!r}, which was not asked for")
     unpacker = None
     body = bytearray()
     received = 0
@@ -105,7 +105,7 @@ async def read_body(chunks: AsyncIterable[bytes], encoding: str) -> bytes:
 def _unpacker(layer: str, first: bytes) -> Any:
     if layer != "deflate":
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    # What is called deflate comes with zlib's header from some servers, and without from others.
+    # Some servers send deflate with zlib's header, others without.
     has_header = first[0] & 0x0F == zlib.DEFLATED
     return zlib.decompressobj(wbits=zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
 
@@ -113,11 +113,11 @@ def _unpacker(layer: str, first: bytes) -> Any:
 def parse(text: str, safe: Safe = clean) -> Any:
     """Parse JSON strictly, with each text in it made safe.
 
-    :raises ValueError: it is none, says two things of one name, or holds a number that is none.
+    :raises ValueError: it is not JSON, has a name twice in one object, or holds NaN or an infinite number.
     """
     if text.count(",") > _MAX_VALUES:
         raise ValueError("it holds too many values")
-    # What is whole as one text is so in every part, which is the rule and spares most of the work.
+    # Usually the whole text is clean, and so is every part of it: this avoids most of the work.
     is_safe = text.isprintable() and "\\" not in text and safe(text) == text
     hook = _object if is_safe else partial(_safe_object, safe)
     try:
@@ -128,7 +128,7 @@ def parse(text: str, safe: Safe = clean) -> Any:
 
 
 def _is_flat(content: Any) -> bool:
-    """Tell whether a content has ten levels at the most, as almost every reply has."""
+    """Return whether a value has at most ten levels, as almost every reply has."""
     level = [content]
     for _ in range(10):
         below: list[Any] = []
@@ -163,18 +163,17 @@ def _float(text: str) -> float:
 
 
 def safe_from(secret: str) -> Safe:
-    """Return the function that cleans a text and strikes a secret out of it.
+    """Return a function that cleans a text and removes a secret from it.
 
-    The secret is found however a server may have written it down: as it is, or with some of its characters escaped as
-    in JSON, Python, a URL or HTML.
+    The secret is found as it is, and with some of its characters escaped as in JSON, Python, a URL or HTML.
     """
     first, *others = (f"(?:{'|'.join(_forms(character))})" for character in secret)
-    # A match begins at the first of several backslashes and takes all of them: a run of them is looked at once.
+    # A match begins at the first of several backslashes and takes all of them, so each run is scanned once.
     pattern = "".join([first.replace(_BACKSLASHES, rf"(?<!\\){_BACKSLASHES}"), *others])
     if len(secret) < _SURE_TO_BE_SECRET:
         pattern = rf"(?<!\w){pattern}(?!\w)"
     found = re.compile(pattern)
-    # Cleaned first: a control character inside of the secret would hide it until it is left out.
+    # Cleaned first: a control character inside the secret would hide it.
     return lambda text: found.sub(_STRUCK_OUT, clean(text))
 
 

@@ -1,4 +1,4 @@
-"""Leaves out the line that httpx logs at INFO for each request, where the request is ours."""
+"""Drops the line that httpx logs at INFO for each of our requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _request_is_ours: ContextVar[bool] = ContextVar("leen_request", default=False)
 
 @contextmanager
 def unlogged() -> Iterator[None]:
-    """Keep a request of ours, sent meanwhile, out of the log; with httpx's level at DEBUG it is shown."""
+    """Keep our requests inside the ``with`` block out of the log, unless httpx's level is DEBUG."""
     token = _request_is_ours.set(True)
     try:
         yield
@@ -26,6 +26,6 @@ def _is_shown(record: logging.LogRecord) -> bool:
     return not ours or _httpx_log.isEnabledFor(logging.DEBUG)
 
 
-# Airflow 2 puts these lines into the task's log, one a request. Not the logger's level: it is everybody's, and other
-# code in this process may want its lines.
+# Airflow 2 puts these lines into the task's log, one a request. The logger's level is left alone: other code in this
+# process may want its lines.
 _httpx_log.addFilter(_is_shown)

@@ -1,7 +1,7 @@
-"""What a reply of the search found, and whether it says anything that keeps it from being a plain "nothing".
+"""What a search found, and whether its reply contains anything that makes an empty result unreliable.
 
-Leen does not document the shape of the search's reply. So the hits are the entries of every list that may be one, in
-whatever it is wrapped, and everything else must be known to be harmless, or empty.
+Leen does not document the shape of the search's reply. So every list that may hold hits counts, however it is wrapped,
+and everything else must be empty or known to be harmless.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 _LISTS = {"items", "issues", "tickets", "results", "data", "values", "records", "hits", "entries", "nodes", "edges"}
 
 _COUNTS = {"total", "count", "totalcount", "totalresults", "totalhits", "totalelements"}
-"""Harmless where they are the number of hits."""
+"""Harmless if they equal the number of hits."""
 
 _ZERO = {"startat", "offset"}
-"""Harmless where they are 0."""
+"""Harmless if they are 0."""
 
 _TRUE = {
     "success",
@@ -32,10 +32,10 @@ _TRUE = {
     "done",
     "finished",
 }
-"""Harmless where they are true; false is a reservation."""
+"""Harmless if they are true."""
 
 _FINE = {"status", "statuscode", "code", "message", "state", "result"}
-"""Harmless where they say that all is well."""
+"""Harmless if they report success."""
 _WELL = {"ok", "success", "succeeded", "successful", "complete", "completed", "done", "200", "0", "true"}
 
 _HARMLESS = {
@@ -43,13 +43,13 @@ _HARMLESS = {
     *("connectionid", "requestid", "traceid", "correlationid", "took", "tookms", "duration", "durationms", "elapsed"),
     *("elapsedms", "timestamp", "version", "apiversion"),
 }
-"""Harmless whatever text or number they are."""
+"""Harmless whatever their text or number."""
 
 _SIZES = {"maxresults", "limit", "pagesize", "perpage"}
-"""Of a page: harmless unless they are 0, since nothing is found on an empty page."""
+"""The size of a page: harmless unless it is 0, since a page of size 0 finds nothing."""
 
 _HARMLESS_OBJECTS = {"names", "schema"}
-"""Of Jira's, which say what its fields are called and what they hold."""
+"""Jira's descriptions of its fields."""
 
 _FIRST_PAGE = {"page", "pagenumber", "currentpage"}
 
@@ -63,7 +63,8 @@ class SearchReply:
     """A reply of the search.
 
     :param hits: what was found.
-    :param reservations: what else it says, as ``name: value`` in short. A reply without a list is a reservation, too.
+    :param reservations: everything that makes an empty result unreliable, as short ``name: value`` texts. A reply
+        without a list is one, too.
     """
 
     hits: list[Any]
@@ -71,23 +72,23 @@ class SearchReply:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says without any reservation that there is nothing."""
+        """Whether it reliably reports that there is nothing."""
         return not self.hits and not self.reservations
 
 
 def read_search(content: Any) -> SearchReply:
-    """Read a reply of the search, which may be a list, or hold one or several, in whatever they are wrapped."""
+    """Read a reply of the search, which may be a list, or hold one or several, however they are wrapped."""
     lists: list[list[Any]] = []
     said = list(_walk("", content, lists, 0))
     hits = [hit for found in lists for hit in found]
     reservations = [_quoted(name, value) for name, value in said if not _is_count_of(hits, name, value)]
     if not lists:
-        reservations.append("there is no list of hits in it")
+        reservations.append("it has no list of hits")
     return SearchReply(hits, reservations)
 
 
 def errors_in(record: Mapping[str, Any]) -> list[str]:
-    """Return what a record of one ticket says against itself: an error, a warning, or that it is no success."""
+    """Return the errors, warnings and failed flags that the record of one ticket contains."""
     return [
         _quoted(name, value)
         for name, value in record.items()
@@ -96,7 +97,7 @@ def errors_in(record: Mapping[str, Any]) -> list[str]:
 
 
 def _walk(name: str, value: Any, lists: list[list[Any]], depth: int) -> Iterator[tuple[str, Any]]:
-    """Collect the lists of hits, and yield what else is said, by name, unless it is harmless."""
+    """Collect the lists of hits, and yield everything else that is not harmless, by name."""
     plain = _plain(name)
     if depth > _MAX_DEPTH:
         yield name, "…"

@@ -1,9 +1,9 @@
-"""Pure decisions about the results of a bulk call: what a reply or a job proves of each ticket.
+"""Pure decisions about the results of a bulk call: what a reply or a job proves about each ticket.
 
-A result is believed only where nothing contradicts it. The reply as a whole must be about this request: one result for
-each ticket, numbered as they were sent, no identifier that was not sent, counts that agree. Then each result must make
-sense by itself, and no two may name the same ticket. What is not proved is ``unknown``, and the ids it named are kept:
-they are where a look-up starts.
+A result is accepted only if nothing contradicts it. The whole reply must be about this request: one result for each
+ticket, numbered as they were sent, no identifier that was not sent, counts that agree. Each result must make sense by
+itself, and no two may name the same ticket. What is not proved is ``unknown``; the ids that it names are kept for the
+look-up.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from airflow_provider_leen.api.text import one_line
 from airflow_provider_leen.api.tolerances import is_blank, is_same_identifier, likeness
 
 Sent = Sequence[str | None]
-"""The identifiers that were sent, in order; None where a ticket had none."""
+"""The identifiers that were sent, in order; None if a ticket had none."""
 
 _LONGEST_ID = 255
-"""Characters; what is longer is no id, and would be too much for a ledger."""
+"""Characters; a longer value is not an id, and would not fit into a ledger."""
 
 _SHOWN = 500
 
 _DEEPEST = 5
-"""Levels of a refusal's body that are searched for what was done."""
+"""How deep a refusal's body is searched for signs that something was done."""
 
 
 class Claim(NamedTuple):
-    """What is believed of one ticket of a bulk call.
+    """What a reply or a job proves about one ticket.
 
-    :param status: ``succeeded``, ``rejected``, or ``unknown`` where the reply proves neither.
-    :param ticket_id: Leen's id of the ticket; of an unknown outcome, one that the reply named without proving it.
+    :param status: ``succeeded``, ``rejected``, or ``unknown`` if neither is proved.
+    :param ticket_id: Leen's id of the ticket; for an unknown outcome, an id that the reply named without proof.
     :param vendor_ticket_id: the tracker's, likewise.
     :param error: why it was rejected, or why nothing is proved.
     :param identifier: the identifier that the reply named.
@@ -44,13 +44,13 @@ class Claim(NamedTuple):
 
 
 class Owners:
-    """Which row has which ticket, so that no ticket is believed to be that of two."""
+    """Which row has which ticket, to find tickets that are claimed by two rows."""
 
     def __init__(self) -> None:
         self._rows: dict[str, Hashable] = {}
 
     def rivals(self, row: Hashable, *ids: str | None) -> set[Any]:
-        """Note the ids of a row's ticket, of either kind; return the other rows that have one of them."""
+        """Note both ids of a row's ticket; return the other rows that have one of them."""
         owners = {self._rows.setdefault(ticket_id.casefold(), row) for ticket_id in ids if ticket_id}
         return owners - {row}
 
@@ -69,10 +69,9 @@ def results_of_reply(content: Any, sent: Sent) -> list[Claim]:
 
 
 def results_of_breakdown(content: Any, sent: Sent, *, field: str = "identifier") -> list[Claim]:
-    """Read the breakdown of a job that has failed, if only in part.
+    """Read the results of a job that has failed, completely or partly.
 
-    It may list the failures only: then each must have its identifier, and the counts must leave no doubt about the
-    others.
+    It may list the failures only: then each must have its identifier, and the counts must prove the others.
 
     :param content: the JSON of the job's ``failure_reason``.
     :param sent: the identifiers (of an update, the ids) of the tickets that were submitted.
@@ -84,12 +83,12 @@ def results_of_breakdown(content: Any, sent: Sent, *, field: str = "identifier")
         claims = _by_elimination(content, sent, field)
         return claims or nothing_proved(f"Its breakdown {placed}", content, sent, field=field)
     if all(result["success"] for result in placed):
-        return nothing_proved("Its breakdown knows of no failure", content, sent, field=field)
+        return nothing_proved("Its breakdown contains no failure", content, sent, field=field)
     return _without_rivals([_claim(result, field=field) for result in placed])
 
 
 def speaks_against_success(content: Any, count: int) -> bool:
-    """Tell whether what a job says beside ``SUCCESS`` contradicts it.
+    """Return whether a job's other fields contradict its ``SUCCESS``.
 
     :param content: its ``failure_reason``, or the job itself.
     :param count: how many tickets were submitted.
@@ -109,10 +108,10 @@ def speaks_against_success(content: Any, count: int) -> bool:
 
 
 def nothing_proved(why: str, content: Any, sent: Sent, *, field: str = "identifier") -> list[Claim]:
-    """Return claims that prove nothing, each with the ids that a reply names for its row, as far as can be told."""
+    """Return claims that prove nothing, each with the ids that the reply names for its row, if it does."""
     results = content.get("results") if isinstance(content, Mapping) else None
     named: dict[int, Claim] = {}
-    # Of a list of millions, the first ones will do.
+    # A list may have millions of entries.
     for result in results[: 2 * len(sent)] if isinstance(results, list) else ():
         if isinstance(result, Mapping):
             claim = _claim(result, field=field)
@@ -124,27 +123,27 @@ def nothing_proved(why: str, content: Any, sent: Sent, *, field: str = "identifi
 
 
 def _placed(content: Any, sent: Sent, field: str) -> list[Mapping[str, Any]] | str:
-    """Return the results in the order of the tickets, or why the reply as a whole can't be believed."""
+    """Return the results in the order of the tickets, or why the reply as a whole proves nothing."""
     results = content.get("results") if isinstance(content, Mapping) else None
     if not isinstance(results, list):
         return "holds no list of results"
     if speaks_of_an_error(content):
-        return "speaks of an error besides its results"
+        return "reports an error besides its results"
     if not all(map(_is_result, results)):
         return "holds a result without success and request_index"
     if len(results) != len(sent):
         return f"holds results for {len(results)} of {len(sent)} tickets"
     ordered = _in_order(results, sent, field)
     if ordered is None:
-        return "numbers its results in another way than the tickets were sent"
+        return "doesn't number its results as the tickets were sent"
     for row, (result, identifier) in enumerate(zip(ordered, sent, strict=True)):
         name = result.get(field)
         if name != identifier and (not _may_be_about(name, identifier) or _is_swapped(row, ordered, sent, field)):
             said = one_line(str(name), 80)
-            return f"names {said!r} where {identifier!r:.80} was sent, so that it may be another request's"
+            return f"names {said!r} where {identifier!r:.80} was sent, so it may belong to another request"
     succeeded = [result["success"] for result in results].count(True)
     if wrong := _wrong_counts(content, succeeded, len(sent)):
-        return f"counts {wrong}, which its results don't show"
+        return f"counts {wrong}, unlike its results"
     return ordered
 
 
@@ -153,7 +152,7 @@ def _in_order(results: list[Mapping[str, Any]], sent: Sent, field: str) -> list[
     numbers = [result["request_index"] for result in results]
     if numbers in (first_to_last, [number + 1 for number in first_to_last]):
         return results
-    # In another order, it takes number and name, which must agree, to say whose result it is.
+    # In another order, a result is matched only if its number and its name agree.
     if sorted(numbers) != first_to_last or any(
         _rows_named(result, sent, field) != [result["request_index"]] for result in results
     ):
@@ -163,7 +162,7 @@ def _in_order(results: list[Mapping[str, Any]], sent: Sent, field: str) -> list[
 
 def _wrong_counts(content: Mapping[str, Any], succeeded: int, total: int) -> str:
     right = {"total": total, "succeeded": succeeded, "failed": total - succeeded}
-    # Leen documents all three as required; a reply without one of them is not Leen's, or not whole.
+    # Leen documents all three as required; a reply without one of them is not Leen's, or is incomplete.
     wrong = [
         name for name, number in right.items() if type(content.get(name)) is not int or content.get(name) != number
     ]
@@ -171,7 +170,7 @@ def _wrong_counts(content: Mapping[str, Any], succeeded: int, total: int) -> str
 
 
 def _by_elimination(content: Any, sent: Sent, field: str) -> list[Claim]:
-    """Read a breakdown of failures only; empty where it is none, or leaves a doubt about one of the others."""
+    """Read a list of failures only; empty if it is not one, or does not prove the other outcomes."""
     results = content.get("results") if isinstance(content, Mapping) else None
     if not isinstance(results, list) or not 0 < len(results) < len(sent) or not all(map(_is_result, results)):
         return []
@@ -185,7 +184,7 @@ def _by_elimination(content: Any, sent: Sent, field: str) -> list[Claim]:
             return []
         claims[rows[0]] = claim
         offsets.add(result["request_index"] - rows[0])
-    # From 1 counts surely only who names the last one so: else a failure's number may be right, and its name wrong.
+    # Numbering from 1 is certain only if the last number occurs: otherwise a number may be right and its name wrong.
     counts_from_1 = offsets == {1} and any(result["request_index"] == len(sent) for result in results)
     if offsets != {0} and not counts_from_1:
         return []
@@ -198,20 +197,20 @@ def _claim(result: Mapping[str, Any], *, field: str = "identifier", needs_id: bo
     said = "; ".join(
         one_line(str(result[name]), _SHOWN) for name in ("error", "errors") if not is_blank(result.get(name))
     )
-    # A result of an update names the ticket that was sent: that is no news.
+    # A result of an update repeats the id of the ticket that was sent.
     names = ("ticket_id", "vendor_ticket_id") if field != "ticket_id" else ()
     given = {name: result[name] for name in names if not is_blank(result.get(name))}
     ids = {name: _id(value) for name, value in given.items()}
     claim = Claim("unknown", **ids, identifier=identifier)
     if None in ids.values():
         return _unknown(
-            f"Leen's result names {one_line(str([*given.values()]), 80)}, which is no id of a ticket", claim
+            f"Leen's result names {one_line(str([*given.values()]), 80)}, which is not the id of a ticket", claim
         )
     if result.get("success") is True:
         if said:
-            return _unknown(f"Leen's result contradicts itself: success, with the error {said!r}", claim)
+            return _unknown(f"Leen's result contradicts itself: a success, with the error {said!r}", claim)
         if needs_id and not given:
-            return _unknown("Leen's result contradicts itself: success, with no id of a ticket", claim)
+            return _unknown("Leen's result contradicts itself: a success, without the id of a ticket", claim)
         return claim._replace(status="succeeded")
     if given:
         with_error = f" and the error {said!r}" if said else ""
@@ -228,7 +227,7 @@ def _without_rivals(claims: list[Claim]) -> list[Claim]:
     return [_unknown(SAME_TICKET, claim) if row in doubted else claim for row, claim in enumerate(claims)]
 
 
-SAME_TICKET = "Leen names one and the same ticket for several"
+SAME_TICKET = "Leen names the same ticket for several rows"
 
 
 def _unknown(why: str, claim: Claim) -> Claim:
@@ -268,7 +267,7 @@ def _may_be_about(name: Any, identifier: str | None) -> bool:
 
 
 def _is_swapped(row: int, results: list[Mapping[str, Any]], sent: Sent, field: str) -> bool:
-    """Tell whether a result names another ticket better than its own, whose own result does not have that name."""
+    """Return whether a result's name fits another ticket better, whose own result does not have that name."""
     name = results[row].get(field)
     if is_blank(name) or sent[row] is None:
         return False
@@ -277,7 +276,7 @@ def _is_swapped(row: int, results: list[Mapping[str, Any]], sent: Sent, field: s
 
 
 def speaks_of_an_error(content: Mapping[str, Any]) -> bool:
-    """Tell whether a reply names an error besides what else it says."""
+    """Return whether a reply names an error besides what else it says."""
     return content.get("success") is False or not is_blank(content.get("error")) or not is_blank(content.get("errors"))
 
 
@@ -286,7 +285,7 @@ def _speaks_of_a_failure(result: Any) -> bool:
 
 
 def speaks_of_something_done(content: Any) -> bool:
-    """Tell whether the reply to a refused write says that some of it was done: it names a job, say, or a success."""
+    """Return whether the reply to a refused write shows that some of it was done, by a job or a success."""
     level = [content]
     for _ in range(_DEEPEST):
         below: list[Any] = []
@@ -294,7 +293,7 @@ def speaks_of_something_done(content: Any) -> bool:
             if isinstance(part, Mapping):
                 if any(_says_done(name, value) for name, value in part.items()):
                     return True
-                # FastAPI repeats what was sent.
+                # FastAPI repeats the request.
                 below += [value for name, value in part.items() if name not in ("input", "ctx")]
             elif isinstance(part, list):
                 below += part

@@ -27,22 +27,22 @@ from airflow_provider_leen.api.results import speaks_of_something_done
 from airflow_provider_leen.api.text import one_line
 
 FIRST_WAIT = 1.0
-"""Seconds before the first repetition, where Leen names none; each further wait doubles."""
+"""Seconds before the first retry, if Leen names none; the wait doubles each time."""
 
 _MAX_SAID = 300
 _MOST_ENTRIES = 20
-"""Errors that one ticket may have, on average, to be read one by one."""
+"""The most errors for each ticket, on average, that are read one by one."""
 
 
 REDIRECTS = (301, 302, 307, 308)
-"""Replies that lead elsewhere, so that nothing was done. A 303 leads to the result of what was done."""
+"""Redirects that mean that nothing was done. A 303 points to the result of what was done."""
 
 _NOTHING_DONE = (*REDIRECTS, 400, 401, 403, 404, 405, 413, 422)
-"""With 429, the only statuses which are believed to mean that a write did nothing."""
+"""Besides 429, the only statuses taken as proof that a write had no effect."""
 
 
 class Effect(Enum):
-    """What a write that ended in an error did."""
+    """The effect of a write that ended in an error."""
 
     NOTHING = "nothing was done, and sending it again may help"
     REFUSED = "nothing was done, and sending it again won't help"
@@ -50,10 +50,10 @@ class Effect(Enum):
 
 
 def effect_of_write(error: LeenError) -> Effect:
-    """Tell what a write did that ended in ``error``.
+    """Return the effect of a write that ended in ``error``.
 
-    Leen documents no statuses but 404, 422 and 500. That a write did nothing is an assumption about those listed here;
-    with any other status it may have taken effect.
+    Leen documents only 404, 422 and 500. It is an assumption that the statuses listed here mean no effect; with any
+    other status, a write may have taken effect.
     """
     if isinstance(error, LeenConnectError | LeenRateLimitError):
         return Effect.NOTHING
@@ -65,9 +65,9 @@ def effect_of_write(error: LeenError) -> Effect:
 
 
 def blames_tickets(error: LeenError) -> TypeGuard[LeenResponseError]:
-    """Tell whether a write was refused for what it says of tickets, so that others may get through."""
+    """Return whether a write was refused because of its tickets, so that other tickets may be accepted."""
     if isinstance(error, LeenNotFoundError):
-        # Of a write, nothing but a detail is not enough: only in its own form does Leen name a code.
+        # For a write, a detail alone is not enough: only Leen's own form has a code.
         return error.unknown_to_leen and error.code is not None
     return isinstance(error, LeenValidationError)
 
@@ -75,7 +75,7 @@ def blames_tickets(error: LeenError) -> TypeGuard[LeenResponseError]:
 def retry_wait(
     error: LeenError, attempt: int, *, read_only: bool, max_retries: int, max_retry_wait: float, jitter: float
 ) -> float | None:
-    """Say how many seconds to wait before a call is sent again, or None when it must not be.
+    """Return how many seconds to wait before a call is sent again, or None when it must not be.
 
     :param error: how the last attempt ended.
     :param attempt: how many attempts were made, the last one included.
@@ -86,11 +86,11 @@ def retry_wait(
     """
     if attempt > max_retries or not _is_worth_repeating(error, read_only):
         return None
-    # A wait of 0, which a date in the past is as well (two clocks differ), says nothing about how long.
+    # A wait of 0, or a date in the past (clocks differ), does not say how long to wait.
     if isinstance(error, LeenRateLimitError) and error.retry_after:
         if error.retry_after > max_retry_wait:
             return None
-        # Never less than Leen said: the jitter comes on top.
+        # Never less than Leen asked for: the jitter is added.
         return error.retry_after + jitter * min(1.0, error.retry_after / 10)
     longest = min(max_retry_wait, FIRST_WAIT * 2.0 ** min(attempt - 1, 30))
     return longest * (0.5 + jitter / 2)
@@ -103,7 +103,7 @@ def _is_worth_repeating(error: LeenError, read_only: bool) -> bool:
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Read a ``Retry-After`` header, seconds or an HTTP date, as seconds from ``now``; None when it says nothing."""
+    """Read a ``Retry-After`` header, seconds or an HTTP date, as seconds from ``now``; None if it can't be read."""
     if value is None:
         return None
     try:
@@ -120,10 +120,10 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
-    """Turn a reply that is no success into the exception that names it.
+    """Turn a reply that is not a success into its exception.
 
     Two shapes of body are read: Leen's ``ErrorResponse`` (``type``, ``code``, ``message``, ``detail``) and FastAPI's
-    ``detail`` as text or list. Anything else, an HTML page from a proxy say, is quoted in short.
+    ``detail`` as text or list. Anything else, such as an HTML page from a proxy, is quoted in short.
 
     :param call: the method and path, for the message.
     :param reply: what came.
@@ -135,7 +135,9 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
     text = _sentence(f"{call} was answered with HTTP {status}{': ' + said if said else ''}")
     claims_nothing = not call.startswith("GET ") and (status == 429 or status in _NOTHING_DONE)
     if claims_nothing and speaks_of_something_done(reply.content):
-        return LeenOutcomeUnknownError(f"{text} It says that nothing was done, and that something was.")
+        return LeenOutcomeUnknownError(
+            f"{text} The reply contradicts itself: its status means that nothing was done, its body the opposite."
+        )
     if status in REDIRECTS:
         return LeenConfigError(
             f"{text} Redirects are not followed: correct the Base URL of the Leen connection"
@@ -169,15 +171,15 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
 
 
 def is_unknown_to_leen(error: LeenNotFoundError) -> bool:
-    """Tell Leen's own 404 (it knows no such ticket) from a missing route or a page of something in between."""
+    """Return whether a 404 is Leen's own, rather than a missing route or a proxy's page."""
     return error.unknown_to_leen
 
 
 def located_tickets(detail: Any, count: int, field: str = "tickets") -> dict[int, str]:
-    """Find which tickets of a refused bulk call an error's ``detail`` is about, as position -> what is wrong.
+    """Find which tickets of a refused bulk call an error's ``detail`` blames, as position -> problem.
 
-    FastAPI locates an error as ``{"loc": ["body", "tickets", 3, "name"], "msg": "…"}``. Empty when any entry can't be
-    located, since the request as a whole may be wrong then.
+    FastAPI locates an error as ``{"loc": ["body", "tickets", 3, "name"], "msg": "…"}``. Empty if any entry can't be
+    located: the request as a whole may be wrong then.
 
     :param detail: the error's.
     :param count: how many tickets were sent.

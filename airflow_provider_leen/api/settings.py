@@ -1,4 +1,4 @@
-"""How to reach Leen and how patient to be, read and checked once from the fields of a connection."""
+"""How to reach Leen and how long to wait, read and checked once from the fields of a connection."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ REGIONS: Mapping[str, str] = {
 """The three servers that Leen's OpenAPI document names, by region code."""
 
 SANDBOX_API_KEY = "sandbox-key"
-"""The sandbox's key: no secret, so that it may also cross a network in clear."""
+"""The sandbox's key: not a secret, so it may be sent over an unencrypted network."""
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds for a connection to be made; no longer than the timeout of a whole reply."""
+"""Seconds to establish a connection; at most the timeout of a whole reply."""
 
 EXTRAS = (
     "region",
@@ -63,8 +63,8 @@ class LeenSettings:
     :param timeout: seconds in which a whole reply must have come, default 120.
     :param max_retries: tries after the first for one HTTP call, default 3.
     :param max_retry_wait: the longest single wait in seconds, default 120.
-    :param settle_time: seconds, on top of two calls and the difference of clocks, after which a search of the vendor
-        that finds nothing is believed, default 120.
+    :param settle_time: seconds, in addition to two calls and the difference of clocks, after which an empty search of
+        the vendor counts as proof, default 120.
     :param verify: whether TLS certificates are checked, or the path of a CA bundle, default True.
     :param proxy: a proxy's URL, default none.
     :param ticket_url: where a person sees a ticket, with ``{vendor_ticket_id}`` in it.
@@ -85,7 +85,7 @@ class LeenSettings:
 
     @property
     def connect_timeout(self) -> float:
-        """Seconds in which a connection must be made."""
+        """Seconds to establish a connection."""
         return min(CONNECT_TIMEOUT, self.timeout)
 
 
@@ -99,15 +99,15 @@ def read_settings(
     timeout: float | None = None,
     max_retries: int | None = None,
 ) -> LeenSettings:
-    """Read the fields of a connection; an argument beats the extra, and an empty text is the same as absent.
+    """Read the fields of a connection; an argument overrides the extra, and an empty text is the same as absent.
 
     :param host: the Base URL field.
     :param login: the Leen connection ID field.
     :param password: the API key field.
     :param extra: the connection's extra as a mapping.
-    :param connection_id: a Leen connection ID that beats the login.
-    :param timeout: seconds, beats the extra of that name.
-    :param max_retries: a count, beats the extra of that name.
+    :param connection_id: a Leen connection ID that overrides the login.
+    :param timeout: seconds, overrides the extra of that name.
+    :param max_retries: a count, overrides the extra of that name.
     :raises LeenConfigError: a field can't be used; the message names it and never quotes the key.
     """
     given = _present(extra or {}) | _present({"timeout": timeout, "max_retries": max_retries})
@@ -129,12 +129,12 @@ def read_settings(
 
 
 def connection_url(host: str | None, port: int | None, schema: str | None) -> str | None:
-    """Put the Base URL together from Airflow's fields: a connection given as a URI, unlike the form, has it in parts.
+    """Build the Base URL from Airflow's fields: in a connection given as a URI, it is split into several fields.
 
     :param host: an address, with or without its scheme and path.
     :param port: a port that is not part of the host.
     :param schema: the path, as of a URI; or ``https`` or ``http``, as of Airflow's HTTP connections.
-    :return: the URL, not checked any further; None where there is no host.
+    :return: the URL, not checked any further; None if there is no host.
     :raises LeenConfigError: schema and host contradict each other.
     """
     host, path = (host or "").strip(), (schema or "").strip().strip("/")
@@ -144,7 +144,7 @@ def connection_url(host: str | None, port: int | None, schema: str | None) -> st
         path = ""
         if told != (scheme.lower() or (told if host else "https")):
             # The host is not quoted: it may hold a password.
-            says = f"the Base URL (host) begins with {scheme}://" if host else "Leen's own servers take https alone"
+            says = f"the Base URL (host) begins with {scheme}://" if host else "Leen's own servers accept only https"
             raise LeenConfigError(
                 f"The field 'schema' of the Leen connection is {schema!r}, but {says}: empty 'schema'."
             )
@@ -159,7 +159,7 @@ def connection_url(host: str | None, port: int | None, schema: str | None) -> st
 
 
 def unknown_extras(extra: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each field of a connection's extra that has no meaning; what it holds is not quoted.
+    """Return a sentence for each unknown field of a connection's extra; values are not quoted.
 
     :param extra: the connection's extra as a mapping.
     """
@@ -192,8 +192,8 @@ def _api_key(password: str | None) -> str:
         raise LeenConfigError("The API key is missing: fill the field 'API key' (password) of the Leen connection.")
     if not _header_value(key):
         raise LeenConfigError(
-            "The API key holds a character that no Leen key has (a line break, an umlaut, …): copy it again into the "
-            "field 'API key' (password) of the Leen connection."
+            "The API key contains a character that no Leen key has (a line break, an umlaut, …): copy it again into "
+            "the field 'API key' (password) of the Leen connection."
         )
     return key
 
@@ -207,7 +207,7 @@ def _connection_id(argument: str | None, login: str | None) -> str:
             "pass connection_id."
         )
     if not _header_value(chosen) or " " in chosen:
-        # A login is not quoted back: a key that was filled into the wrong field would show.
+        # A login is not quoted: the API key may have been entered into the wrong field.
         which = f"connection_id {_excerpt(given)}" if given else "field 'Leen connection ID' (login)"
         raise LeenConfigError(f"The {which} can't be used: it must be plain ASCII without spaces, usually a UUID.")
     return chosen
@@ -218,20 +218,20 @@ def _base_url(host: str | None, region: Any, api_key: str) -> str:
         code = "us" if region is None else str(region).strip().lower()
         if code not in REGIONS:
             raise LeenConfigError(
-                f"The region {_excerpt(region)} is not known: write one of {', '.join(REGIONS)}, or fill 'Base URL'."
+                f"The region {_excerpt(region)} is unknown: write one of {', '.join(REGIONS)}, or fill 'Base URL'."
             )
         return REGIONS[code]
     url = str(host).strip().rstrip("/")
     if any(mark in url for mark in "@?#"):
-        # Looked at first and not quoted back: what stands before the @ or behind the ? may be a secret.
+        # Checked first and not quoted: what is before the @ or after the ? may be a secret.
         raise LeenConfigError(
             "The Base URL must be an address alone, without user, password, @, ? or #: write one like "
-            "https://api.leen.dev/v1; the key belongs into the field 'API key'."
+            "https://api.leen.dev/v1; the key belongs in the field 'API key'."
         )
     scheme, hostname = _scheme_and_hostname(url)
     if scheme not in ("http", "https") or not hostname or not _header_value(url) or " " in url:
         raise LeenConfigError(
-            f"The Base URL {_excerpt(host)} is no web address: write one like https://api.leen.dev/v1, or leave it "
+            f"The Base URL {_excerpt(host)} is not a web address: write one like https://api.leen.dev/v1, or leave it "
             "empty and choose a region."
         )
     url = scheme + url[len(scheme) :]
@@ -248,7 +248,7 @@ def _base_url(host: str | None, region: Any, api_key: str) -> str:
 def _scheme_and_hostname(url: str) -> tuple[str, str | None]:
     try:
         parts = urlsplit(url)
-        _port = parts.port  # its range is checked only when it is read
+        _port = parts.port  # the range is checked only when it is read
     except ValueError:
         return "", None
     return parts.scheme, parts.hostname
@@ -307,8 +307,8 @@ def _proxy(value: Any) -> str | None:
     text = str(value).strip()
     scheme, hostname = _scheme_and_hostname(text)
     if scheme not in ("http", "https", "socks5", "socks5h") or not hostname:
-        # Not quoted back: a proxy's URL may hold a password.
-        raise LeenConfigError("Proxy is no proxy's address: write a URL like http://proxy.example.com:3128.")
+        # Not quoted: a proxy's URL may contain a password.
+        raise LeenConfigError("Proxy is not a proxy's address: write a URL like http://proxy.example.com:3128.")
     return text
 
 

@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 class LeenClient:
     """The Leen API for synchronous code: the same calls, run by an :class:`AsyncLeenClient` in a thread of its own.
 
-    The thread keeps Airflow's signals (a task's timeout, SIGTERM) out of the middle of a call: they reach only the
-    main thread, which waits.
+    Airflow's signals (a task's timeout, SIGTERM) reach only the main thread, which waits, so they can't interrupt a
+    call.
 
     ::
 
@@ -53,7 +53,7 @@ class LeenClient:
         self.close()
 
     def close(self) -> None:
-        """Cancel what is under way, close the connections and end the thread; the client can be used again."""
+        """Cancel running calls, close the connections and end the thread; the client can be used again."""
         with self._lock:
             if self._loop is None or self._thread is None:
                 return
@@ -81,7 +81,7 @@ class LeenClient:
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine on the client's event loop and wait for what it returns."""
-        # An interrupt may come before start() has returned, so the way to cancel the call exists before the call.
+        # An interrupt may come before start() has returned, so the means to cancel the call exist before the call.
         left: Future[None] = Future()
         try:
             return self.start(_until(left, work)).result()

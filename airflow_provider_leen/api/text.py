@@ -1,7 +1,7 @@
 """Text from outside (Leen's replies, findings, files), made safe before it is published, logged, sent or shown.
 
 PostgreSQL refuses U+0000, UTF-8 has no half surrogate pairs, a terminal obeys control characters, and marks of the
-writing direction make a text read as another one.
+writing direction make a text look like another one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MAX_DESCRIPTION = 32_767
 """The longest title and description that Jira takes, in UTF-16 code units, as :func:`cut` counts."""
 
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Control characters but tab and line breaks, and the marks that change the writing direction."""
+"""Control characters except tab and line breaks, and the marks that change the writing direction."""
 
 _NOT_FOR_A_TERMINAL = re.compile(f"{_UNSAFE.pattern}|\r|[\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -37,15 +37,15 @@ def clean(text: str) -> str:
 
 
 def count_unsafe(text: str) -> tuple[int, int]:
-    """Return how many characters :func:`clean` leaves out of a text, and how many halves of pairs it replaces."""
+    """Return how many characters :func:`clean` removes from a text, and how many half pairs it replaces."""
     return len(_UNSAFE.findall(text)), clean(text).count("\ufffd") - text.count("\ufffd")
 
 
 def clean_json(value: Any, each: Callable[[str], str] = clean, _depth: int = 0) -> Any:
     """Return a value of plain JSON types as any database takes it.
 
-    Each text in it is cleaned, keys included; too deep nesting is cut off; a number that JSON does not have (NaN,
-    infinity) is None, and one of more than 64 bits a text.
+    Each text in it is cleaned, keys included; deep nesting is cut off; NaN and infinity become None, and integers of
+    more than 64 bits a text.
 
     :param each: cleans a text.
     """
@@ -60,7 +60,7 @@ def clean_json(value: Any, each: Callable[[str], str] = clean, _depth: int = 0) 
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int) and abs(value) >= _BEYOND_64_BITS:
-        return hex(value)  # in decimal, Python itself refuses the longest ones
+        return hex(value)  # Python refuses to print the longest ones in decimal
     return value
 
 
@@ -71,7 +71,7 @@ def cut(text: str, limit: int) -> str:
     units = text.encode("utf-16-le")
     if len(units) <= 2 * limit:
         return text
-    # A pair that the cut has parted is dropped.
+    # A surrogate pair that was cut in half is dropped.
     return units[: 2 * (limit - 1)].decode("utf-16-le", "ignore") + "…"
 
 
@@ -82,10 +82,10 @@ def shorten(text: str, limit: int) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """Return a text cleaned, on one line, with at most ``limit`` characters."""
-    # What is cut away is not worth cleaning; a run of white space may be long, too.
+    # Only the beginning is cleaned; runs of white space may be long, too.
     return shorten(" ".join(clean(text[: 10 * limit]).split()), limit)
 
 
 def for_terminal(text: str) -> str:
-    r"""Return a text as a terminal may show it: what it would obey stands there as ``\x1b``."""
+    r"""Return a text that is safe on a terminal: control characters are written as ``\x1b``."""
     return _NOT_FOR_A_TERMINAL.sub(lambda found: ascii(found.group())[1:-1], text)

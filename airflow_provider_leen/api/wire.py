@@ -32,7 +32,7 @@ _NOTHING_SENT = (
 
 
 class Wire:
-    """The way to Leen. A call is made once; what it did is in the error.
+    """Makes calls to Leen, each once, without retries; the error says what happened.
 
     :param settings: where Leen is and how patient to be.
     :param transport: replaces the network in tests.
@@ -40,13 +40,13 @@ class Wire:
 
     def __init__(self, settings: LeenSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.safe = safe_from(settings.api_key)
-        """Strikes the key out of a text."""
+        """Removes the API key from a text."""
         self._settings = settings
         self._transport = transport
         self._http: httpx.AsyncClient | None = None
 
     def open(self) -> None:
-        """Load the certificates now and not at the first call: that reads files, which an event loop had better not."""
+        """Load the certificates now instead of at the first call: this reads files, which would block an event loop."""
         self._client()
 
     async def close(self) -> None:
@@ -58,7 +58,7 @@ class Wire:
     async def send(
         self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, Any] | None = None
     ) -> Reply:
-        """Send a request once and return its reply when that is a success; raise what else happened."""
+        """Send a request once and return its reply if it is a success; otherwise raise."""
         settings = self._settings
         call = f"{method} {path}"
         failure: LeenError
@@ -75,7 +75,7 @@ class Wire:
                 )
             else:
                 if isinstance(error, httpx.TimeoutException | TimeoutError):
-                    reason = f"no whole reply within {settings.timeout:g} s"
+                    reason = f"no complete reply within {settings.timeout:g} s"
                 failure = _lost_reply(method, call, reason)
         else:
             if 200 <= reply.status < 300:
@@ -100,7 +100,7 @@ class Wire:
             extensions={"trace": departure.trace},
         )
         async with request as response:
-            # httpx would unpack whatever comes, without a limit: take the bytes as they are.
+            # httpx would unpack the body without a limit: read the raw bytes.
             body = await read_body(
                 cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
             )
@@ -127,8 +127,8 @@ class Wire:
         encrypted = settings.base_url.startswith("https:")
         return httpx.AsyncClient(
             headers={
-                # A connection for each call. On one that was used before, a server that answers twice makes every reply
-                # that of the call before, and one that is about to close it loses a call that it may have read.
+                # A new connection for each call. On a reused one, a server that once answers twice shifts all later
+                # replies by one call, and a server that is about to close it loses a call that it may have read.
                 "Connection": "close",
                 "X-API-KEY": settings.api_key,
                 "X-CONNECTION-ID": settings.connection_id,
@@ -140,7 +140,7 @@ class Wire:
             timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout, pool=settings.connect_timeout),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             verify=_tls(settings.verify) if encrypted else False,
-            # Plain http is loopback: it never goes through a proxy, the environment's included.
+            # Plain http is loopback: it never goes through a proxy, not even one from the environment.
             proxy=settings.proxy if encrypted else None,
             trust_env=encrypted,
             transport=self._transport,
@@ -148,13 +148,13 @@ class Wire:
 
 
 class _Departure:
-    """Follows a request on its way out, since a timeout means something else before it left than afterwards.
+    """Tracks whether a request has left, since a timeout means different things before and after.
 
-    httpx's own timeout is for one read, so that a reply that trickles never ends; the deadline is for the whole reply,
-    from the moment in which the request leaves. A proxy's CONNECT is not yet the request.
+    httpx's own timeout is for one read, so a trickling reply would never time out; this deadline is for the whole
+    reply, from the moment the request leaves. A proxy's CONNECT is not yet the request.
 
-    A process that was stopped while it connected, or whose machine slept, lets nothing leave any more: whoever has
-    taken its place believes by then that nothing comes of this request.
+    A process that was suspended while it connected, or whose machine slept, must not send the request any more: another
+    try may have taken over, and counts on it.
     """
 
     def __init__(self, settings: LeenSettings) -> None:

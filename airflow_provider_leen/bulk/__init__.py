@@ -1,1 +1,1 @@
-"""One long list of tickets becomes many safe calls. Imports no Airflow."""
+"""Turns one long list of tickets into many safe calls. Imports no Airflow."""

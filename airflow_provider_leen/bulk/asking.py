@@ -1,4 +1,4 @@
-"""Several questions to Leen at a time."""
+"""Makes several requests to Leen at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Question = TypeVar("Question")
 
 
 async def ask_all(ask: Callable[[Question], Coroutine[Any, Any, None]], questions: Iterable[Question]) -> None:
-    """Ask all questions, eight at a time; the first error ends them all.
+    """Make requests, eight at a time; the first error cancels the others.
 
-    :raises LeenError: a question had no answer.
+    :raises LeenError: a request failed.
     """
     waiting = iter(list(questions))
 

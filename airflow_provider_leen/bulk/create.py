@@ -1,7 +1,7 @@
-"""Creates one list of tickets, each of them once: the story of a run, from its ledger to a result for every row.
+"""Creates one list of tickets, each once: the steps of a run, from reading its ledger to a result for every row.
 
-The story is five steps (:meth:`Creation.run`). What is known of a ticket is in the ledger's table and nowhere else;
-each step asks the list beside it what is left to do, and states what it found out.
+There are five steps (:meth:`Creation.run`). All facts about a ticket are in the ledger's table and nowhere else: each
+step reads from it what is left to do, and records there what it finds out.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ log = logging.getLogger(__name__)
 SECONDS_BETWEEN_PROGRESS = 1.0
 
 _NO_USE_ASKING = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
-"""What stopped the sending stops the look-ups, too."""
+"""Errors that stop both the sending and the look-ups."""
 
 
 class CreateWork(LedgerWork[TicketRow]):
-    """Creates the tickets of a batch, in the call itself or as a job of Leen's.
+    """Creates the tickets of a batch, by the call itself or by a job of Leen's.
 
     :param client: the API.
     :param ledger: the facts of this try.
     :param payload: makes the request body of a valid row.
-    :param identifier_of: returns the identifier that the ticket of a key was sent with.
+    :param identifier_of: returns the identifier with which a key's ticket was sent.
     """
 
     field = "tickets"
@@ -70,13 +70,13 @@ class CreateWork(LedgerWork[TicketRow]):
         self._identifier_of = identifier_of
 
     async def intend(self, items: Sequence[TicketRow]) -> Intent:
-        """Put on record that tickets are about to leave, and what they are called."""
+        """Record that tickets are about to be sent, and for a job their names."""
         if self._as_job:
             self.label(items)
         return await super().intend(items)
 
     def label(self, rows: Iterable[TicketRow]) -> None:
-        """Note what the list calls tickets: it may be another one when the jobs have ended."""
+        """Record the tickets' names: the list may have changed when the jobs have ended."""
         labels = {str(row.key): [row.name, row.identifier] for row in rows}
         self.table.labelled(labels, self.ledger.place.lease)
 
@@ -86,50 +86,49 @@ class CreateWork(LedgerWork[TicketRow]):
         return await send([self._payload(row) for row in items])
 
     def replied(self, items: Sequence[TicketRow], reply: Any) -> str | None:
-        """Note what the reply proves of each ticket, or in which job they are."""
+        """Record what the reply proves about each ticket, or which job they are in."""
         if not self._as_job:
             return self.claimed(items, reply)
         self.submitted(items, reply)
         return None
 
     def claims_of_job(self, job: Job, keys: Sequence[str]) -> list[Claim]:
-        """Read what a job that has ended proves of its tickets."""
+        """Read what a finished job proves about its tickets."""
         return jobs.results_of_create(job, list(map(self._identifier_of, keys)))
 
     def succeeded(self, claims: Mapping[str, Claim]) -> None:
-        """Note which tickets were created."""
+        """Record which tickets were created."""
         self.table.created({key: [claim.ticket_id, claim.vendor_ticket_id] for key, claim in claims.items()})
 
 
 class Creation(Run):
-    """The creation of one list of tickets, each of them once.
+    """Creates one list of tickets, each once.
 
     :param client: the API.
     :param ledger: the facts of this try, not yet opened.
     :param rows: all rows of the input, the invalid ones included.
     :param payload: makes the request body of a valid row.
-    :param batch_size: tickets a call, 1 to 50.
+    :param batch_size: tickets per call, 1 to 50.
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param on_unknown: what to do with tickets whose outcome is unknown: ``lookup``, ``fail`` or ``resend``.
-    :param skip_existing: whether tickets whose own identifier Leen knows already are not created again.
-    :param as_jobs: submit each batch as a job of Leen's, instead of waiting for its results. Jobs that have not ended
-        are then in :attr:`jobs_under_way`.
-    :param resume: where this try was in the ledger before it waited for its jobs: nothing is sent but what is proved
-        not to exist.
-    :param may_send_again: whether tickets may be sent again whose outcome is unknown, as ``on_unknown`` says.
-    :param refusal: why nothing is sent at all; what earlier tries know is reported all the same.
-    :param may_have_forgotten: where an earlier try may have sent tickets even if there is no record at all: since when,
-        in seconds since the epoch.
-    :param on_progress: is called once it is known what earlier tries did, then after batches, at most once a second;
-        it must not block.
+    :param skip_existing: whether tickets whose own identifier Leen already knows are not created again.
+    :param as_jobs: submit each batch as a job of Leen's, instead of waiting for its results. Jobs that are still
+        running are then in :attr:`jobs_under_way`.
+    :param resume: this try's position in the ledger before it waited for its jobs: only tickets that are proved not to
+        exist are sent.
+    :param may_send_again: whether tickets with an unknown outcome may be sent again, as ``on_unknown`` says.
+    :param refusal: why nothing is sent at all; the results of earlier tries are still reported.
+    :param may_have_forgotten: if an earlier try may have sent tickets without leaving a record: since when, in seconds
+        since the epoch.
+    :param on_progress: is called once the ledger is read, then after batches, at most once a second; it must not block.
     :param stop_grace: seconds that batches in flight get to end after a stop.
-    :param sleep: waits for some seconds until absence can be believed.
+    :param sleep: waits some seconds until an empty search counts as proof.
     """
 
     list_class: ClassVar[type[TicketList]] = TicketList
     known_from: ClassVar[str] = "an earlier try"
     labelled: ClassVar[tuple[str, ...]] = ("unknown", "created", "existing", "rejected")
-    """The statuses of tickets that have a result even if they are gone from the list after a wait for jobs."""
+    """The statuses of tickets that get a result even if their rows are gone from the list after a wait for jobs."""
 
     def __init__(
         self,
@@ -161,7 +160,7 @@ class Creation(Run):
             on_batch=self._report_progress,
         )
         self.sent_again = False
-        """Whether tickets whose outcome was unknown have been sent again."""
+        """Whether tickets with an unknown outcome have been sent again."""
         self._client = client
         self._tickets = tickets
         self._work = work
@@ -178,11 +177,11 @@ class Creation(Run):
 
     @property
     def error(self) -> LeenError | None:
-        """What ended the run early, or kept it from being run, if anything did."""
+        """The error that ended the run early, or prevented it, if any."""
         return super().error or self._refusal
 
     async def run(self) -> None:
-        """Do it all."""
+        """Run all steps."""
         try:
             async with self._running():
                 await self._story()
@@ -200,14 +199,15 @@ class Creation(Run):
     def results(self) -> list[TicketResult]:
         """Return a result for every row, in the order of the input.
 
-        Those of rows follow that this try sent before it waited for its jobs, and that are gone from the list since.
+        Then follow the results of rows that this try sent before it waited for its jobs, and that are gone from the
+        list.
         """
         return self._tickets.results(self.error, with_gone=self._resume is not None and self.ledger.is_open)
 
     async def may_publish(self) -> None:
-        """Make sure that what this try knows may be published.
+        """Check that this try may publish its results.
 
-        :raises LeenLedgerError: nothing is known, or a newer try speaks for the task.
+        :raises LeenLedgerError: the ledger could not be read, or a newer try has taken over.
         """
         if self.error is not None and not self.ledger.is_open:
             raise self.error
@@ -216,7 +216,7 @@ class Creation(Run):
     # The steps
 
     async def _take_over(self) -> None:
-        """Read what earlier tries know."""
+        """Read the records of earlier tries."""
         tickets = self._tickets
         if self._resume is not None:
             await self.ledger.resume(self._resume)
@@ -234,35 +234,37 @@ class Creation(Run):
             raise self._refusal
 
     async def _collect_jobs(self) -> None:
-        """Ask for the jobs that were submitted before."""
-        # A job of which no ticket is in the list any more may belong to another Leen connection.
+        """Collect the jobs that were submitted before."""
+        # A job without tickets in this list may belong to another Leen connection.
         submitted = {
             job: keys for job, keys in self.jobs_under_way.items() if any(key in self._tickets for key in keys)
         }
         if not submitted:
             return
         await self._ask(self._collector.collect(submitted))
-        # Jobs don't name the ids; without them a ticket is created all the same.
+        # Jobs don't return ids. If the look-up fails, the ticket still counts as created.
         without_ids = self._tickets.without_ids([key for keys in submitted.values() for key in keys])
         found = await self._ask(self._settler.fetch_ids(without_ids))
         self.ledger.table.created(found)
         self._report_progress()
 
     async def _leave_out_existing(self) -> None:
-        """Ask which tickets exist already, so that they are not created again."""
+        """Look up which tickets already exist, so that they are not created again."""
         to_send = self._to_send() if self._skip_existing else []
         if not to_send:
             return
         found = await self._ask(find_existing(self._client, to_send))
         self.ledger.table.existing(found)
-        log.info("Known to Leen, and not created again: %d of %s.", len(found), counted(len(to_send), "ticket"))
+        log.info(
+            "Leen already knows %d of %s; they are not created again.", len(found), counted(len(to_send), "ticket")
+        )
 
     async def _send(self) -> None:
-        """Send what is not known to exist, and whose outcome is not unknown."""
+        """Send the tickets that are neither known to exist nor of unknown outcome."""
         await self._sender.send(self._to_send())
 
     async def _settle(self) -> None:
-        """Find out about the tickets whose outcome is unknown, and send those again that may be."""
+        """Look up the tickets with an unknown outcome, and send again those that may be sent again."""
         if self._on_unknown == "fail":
             return
         absent = unsettled = await self._look_up(self._tickets.unsettled(self.jobs_under_way))
@@ -277,14 +279,14 @@ class Creation(Run):
             await self._look_up(self._tickets.unsettled(self.jobs_under_way))
 
     async def _look_up(self, unsettled: Sequence[Unsettled]) -> list[Unsettled]:
-        """Look up tickets whose outcome is unknown; return those of which it stays so."""
+        """Look up tickets with an unknown outcome; return those whose outcome stays unknown."""
         if not unsettled or isinstance(self.error, _NO_USE_ASKING):
             return []
-        log.info("Looking up %s whose outcome is unknown.", counted(len(unsettled), "ticket"))
+        log.info("Looking up %s with an unknown outcome.", counted(len(unsettled), "ticket"))
         return self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
 
     async def _prove_absence(self, unsettled: Sequence[Unsettled]) -> list[Unsettled]:
-        """Wait until absence can be believed, and search again; return the tickets that are proved not to exist."""
+        """Wait until an empty search counts as proof, search again, and return the tickets that don't exist."""
         found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._tickets.controls))
         self._note_found(found, unsettled)
         self.ledger.table.absent([ticket.key for ticket in absent])
@@ -304,8 +306,8 @@ class Creation(Run):
         try:
             await self.ledger.flush()
         except LeenError as error:
-            # All that was to be sent has been: failing now would only make a retry doubt what is known.
-            log.warning("What came back last is not in the ledger: %s", error)
+            # Everything is sent: if the task failed now, a retry would treat known outcomes as unknown.
+            log.warning("The last replies could not be written to the ledger: %s", error)
 
     def _report_progress(self, *, at_last: bool = False) -> None:
         now = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Asks which tickets Leen knows already, so that a daily scan that finds the same again files nothing twice."""
+"""Looks up which tickets Leen already knows, so that a daily scan does not file a finding twice."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from airflow_provider_leen.bulk.tickets import TicketRow
 
 
 async def find_existing(client: AsyncLeenClient, rows: Iterable[TicketRow]) -> dict[str, Created]:
-    """Look up the rows' own identifiers, eight at a time; keys of this run can't be known yet.
+    """Look up the rows' own identifiers, eight at a time; generated keys can't exist yet.
 
-    A closed ticket counts as existing. A ticket that was created with vendor ids is not known to Leen before the
+    A closed ticket counts as existing. Leen does not find a ticket that was created with vendor ids until the
     connector's next sync.
 
     :return: the ids of the tickets that exist, by key.
-    :raises LeenError: a look-up failed or contradicts itself, which is not a "no": nobody may create these tickets now.
+    :raises LeenError: a look-up failed or contradicts itself. This does not mean that the ticket is missing, so none of
+        the tickets may be created.
     """
     found: dict[str, Created] = {}
 
@@ -31,7 +32,7 @@ async def find_existing(client: AsyncLeenClient, rows: Iterable[TicketRow]) -> d
     if doubted := clashing(found):
         raise LeenResponseError(
             f"Leen answered the look-ups of {len(doubted)} different identifiers with the same ticket "
-            f"({found[doubted[0]].ticket_id}), so that nothing shows which of them exist. Identifiers of which only "
-            "the ends differ may have been cut: put what tells them apart at the beginning."
+            f"({found[doubted[0]].ticket_id}), so it is unknown which of them exist. Leen may have cut "
+            "identifiers that differ only at their ends: put the part that distinguishes them at the beginning."
         )
     return found

@@ -22,7 +22,7 @@ class Change:
 
     :param wanted: what the ticket is to be.
     :param sent_at: until when the request may have left, in seconds since the epoch.
-    :param job: the job's id; empty where the reply was lost.
+    :param job: the job's id; empty if the reply was lost.
     :param ended: whether the job is known to have ended, but not how this ticket fared.
     """
 
@@ -42,7 +42,7 @@ class History:
         dealt with.
     :param close_since: since when its ticket is to be closed, in seconds since the epoch; the brake has counted it.
     :param closed_by: who closed the ticket, where it is known to be closed.
-    :param closed_at: when the try that sent our closing saw its end; None where nobody saw it.
+    :param closed_at: when the try that sent our closing saw its end; None if nobody saw it.
     :param deleted: whether the ticket is gone from the tracker.
     :param held: whether a person reopened the ticket, so that it is not closed before its finding was listed again.
     :param late: whether our closing was still under way when its finding was back.
@@ -119,7 +119,7 @@ class History:
     def made(self, seen_at: float | None = None, by: str = "") -> History:
         """The change was made.
 
-        :param seen_at: when the try that sent it saw its end; None where it was learnt otherwise.
+        :param seen_at: when the try that sent it saw its end; None if it was learnt otherwise.
         :param by: the task of a Dag run that saw or learnt it.
         """
         if self.change is None:

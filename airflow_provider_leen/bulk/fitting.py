@@ -1,6 +1,6 @@
-"""Fits a ticket to what the tracker takes: one pure step, after the defaults and before it is checked.
+"""Fits a ticket to the tracker's limits: one pure step, after the defaults are applied and before the checks.
 
-A name that is too long is cut, and stands whole in the description. Limits are Jira's, in UTF-16 code units.
+A name that is too long is cut, and the description begins with the whole name. Limits are Jira's, in UTF-16 code units.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ KEY_LENGTH = len("airflow-") + 24
 PRIORITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNKNOWN")
 """Leen's names."""
 
-LEFT_OUT = "control characters are left out"
+LEFT_OUT = "control characters are removed"
 HALF_REPLACED = "half a surrogate pair is replaced"
 ONE_LINE = "line breaks in the name become spaces"
-NAME_CUT = "the name is cut, and stands whole in the description"
-PRIORITY = "the priority becomes another name"
-NO_IDENTIFIER = "the identifier is a scanner's placeholder, and left out"
+NAME_CUT = "the name is cut, and the description begins with the whole name"
+PRIORITY = "the priority is mapped"
+NO_IDENTIFIER = "the identifier is a scanner's placeholder, and is removed"
 CUT = "the description is cut"
-CUT_FOR_KEY = "the description is cut, so that the key fits"
+CUT_FOR_KEY = "the description is cut to make room for the key"
 
-SAME = "the identifier is an earlier row's, and so is the ticket"
-SAME_FOR_ANOTHER = "the identifier is that of an earlier row with another name, and so is the ticket"
+SAME = "the identifier is an earlier row's: the two share one ticket"
+SAME_FOR_ANOTHER = "the identifier is that of an earlier row with another name: the two share one ticket"
 
 _PLACEHOLDER = "requires login"
-"""What Semgrep writes without a licence, instead of a fingerprint, into every finding."""
+"""Semgrep, without a login, writes this instead of a fingerprint into every finding."""
 
 _BREAK = re.compile("[\r\n\u2028\u2029]")
 
@@ -42,9 +42,9 @@ _BREAK = re.compile("[\r\n\u2028\u2029]")
 class Fitting:
     """Fits the tickets of one list.
 
-    :param priority_map: what the list calls a priority, and what the ticket's is: see :func:`read_priority_map`.
-    :param embed_key: whether descriptions end with the ticket's key, for which there has to be room.
-    :param called: what messages call the map.
+    :param priority_map: maps the list's priorities to the tickets': see :func:`read_priority_map`.
+    :param embed_key: whether descriptions end with the ticket's key, which needs room.
+    :param called: how messages name the map.
     :raises LeenConfigError: the map can't be used.
     """
 
@@ -55,13 +55,13 @@ class Fitting:
         given = read_priority_map(priority_map, called)
         self.embed_key = embed_key
         self._exact = {said: names.get(_folded(meant), meant) for said, meant in given.items()}
-        # Of two that differ in their case alone, the first.
+        # Of two names that differ only in case, the first.
         self._in_any_case = names | {_folded(said): meant for said, meant in reversed(self._exact.items())}
 
     def fit(self, ticket: Mapping[Any, Any]) -> tuple[dict[Any, Any], tuple[str, ...]]:
-        """Return a ticket as it is sent, and what was changed, in words for a person.
+        """Return a ticket as it is sent, and the changes, as texts for a person.
 
-        :param ticket: with its defaults; a value that is no text stays as it is.
+        :param ticket: with its defaults; values that are not text are not changed.
         """
         changes: list[str] = []
         fitted = cleaned(ticket, changes)
@@ -90,9 +90,9 @@ class Fitting:
 def read_priority_map(value: Any, called: str = Wording.priority_map) -> dict[str, str]:
     """Return the operator's ``priority_map``, checked.
 
-    :param value: a mapping from what rows call a priority to what the ticket's is (one of Leen's names in any case, or
-        the tracker's own name of a priority), a text that holds one, or None.
-    :param called: what messages call it.
+    :param value: a mapping from the rows' priorities to the tickets' (one of Leen's names in any case, or the tracker's
+        name of a priority), a text that holds such a mapping, or None.
+    :param called: how messages name it.
     :raises LeenConfigError: it can't be used.
     """
     if isinstance(value, str):
@@ -109,13 +109,13 @@ def read_priority_map(value: Any, called: str = Wording.priority_map) -> dict[st
 
 
 def cleaned(ticket: Mapping[Any, Any], changes: list[str]) -> dict[Any, Any]:
-    """Return a ticket without what no tracker takes in a text; in a field's name it is shown instead.
+    """Return a ticket without control characters in its values; in field names they are shown escaped.
 
-    :param changes: what was changed is added to it.
+    :param changes: the changes are added to it.
     """
     result: dict[Any, Any] = {}
     for field, value in ticket.items():
-        # Most texts are printable: no function need be called for them.
+        # Most texts are printable and need no cleaning.
         if isinstance(field, str) and not field.isprintable():
             field = for_terminal(field)
         if isinstance(value, str) and not value.isprintable():
@@ -149,17 +149,17 @@ def refused_by_tracker(ticket: Mapping[str, Any], wording: Wording) -> Iterator[
 
 
 def line_of_changes(changes: Iterable[tuple[str, ...]]) -> str | None:
-    """Say in one line how many tickets are not sent as they were given; None where all are.
+    """Return one line on how many tickets are not sent as given; None if all are.
 
-    :param changes: for each row, what was changed.
+    :param changes: the changes of each row.
     """
     counts = Counter(change for of_row in changes for change in of_row)
-    parts = [f"in {counted(number, 'ticket')} {change}" for change, number in counts.items()]
-    return f"Not sent as given: {', '.join(parts)}." if parts else None
+    parts = [f"in {counted(number, 'ticket')}, {change}" for change, number in counts.items()]
+    return f"Not sent as given: {'; '.join(parts)}." if parts else None
 
 
 def _fit_name(fitted: dict[Any, Any], name: str, changes: list[str]) -> None:
-    """Put a name on one line, and cut it; then the whole name begins the description."""
+    """Put a name on one line, and cut it; after a cut, the description begins with the whole name."""
     if _BREAK.search(name):
         changes.append(ONE_LINE)
         name = " ".join(name.split())

@@ -1,4 +1,4 @@
-"""Takes a batch apart that was refused as a whole, so that one bad ticket doesn't sink the others."""
+"""Splits a batch that was refused as a whole, so that one bad ticket doesn't fail the others."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from airflow_provider_leen.api.retry import located_tickets
 Ticket = TypeVar("Ticket")
 
 SAME_REFUSALS = 4
-"""So many tickets refused alone in a row, with one and the same message, mean that the request itself is wrong."""
+"""After this many consecutive tickets are refused alone with the same message, the request itself is wrong."""
 
 
 @dataclass
 class Isolation:
-    """What is known of a batch that is taken apart to find the tickets that spoil it.
+    """The state of a batch that is split to find its bad tickets.
 
     :param batch: its tickets.
     :param started_at: when it was prepared, on the loop's clock.
     :param accepted: whether a call with some of its tickets was accepted.
     :param submitted: how many of its tickets were submitted in jobs.
-    :param halved: whether it had to be halved, as nothing told which ticket spoils it.
-    :param refusals: why tickets were refused alone, in order.
+    :param halved: whether it had to be halved, because the refusal did not name the bad ticket.
+    :param refusals: the messages of tickets that were refused alone, in order.
     """
 
     batch: Sequence[Any]
@@ -35,32 +35,32 @@ class Isolation:
     refusals: list[str] = field(default_factory=list)
 
     def request_may_be_wrong(self) -> bool:
-        """Whether it may be the request that is refused, and not a ticket."""
+        """Whether the request itself, rather than a ticket, may be refused."""
         return self.halved and not self.accepted
 
     def request_is_wrong(self, refusals_before: Sequence[str]) -> bool:
-        """Whether so many tickets in a row were refused alike that it is the request.
+        """Return whether enough consecutive tickets were refused alike to blame the request.
 
-        :param refusals_before: those of the batches before this one.
+        :param refusals_before: the messages of earlier batches.
         """
         last = self.last_refusals(refusals_before)
         return len(last) == SAME_REFUSALS and len(set(last)) == 1
 
     def last_refusals(self, refusals_before: Sequence[str]) -> list[str]:
-        """Return why the last tickets were refused alone: of small batches, the row of refusals goes on in the next."""
+        """Return the messages of the last refusals: with small batches, a series continues in the next one."""
         return [] if self.accepted else [*refusals_before, *self.refusals][-SAME_REFUSALS:]
 
 
 def take_apart(
     tickets: Sequence[Ticket], isolation: Isolation, error: LeenResponseError, *, field: str = "tickets"
 ) -> tuple[list[tuple[Ticket, str]], list[list[Ticket]]]:
-    """Decide which tickets of a refused call are rejected, and what of it is sent again.
+    """Decide which tickets of a refused call are rejected, and which are sent again.
 
-    :param tickets: what the call had of the batch.
-    :param isolation: what is known of the batch; the refusal is noted there.
+    :param tickets: the tickets of the call.
+    :param isolation: the state of the batch; it is updated.
     :param error: the refusal.
     :param field: the field of the request that holds the tickets.
-    :return: the rejected tickets, each with the reason, and the parts to be sent, the last one first.
+    :return: the rejected tickets, each with the reason, and the batches to be sent, the last one first.
     """
     located = located_tickets(error.detail, len(tickets), field)
     if located:
@@ -76,10 +76,10 @@ def take_apart(
 
 
 def wrong_request(error: LeenResponseError) -> LeenValidationError:
-    """Return the error that says so."""
+    """Return the error of a request that is refused whatever its tickets."""
     return LeenValidationError(
-        f"{SAME_REFUSALS} tickets in a row were refused alone with the same message, so that it is the request which "
-        f"is wrong, not the tickets: {error}",
+        f"{SAME_REFUSALS} consecutive tickets were refused alone with the same message, so the request is wrong, not "
+        f"the tickets: {error}",
         status=error.status,
         type=error.type,
         code=error.code,

@@ -1,4 +1,4 @@
-"""Asks for the jobs that were submitted, and states what they prove of each ticket."""
+"""Collects submitted jobs, and records what they prove about each ticket."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from airflow_provider_leen.bulk.work import LedgerWork
 class JobCollector:
     """Turns jobs into facts.
 
-    :param work: what submitted them.
-    :param goes_on: whether a job that can't be asked for just now leaves the others to be asked for.
+    :param work: the work that submitted them.
+    :param goes_on: whether to continue with the other jobs if one can't be fetched.
     """
 
     def __init__(self, work: LedgerWork[Any], *, goes_on: bool = False) -> None:
         self._work = work
         self._goes_on = goes_on
         self._gone: set[str] = set()
-        """The jobs that Leen no longer knows; how long it does is not documented."""
+        """The jobs that Leen no longer knows; it does not document how long it keeps them."""
 
     def under_way(self) -> dict[str, list[str]]:
-        """Return the jobs that have not ended, as far as is known, with the keys of their tickets."""
+        """Return the jobs that may still be running, with the keys of their tickets."""
         return {job: keys for job, keys in self._work.table.open_jobs().items() if job not in self._gone}
 
     async def collect(self, submitted: Mapping[str, list[str]]) -> None:
-        """Ask for jobs, eight at a time, and state what they prove.
+        """Fetch jobs, eight at a time, and record what they prove.
 
         :param submitted: by job id, the keys of its tickets.
-        :raises LeenError: a job can't be asked for.
+        :raises LeenError: a job can't be fetched.
         """
         await ask_all(lambda job_id: self._ask(job_id, submitted[job_id]), submitted)
 
@@ -48,11 +48,11 @@ class JobCollector:
             table.unknown(keys, f"Leen no longer knows job {job_id}, in which it was submitted.")
         except PASSING as error:
             if isinstance(error, LeenConnectError) and error.unreadable:
-                # Asked several times by now: such a job might be waited for without end.
+                # The client has already retried: waiting for such a job might never end.
                 self._gone.add(job_id)
             elif not self._goes_on:
                 raise
-            table.unknown(keys, f"Its job {job_id} could not be asked for: {error}")
+            table.unknown(keys, f"Its job {job_id} could not be read: {error}")
         else:
             if jobs.has_ended(job):
                 self._work.job_ended(job_id, keys, self._work.claims_of_job(job, keys), jobs.describe(job))

@@ -1,18 +1,18 @@
-"""The protocol by which several tries of one task share a ledger: leases, journals, and who may go on.
+"""The protocol by which several tries of one task share a ledger: leases, journals, and who may continue.
 
 The store has two kinds of values:
 
 - ``lease/<k>``: the k-th try that opened, with its random token, its owner, and at its end the number of its values.
-- ``j/<k>-<token>/<n>``: the n-th value of that try, written once. Nobody writes under another token.
+- ``j/<k>-<token>/<n>``: the n-th value of that try, written once. No other try writes under its token.
 
-A try opens by creating the next free lease, *only if absent*; *then* it reads the journals of all leases before it. It
-goes on only while the newest lease is its own, and looks each time it has written something. So of two tries that
-overlap, either the older one's look comes before the newer one's lease, and the newer one reads what the older one is
-about to send; or the look comes after the lease, and the older one stops without sending. Where the store itself
-refuses the writes of a try that was replaced, a write that succeeds is the look.
+A try opens by creating the next free lease, *only if absent*; *then* it reads the journals of all earlier leases. It
+continues only while the newest lease is its own, and checks that after each write. So if two tries overlap, either the
+older one's check comes before the newer one's lease, and the newer one reads what the older one is about to send; or
+the check comes after the lease, and the older one stops without sending. If the store itself refuses the writes of a
+replaced try, a successful write is the check.
 
-Values are written strictly one after the other. A number that is missing while a later one exists, or while the lease
-says that there are more, is therefore a loss: nothing is sent then.
+Values are written strictly one after the other. So if a number is missing while a later one exists, or while the lease
+counts more values, a value is lost: nothing is sent then.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 class Owner(NamedTuple):
     """Who holds a lease.
 
-    :param task: what the tries have in common: Dag, run, task, map index, and region where there is one.
+    :param task: what the tries have in common: Dag, run, task, map index, and region if there is one.
     :param try_number: Airflow's number of the try.
     """
 
@@ -43,7 +43,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a try is in the ledger, as plain values that travel through a deferral.
+    """A try's position in the ledger, as plain values that can cross a deferral.
 
     :param lease: the number of its lease.
     :param token: its token.
@@ -56,11 +56,11 @@ class Place:
 
 
 class Journal:
-    """One try's share of the ledger. Its methods block.
+    """One try's section of the ledger. Its methods block.
 
-    :param store: where the values are.
-    :param owner: whose try it is.
-    :param token: what its values are written under; random.
+    :param store: the store of the values.
+    :param owner: the owner of the try.
+    :param token: the random token in the keys of its values.
     :param now: the time in seconds since the epoch.
     :param sleep: waits for some seconds.
     """
@@ -69,7 +69,7 @@ class Journal:
     """How many numbers after a missing one are tried, since a store can't list."""
 
     pauses: Sequence[float] = (0.5, 1.5)
-    """Seconds before a call to the store that failed is repeated."""
+    """Seconds before a failed call to the store is retried."""
 
     def __init__(
         self,
@@ -90,17 +90,16 @@ class Journal:
 
     @property
     def place(self) -> Place:
-        """Where it is, for the process that goes on with this try after a deferral."""
+        """The position, for the process that continues this try after a deferral."""
         return self._place
 
     def open(self, forgotten: Value | None = None) -> tuple[list[Value], Value | None]:
-        """Take the next lease, then read what earlier tries have left.
+        """Take the next lease, then read the values of earlier tries.
 
-        :param forgotten: what is to be remembered if there is no lease although an earlier try may have sent tickets.
-            It stands in the lease, so that the next try, which finds a lease, knows it, too.
-        :return: the values of earlier tries, in order, and what was to be remembered when the first lease was taken,
-            with the time of that as ``until``.
-        :raises LeenLedgerError: something is missing or can't be read, or a newer try has opened.
+        :param forgotten: the note to write into the lease if there is none although an earlier try may have sent
+            tickets; later tries, which find a lease, read the note there.
+        :return: the values of earlier tries, in order, and the note of the first lease, with its time as ``until``.
+        :raises LeenLedgerError: a value is missing or can't be read, or a newer try has opened.
         """
         leases: list[Value] = []
         while True:
@@ -111,7 +110,7 @@ class Journal:
                 leases.append(lease)
                 continue
             at = self._now()
-            # What is not there was deleted by now: nothing that left later can be missing.
+            # Missing leases were deleted before now: nothing that was sent later can be missing.
             gone = None if forgotten is None or any(leases) else forgotten | {"until": at}
             self._lease = {
                 "v": VERSION,
@@ -128,9 +127,9 @@ class Journal:
         return self._read_all([*leases, self._lease])
 
     def resume(self, place: Place) -> tuple[list[Value], Value | None]:
-        """Go on with a try after a deferral, under its own lease; return the same as :meth:`open`.
+        """Continue a try after a deferral, under its own lease; return the same as :meth:`open`.
 
-        :raises LeenLedgerError: something is missing or can't be read, or a newer try has opened.
+        :raises LeenLedgerError: a value is missing or can't be read, or a newer try has opened.
         """
         self._place = place
         self.look()
@@ -144,17 +143,17 @@ class Journal:
         return self._read_all(leases)
 
     def append(self, value: Value) -> None:
-        """Write the next value, then make sure that this try may go on.
+        """Write the next value, then check that this try may continue.
 
         :raises LeenLedgerError: it may not.
         """
         self._refuse_if_overtaken()
         number = self._place.values + 1
         try:
-            # Repeated with the same number and content, a write may succeed twice without harm.
+            # Retries write the same number and content, so a write may succeed twice without harm.
             self._attempt(self._store.set, self._key(self._place.lease, self._place.token).format(number), value)
         except Exception:
-            # Where it was refused since this try was replaced, say that.
+            # If it was refused because this try was replaced, raise that error.
             self.look()
             raise
         self._place = Place(self._place.lease, self._place.token, number)
@@ -162,7 +161,7 @@ class Journal:
             self.look()
 
     def look(self) -> None:
-        """Make sure that the newest lease is this try's own.
+        """Check that the newest lease is this try's own.
 
         :raises LeenLedgerError: it is not, or it can't be read.
         """
@@ -171,7 +170,7 @@ class Journal:
             return
         mine = self._attempt(self._store.get, f"lease/{self._place.lease}")
         is_own = mine is not None and mine.get("token") == self._place.token
-        # A store that refuses the writes of a try that was replaced shows it nothing either.
+        # A store that refuses the writes of a replaced try shows it no newer lease either.
         if is_own and not self._store.refuses_overtaken_writes:
             is_own = self._attempt(self._store.get, f"lease/{self._place.lease + 1}") is None
         if not is_own:
@@ -179,9 +178,9 @@ class Journal:
             raise self._overtaken
 
     def close(self) -> None:
-        """Write into the lease how many values there are; nothing is written after that.
+        """Write the number of values into the lease; nothing is written after that.
 
-        :raises LeenLedgerError: this try may not go on, or it can't be written.
+        :raises LeenLedgerError: this try may not continue, or the lease can't be written.
         """
         self.look()
         lease = self._lease | {"values": self._place.values}
@@ -192,7 +191,7 @@ class Journal:
         for number, lease in enumerate(leases, start=1):
             is_own = number == self._place.lease
             if "token" not in lease or (is_own and self._place.values == 0):
-                # A try that died before its lease was written has sent nothing; this one has not begun.
+                # A try that died before its lease was written has sent nothing.
                 continue
             known = self._place.values if is_own else lease["values"] or 0
             own = self._read(self._key(number, lease["token"]), known)
@@ -210,13 +209,13 @@ class Journal:
         return values
 
     def _next(self, key: str, number: int, *, probe: bool = True) -> Value | None:
-        """Read the value of a number; where there is none, make sure that none is missing."""
+        """Read the value of a number; if there is none, check that no later one exists."""
         value: Value | None = self._attempt(self._store.get, key.format(number))
         if value is not None or not probe:
             return value
         for later in range(number + 1, number + 1 + self.ahead):
             if self._attempt(self._store.get, key.format(later)) is not None:
-                # They are written in order: if it was written meanwhile, it is there now.
+                # Values are written in order: if it was written meanwhile, it is there now.
                 value = self._attempt(self._store.get, key.format(number))
                 if value is None:
                     raise missing(key.format(number))
@@ -254,15 +253,15 @@ class Journal:
 
 
 def overtaken() -> LeenLedgerError:
-    """Return the error of a try that was replaced."""
+    """Return the error of a replaced try."""
     return LeenLedgerError(
-        "Another try of this task has taken over, or the memory of this one was deleted. This try sends and publishes "
+        "Another try of this task has taken over, or this try's ledger was deleted. This try sends and publishes "
         "nothing more; see the newest try."
     )
 
 
 def missing(key: str) -> LeenLedgerLostError:
-    """Return the error that says that a part of the ledger is lost."""
+    """Return the error of a missing value."""
     return LeenLedgerLostError(
         f"The ledger of this task has a gap: {key} is missing. It may hide tickets that were sent, so nothing is sent. "
         f"{EXITS}"

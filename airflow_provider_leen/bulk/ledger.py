@@ -1,12 +1,12 @@
-"""The ledger of one try: a table of facts, and the record of it that a later try reads.
+"""The ledger of one try: a table of facts, and its record for later tries.
 
-What is to leave is on record before it leaves (:meth:`Ledger.intend`), and leaves within ten seconds of that, or is put
-on record anew (:meth:`Ledger.leave`). So a later try that finds an intent without an outcome knows from when on the
-request can't be under way any more.
+Tickets are recorded before they are sent (:meth:`Ledger.intend`), and sent within ten seconds of that, or recorded anew
+(:meth:`Ledger.leave`). So a later try that finds an intent without an outcome knows after which time the request can't
+be running any more.
 
-Everything else is stated at the table and rides with the next write, together with what is about to leave next. Values
-are written one after the other, in one thread: signals (a task's timeout, SIGTERM) reach only the main thread, and an
-exception in the middle of a call to Airflow's supervisor shifts all later replies.
+All other facts are stated at the table and written together with the next intent. Values are written one after the
+other, in one thread: signals (a task's timeout, SIGTERM) reach only the main thread, and an exception during a call to
+Airflow's supervisor shifts all later replies.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from airflow_provider_leen.bulk.table import TicketTable
 from airflow_provider_leen.bulk.values import Value
 
 LEAVES_WITHIN = 10.0
-"""Seconds after it was put on record within which a request leaves."""
+"""Seconds within which a request leaves after it was recorded."""
 
 MAX_RENEWALS = 3
-"""Give up after this many intents in a row that were too old once they were written."""
+"""Give up after this many consecutive intents that took too long to write."""
 
 _FORGOTTEN = (
-    "An earlier try may have sent it, but the record of that is gone: keep the task's state when you clear it, or set "
+    "An earlier try may have sent it, but its record is gone: keep the task's state when you clear it, or set "
     "ledger_path."
 )
-_NOT_SENT = "nothing more is sent: a retry could not know of it"
-_NOTHING_KNOWN = "nothing is known of what earlier tries sent, and this one sends nothing"
+_NOT_SENT = "nothing more is sent: a retry would not know of it"
+_NOTHING_KNOWN = "it is unknown what earlier tries sent, and this one sends nothing"
 
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
 class Intent:
-    """Tickets that are about to leave in one request.
+    """Tickets that are about to be sent in one request.
 
     :param keys: their keys.
     :param as_job: whether they are submitted as a job.
-    :param settled_after: seconds after they left from when on nothing more comes of it.
-    :param leaves_by: until when they may leave; None while they are not on record.
-    :param abandoned: whether nobody waits any more for them to be on record.
+    :param settled_after: the seconds after which the request can have no further effect.
+    :param leaves_by: until when they may leave; None while they are not recorded.
+    :param abandoned: whether the caller no longer waits for them to be recorded.
     """
 
     keys: Sequence[str]
@@ -60,9 +60,9 @@ class Intent:
 
 
 class Ledger:
-    """The facts of one try and their record. Facts are stated at :attr:`table`; sendings are stated here.
+    """The facts of one try and their record. Facts are stated at :attr:`table`, but sendings here.
 
-    :param journal: this try's share of the record.
+    :param journal: this try's section of the record.
     :param threads: an executor of one thread, in which the store is called; None: the loop's own.
     :param embedded: whether tickets carry their keys in their descriptions.
     :param host: the name of this machine.
@@ -80,7 +80,7 @@ class Ledger:
     ) -> None:
         self.table = TicketTable()
         self.is_open = False
-        """Whether it is known what earlier tries sent."""
+        """Whether the records of earlier tries have been read."""
         self.failure: LeenLedgerError | None = None
         """Why nothing more may be sent."""
         self.host = host or socket.gethostname()
@@ -93,41 +93,41 @@ class Ledger:
 
     @property
     def place(self) -> Place:
-        """What the process that goes on after a deferral needs; call :meth:`flush` first."""
+        """The state for the process that continues after a deferral; call :meth:`flush` first."""
         return self._journal.place
 
     async def open(self, may_have_forgotten: float | None = None) -> TicketTable:
-        """Take the lease, and return the table of what earlier tries know.
+        """Take the lease, and return the table with the facts of earlier tries.
 
-        :param may_have_forgotten: where an earlier try may have sent tickets even if there is no record at all: since
-            when, in seconds since the epoch. Every ticket may then have been sent since.
+        :param may_have_forgotten: if an earlier try may have sent tickets without leaving a record: since when, in
+            seconds since the epoch. Every ticket may then have been sent since.
         :raises LeenLedgerError: it can't be read, has a gap, or a newer try has opened.
         """
         forgotten = None if may_have_forgotten is None else {"since": may_have_forgotten, "embedded": self._embedded}
         return self._fill(await self._call(self._journal.open, forgotten, so=_NOTHING_KNOWN))
 
     async def resume(self, place: Place) -> TicketTable:
-        """Go on after a deferral, and return the table of what is known; no new lease is taken.
+        """Continue after a deferral, and return the table; no new lease is taken.
 
         :raises LeenLedgerError: it can't be read, has a gap, or a newer try has opened.
         """
         return self._fill(await self._call(self._journal.resume, place, so=_NOTHING_KNOWN))
 
     async def intend(self, keys: Sequence[str], *, as_job: bool = False, settled_after: float = 0.0) -> Intent:
-        """Put on record that these are about to leave. Follow it with :meth:`leave`, or with :meth:`withdraw`.
+        """Record that tickets are about to be sent. Call :meth:`leave` or :meth:`withdraw` next.
 
-        Where this is cancelled, they are withdrawn.
+        If this is cancelled, they are withdrawn.
 
-        :raises LeenLedgerError: it can't be recorded, so they must not leave.
+        :raises LeenLedgerError: it can't be recorded, so they must not be sent.
         """
         intent = Intent(keys, as_job, settled_after)
         await self._record(intent)
         return intent
 
     async def leave(self, intent: Intent) -> None:
-        """Return when the request may leave at once: right before the call.
+        """Return when the request may be sent; call this right before the call.
 
-        :raises LeenLedgerError: it may not leave.
+        :raises LeenLedgerError: it may not be sent.
         """
         for _ in range(MAX_RENEWALS + 1):
             if self.failure is not None:
@@ -144,9 +144,9 @@ class Ledger:
         )
 
     def withdraw(self, intent: Intent, refusals: Mapping[str, str] | None = None) -> None:
-        """State that an intent's tickets did not leave, or that their request surely did nothing.
+        """State that an intent's tickets were not sent, or that their request certainly had no effect.
 
-        :param refusals: by key, why tickets of it were refused.
+        :param refusals: by key, why tickets were refused.
         """
         if intent.leaves_by is not None:
             intent.leaves_by = None
@@ -155,21 +155,21 @@ class Ledger:
             self.table.withdrawn([key for key in intent.keys if key not in refusals])
 
     async def flush(self) -> None:
-        """Write what was stated and is not yet written.
+        """Write the facts that are not yet written.
 
         :raises LeenLedgerError: it can't be written.
         """
         await self._until(lambda: not self.table.pending and (self._writing is None or self._writing.done()))
 
     async def look(self) -> None:
-        """Make sure that this try may publish. A write that failed does not keep it from that; another try does.
+        """Check that this try may publish. It may despite a failed write, but not if another try has taken over.
 
         :raises LeenLedgerError: a newer try has opened, or that can't be read.
         """
         await self._call(self._journal.look)
 
     async def close(self) -> None:
-        """Write what is left, and end the record.
+        """Write the remaining facts, and end the record.
 
         :raises LeenLedgerError: it can't be written.
         """
@@ -181,7 +181,7 @@ class Ledger:
         values, forgotten = opened
         sending = None
         if forgotten is not None:
-            # Whose clock the earlier try had is not known either.
+            # The earlier try's clock is unknown, too.
             leaves_by = forgotten["until"] + LEAVES_WITHIN
             sending = Sending(forgotten["since"], leaves_by, "", forgotten["embedded"], reason=_FORGOTTEN)
         self.table = TicketTable(sending)
@@ -200,7 +200,7 @@ class Ledger:
             raise
 
     async def _until(self, is_done: Callable[[], bool]) -> None:
-        """Write values until a condition holds. A write goes on where who waits for it is cancelled."""
+        """Write values until a condition holds. A write continues even if its caller is cancelled."""
         while not is_done():
             if self.failure is not None:
                 raise self.failure

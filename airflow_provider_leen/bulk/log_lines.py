@@ -1,4 +1,4 @@
-"""Which lines of a long task are logged: 5,000 tickets or a hundred retries must not bury what matters."""
+"""Which lines of a long task are logged: thousands of batches or retries must not hide what matters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_OPEN_LINES = 10
 FIRST_LINES = 10
 SECONDS_BETWEEN_LINES = 30.0
 SHARE_BETWEEN_LINES = 0.05
-"""The first lines are logged; then one each half minute, or each twentieth of the time so far, where that is longer."""
+"""The first lines are logged, then one each half minute, or each twentieth of the time so far if that is longer."""
 
 
 class Thinned:
@@ -42,9 +42,9 @@ class Thinned:
 
 
 class BatchLog:
-    """The lines on the batches of one list.
+    """Logs the batches of one list.
 
-    :param log: where they go.
+    :param log: the logger.
     :param batches: how many batches there are.
     """
 
@@ -54,13 +54,13 @@ class BatchLog:
         self._done, self._repeated = Thinned(), Thinned()
 
     def folded(self, title: str) -> AbstractContextManager[None]:
-        """Let the log's reader fold the lines that are logged meanwhile, when there are many batches."""
+        """Make the lines inside the ``with`` block foldable in the UI, if there are many batches."""
         return folded(self._log, self._batches, title)
 
     def batch_done(self, said: Callable[[], str], started_at: float) -> None:
-        """Log the end of a batch; of many batches, not of each.
+        """Log the end of a batch, if a line is due.
 
-        :param said: says how its tickets ended; called only for a line.
+        :param said: returns how its tickets ended; called only for a line.
         :param started_at: when it was prepared, by :func:`time.monotonic`.
         """
         if self._done.is_due() or self._done.number == self._batches:
@@ -68,7 +68,7 @@ class BatchLog:
             self._log.info("Batch %d of %d: %s (%.1f s)", self._done.number, self._batches, said(), seconds)
 
     def repetition(self, reason: str, count: int, wait: float) -> None:
-        """Log that a call is made again; of many repetitions, not of each."""
+        """Log a retry, if a line is due."""
         if self._repeated.is_due():
             again = f"{reason} Retrying {counted(count, 'ticket')} in {wait:.1f} s (retry {self._repeated.number})."
             self._log.warning("%s", again)
@@ -76,14 +76,14 @@ class BatchLog:
 
 @contextmanager
 def folded(log: Logger, batches: int, title: str, *args: object) -> Iterator[None]:
-    """Let the log's reader fold the lines that are logged meanwhile, when there are many batches.
+    """Make the lines inside the ``with`` block foldable in the UI, if there are many batches.
 
     :param title: of the folded lines, with ``%`` placeholders for ``args``.
     """
     if batches <= MAX_OPEN_LINES:
         yield
         return
-    # What Airflow's UI folds lies between these markers.
+    # Airflow's UI folds the lines between these markers.
     log.info("::group::" + title, *args)
     try:
         yield

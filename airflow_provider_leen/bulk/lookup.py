@@ -1,7 +1,7 @@
-"""What a look-up proves of a ticket whose outcome is unknown. Pure decisions; :mod:`.settle` asks.
+"""What a look-up proves about a ticket with an unknown outcome. Pure decisions; :mod:`.settle` makes the requests.
 
 A look-up may prove that the ticket exists: by an id that a contradictory reply named, by its identifier, or by its key
-in a description. Only a search for its embedded key, late enough and without any reservation, proves that it does not.
+in a description. Only an empty search for its embedded key, late enough and reliable, proves that it does not exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
 from airflow_provider_leen.bulk.tickets import TicketRow
 
 NEVER = 1e11
-"""Seconds since the epoch: stands for a time that doesn't come."""
+"""Seconds since the epoch: a time that never comes."""
 
 
 class Created(NamedTuple):
@@ -31,15 +31,15 @@ class Created(NamedTuple):
 
 @dataclass(slots=True)
 class Unsettled:
-    """A ticket that was sent, and whose outcome is unknown.
+    """A ticket that was sent and has an unknown outcome.
 
     :param row: the ticket.
-    :param name: its name, as it was sent.
-    :param project: its project, as it was sent: Leen's id or the tracker's.
-    :param sendings: its open sendings, the earliest first; none where two tickets only have one id.
-    :param final_from: from when on nothing more comes of any of them; see :func:`final_from`.
+    :param name: its name, as sent.
+    :param project: its project, as sent: Leen's id or the tracker's.
+    :param sendings: its open sendings, the earliest first; none if two tickets were given the same id.
+    :param final_from: the time after which its sendings can have no further effect; see :func:`final_from`.
     :param named: the ids that contradictory replies named.
-    :param findings: what was found out, for a person.
+    :param findings: what the look-ups found, for a person.
     """
 
     row: TicketRow
@@ -62,42 +62,42 @@ class Unsettled:
 
     @property
     def surely_carries_key(self) -> bool:
-        """Whether it carries its key, if it exists: only then does it prove anything that a search does not find it."""
+        """Whether it carries its key, if it exists: only then does an empty search prove anything."""
         return bool(self.sendings) and all(sending.embedded for sending in self.sendings)
 
     @property
     def may_be_absent(self) -> bool:
-        """Whether a search can prove, at some time, that it does not exist."""
+        """Whether a search can ever prove that it does not exist."""
         return self.surely_carries_key and self.final_from < NEVER
 
 
 class Control(NamedTuple):
-    """A ticket of this run that carries its key, by which a search shows that it sees such tickets at all."""
+    """A ticket of this run that carries its key: finding it proves that the search finds such tickets."""
 
     key: str
     vendor_ticket_id: str | None
 
 
 def project_of(body: Mapping[str, Any]) -> str:
-    """Return what a request's body calls the ticket's project."""
+    """Return the project in a request's body."""
     return str(body.get("project_id") or body.get("project_vendor_id"))
 
 
 def settled_after(settings: LeenSettings) -> float:
-    """Say how many seconds after a request has left nothing more comes of it, and the tracker's search shows what did.
+    """Return the seconds after a request until its effects are final and visible to the tracker's search.
 
-    It may take as long to connect and to answer, be worked on for as long again, and then the search index lags.
+    It may take that long to connect and to answer, to be processed for as long again, and then the search index lags.
     """
     return 2 * (settings.timeout + settings.connect_timeout) + settings.settle_time
 
 
 def final_from(sendings: Sequence[Sending], settings: LeenSettings, host: str) -> float:
-    """Say from when on nothing more comes of any of a ticket's open sendings.
+    """Return the time after which a ticket's open sendings can have no further effect.
 
-    A job may be in a queue for an unknown time: until its end is on record, this time does not come. A try that is less
-    patient than the one that sent does not shorten it.
+    A job may be queued for an unknown time: until its end is recorded, this time never comes. A try with shorter
+    timeouts than the one that sent does not shorten it.
 
-    :param host: this machine, by whose clock that is.
+    :param host: this machine, whose clock the time refers to.
     """
     if not sendings or any(sending.as_job for sending in sendings):
         return NEVER
@@ -106,20 +106,20 @@ def final_from(sendings: Sequence[Sending], settings: LeenSettings, host: str) -
 
 
 def why_not_by_id(record: Record, ticket: Unsettled) -> str | None:
-    """Say why a ticket that a reply named by its id is not proved to be this one; None where it is."""
+    """Return why a ticket whose id a reply named is not proved to be this one; None if it is."""
     if reason := _why_not_at_all(record, ticket):
         return reason
     if record.key == ticket.key or is_same_identifier(ticket.key, record.identifier):
         return None
     if ticket.project.casefold() not in record.projects:
-        return "nothing shows that it is of this project"
+        return "it is not proved to be of this project"
     return _why_not_by_name_and_time(record, ticket)
 
 
 def why_not_by_identifier(record: Record, ticket: Unsettled) -> str | None:
-    """Say why a ticket that Leen has under this identifier is not proved to be this one; None where it is.
+    """Return why a ticket that Leen has under this identifier is not proved to be this one; None if it is.
 
-    Another run may have a ticket with the same identifier, and the same name.
+    Another run may have a ticket with the same identifier and the same name.
     """
     if reason := _why_not_at_all(record, ticket):
         return reason
@@ -133,9 +133,9 @@ def why_not_by_identifier(record: Record, ticket: Unsettled) -> str | None:
 
 
 def is_that_of(record: Record, ticket: Unsettled) -> bool:
-    """Tell whether what Leen has under the identifier of a ticket that nobody doubts to exist is that ticket.
+    """Return whether the ticket that Leen has under a created ticket's identifier is that ticket.
 
-    Its key, which is in no other run, is enough as its identifier.
+    A generated key as the identifier is enough: no other run has it.
     """
     if not is_same_identifier(ticket.row.identifier, record.identifier):
         return False
@@ -144,7 +144,7 @@ def is_that_of(record: Record, ticket: Unsettled) -> bool:
 
 def _why_not_at_all(record: Record, ticket: Unsettled) -> str | None:
     if record.contradictions:
-        return f"what was read of it contradicts itself ({record.contradictions[0]})"
+        return f"its record contradicts itself ({record.contradictions[0]})"
     if record.key is not None and record.key != ticket.key:
         return "it carries another ticket's key"
     return None
@@ -161,12 +161,12 @@ def _why_not_by_name_and_time(record: Record, ticket: Unsettled) -> str | None:
     if not ticket.sendings or not (
         ticket.sendings[0].at - CLOCK_SKEW <= record.created_at <= ticket.final_from + CLOCK_SKEW
     ):
-        return "it was created at another time than this one could have been"
+        return "it was created at a time when this one can't have been"
     return None
 
 
 def _kind_of(project: str) -> str:
-    """Tell which of its names a project is called by: only two of one kind can be compared."""
+    """Return the kind of a project's name: only names of the same kind can be compared."""
     return "Leen's id" if is_uuid(project) else "the tracker's id" if project.isdecimal() else "the tracker's key"
 
 
@@ -177,12 +177,12 @@ def clashing(found: Mapping[str, Created]) -> list[str]:
 
 
 def _ids(ids: Created) -> list[tuple[str, str]]:
-    """Return the ids that there are, each with whose it is."""
+    """Return the ids that are not None, each with its kind."""
     return [(whose, id_.casefold()) for whose, id_ in ids._asdict().items() if id_]
 
 
 def by_key(records: Iterable[Record], wanted: Collection[str]) -> dict[str, Created]:
-    """Return the tickets that carry the keys that are wanted; of two that carry the same, the one that is older."""
+    """Return the tickets that carry the wanted keys; of two with the same key, the older one."""
     found: dict[str, Record] = {}
     for record in records:
         key = record.key

@@ -1,8 +1,8 @@
-"""What a run of changes knows, in so few bytes that it can travel through a deferral.
+"""A compact form of an update's state, to cross a deferral.
 
-Airflow keeps what a trigger carries in one text of its database: with MySQL, 64 KB. So each outcome, and each job, is
-written once, and the tickets as runs: how many in a row share it. Which tickets these are, the list says, which the
-process that goes on has, too.
+Airflow stores a trigger's arguments in one text of its database: with MySQL, at most 64 KB. So each outcome and each
+job is written once, and the tickets as run lengths: how many consecutive ones share it. The ids are not included: the
+process that continues has the list, too.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from airflow_provider_leen.bulk.state import Ticket
 from airflow_provider_leen.bulk.table import TicketTable
 
 _ANOTHER_LIST = (
-    "The list of ids is another one than before the task waited for Leen's jobs, so that what they did can't be told."
+    "The list of ids has changed since the task began to wait for Leen's jobs, so their outcome can't be assigned."
 )
 
 
 class Outline(NamedTuple):
-    """What is known of a list of tickets. Of lists, no tuples: Airflow stores each of those with the name of its class.
+    """The state of a list of tickets. With lists instead of tuples, which Airflow stores with their class name.
 
-    :param list_hash: which list it is.
-    :param outcomes: the different ones, each a status and an error, or ``job`` and the id of one that goes on.
-    :param runs: how the list falls into them: the number of an outcome, from 0, and of how many tickets it is.
+    :param list_hash: identifies the list.
+    :param outcomes: the different ones, each a status and an error, or ``job`` and the id of a running one.
+    :param runs: run lengths: the number of an outcome, from 0, and how many consecutive tickets have it.
     """
 
     list_hash: str
@@ -35,9 +35,9 @@ class Outline(NamedTuple):
 
 
 def read_outline(carried: Any) -> Outline:
-    """Read an outline that has travelled as JSON.
+    """Read an outline from JSON.
 
-    :raises ValueError: or KeyError, or TypeError: it is none.
+    :raises ValueError: or KeyError, or TypeError: it is not an outline.
     """
     outcomes = [[str(status), str(text)] for status, text in carried["outcomes"]]
     runs = [[int(number), int(length)] for number, length in carried["runs"]]
@@ -47,10 +47,10 @@ def read_outline(carried: Any) -> Outline:
 
 
 def outline_of(ids: Sequence[str], table: TicketTable, jobs: Mapping[str, Sequence[str]]) -> Outline:
-    """Return what is known of tickets.
+    """Return the outline of tickets.
 
-    :param ids: the tickets, each of them once.
-    :param jobs: the jobs that go on, with their tickets.
+    :param ids: the tickets, each once.
+    :param jobs: the running jobs, with their tickets.
     """
     job_of = {key: job for job, keys in jobs.items() for key in keys}
     outcomes: dict[tuple[str, str], int] = {}
@@ -63,7 +63,7 @@ def outline_of(ids: Sequence[str], table: TicketTable, jobs: Mapping[str, Sequen
 
 
 def restore(ids: Sequence[str], table: TicketTable, outline: Outline) -> None:
-    """State at an empty table what an outline says of tickets."""
+    """Restore an outline into an empty table."""
     if outline.list_hash != _hash(ids):
         _state(table, "unknown", _ANOTHER_LIST, list(ids))
         return

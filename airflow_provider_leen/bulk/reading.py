@@ -1,7 +1,7 @@
-"""From whatever a template yields, or a file holds, to rows: one for each ticket, as they came, not yet validated.
+"""Turns rendered values and files into rows, one for each ticket, as they came, not yet validated.
 
-What can't be a list of tickets is refused as a whole (:class:`LeenConfigError`), a scanner's own report above all: none
-of it may end in XCom as rows that can't be sent.
+Anything but a list of tickets is refused as a whole (:class:`LeenConfigError`), above all a scanner's own report: its
+content must not end up in XCom as invalid rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PATH_TEXT = re.compile(
 class UnreadableRow:
     """A row that could not be read; it is reported as invalid.
 
-    :param text: what stood there (a short excerpt).
+    :param text: an excerpt of it.
     :param reason: why it can't be read, for a person.
     :param line: of the file, where it has lines.
     """
@@ -42,12 +42,12 @@ class UnreadableRow:
 
 
 def read_tickets(value: Any) -> list[Any]:
-    """Return the rows in what the operator's ``tickets`` was rendered to.
+    """Return the rows in the rendered value of the operator's ``tickets``.
 
     :param value: what :func:`rows_in` reads, or a text that holds it as JSON or as a Python literal. A text is never
         opened as a path.
     :return: the rows in order, as they came; not validated.
-    :raises LeenConfigError: when the value holds no list of tickets.
+    :raises LeenConfigError: the value holds no list of tickets.
     """
     if isinstance(value, str):
         value = parse_text(value, "tickets")
@@ -63,13 +63,13 @@ def rows_in(value: Any, called: str) -> list[Any]:
     """Return the rows in a value.
 
     :param value: a list or tuple of tickets; a mapped upstream's lazy sequence; a data frame; one ticket; Leen's own
-        body, ``{"tickets": [...]}``; SARIF; or a list of several of these, which are joined, None being nothing.
-    :param called: what messages call the value.
+        body, ``{"tickets": [...]}``; SARIF; or a list of several of these, which are joined; None counts as empty.
+    :param called: how messages name the value.
     :return: the rows in order, as they came; not validated.
-    :raises LeenConfigError: when it is none of these.
+    :raises LeenConfigError: it is none of these.
     """
     if is_sarif(value):
-        return tickets_from_sarif(value)  # the very list: it counts what has no ticket, too
+        return tickets_from_sarif(value)  # the list itself: it also counts the results without a ticket
     rows = _rows_of_list(value) if is_list(value) else _opened(value)
     if rows is not None:
         return list(without_reports(rows, called))
@@ -83,9 +83,9 @@ def rows_in(value: Any, called: str) -> list[Any]:
 
 
 def without_reports(rows: Iterable[Any], called: str) -> Iterator[Any]:
-    """Return the rows one at a time, unless they are a scanner's: one row that is a report, or entries of one alone.
+    """Return the rows one at a time.
 
-    :raises LeenConfigError: they are.
+    :raises LeenConfigError: they are a scanner's report, or only entries of one.
     """
     strange, is_list_of_tickets = None, False
     for row in rows:
@@ -101,11 +101,11 @@ def without_reports(rows: Iterable[Any], called: str) -> Iterator[Any]:
 
 
 def parse_text(text: str, argument: str) -> Any:
-    """Return the value that Jinja made this text from: JSON, or else a Python literal.
+    """Parse the text of a rendered template: JSON, or else a Python literal.
 
-    :param text: what the template was rendered to.
+    :param text: the text.
     :param argument: the argument's name, for the message.
-    :raises LeenConfigError: when the text is neither; the sentence says what to write instead.
+    :raises LeenConfigError: the text is neither; the message says what to write instead.
     """
     stripped = text.strip()
     if stripped == "None":
@@ -130,7 +130,7 @@ def parse_text(text: str, argument: str) -> Any:
         advice = "a text is never opened as a path: write `tickets_path` instead."
     else:
         advice = (
-            "write the value itself, the upstream task's `.output`, or a template that is rendered to JSON "
+            "write the value itself, the upstream task's `.output`, or a template that renders to JSON "
             "(`| tojson`); or set `render_template_as_native_obj=True` on the Dag."
         )
     raise LeenConfigError(
@@ -139,19 +139,19 @@ def parse_text(text: str, argument: str) -> Any:
 
 
 def is_list(value: Any) -> bool:
-    """Tell whether a value is a list of rows, a mapped upstream's lazy sequence included."""
+    """Return whether a value is a list of rows, a mapped upstream's lazy sequence included."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
 def is_record(value: Any) -> bool:
-    """Tell whether a value has fields: a mapping, a pydantic model or a dataclass."""
+    """Return whether a value has fields: a mapping, a pydantic model or a dataclass."""
     return isinstance(value, Mapping | BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
 
 
 def _rows_of_list(value: Sequence[Any]) -> list[Any]:
     if not isinstance(value, list | tuple):
         return _joined(value)
-    # In a list of tickets alone, None is a row that says what is wrong with it.
+    # In a plain list of tickets, None is an invalid row.
     return _joined(item for item in value if item is not None) if any(map(_is_source, value)) else list(value)
 
 
@@ -160,7 +160,7 @@ def _joined(items: Iterable[Any]) -> list[Any]:
     rows: list[Any] = []
     for item in items:
         if is_list(item) and not isinstance(item, list | tuple):
-            rows += _joined(item)  # a mapped upstream, whose instances each gave a ticket or a list
+            rows += _joined(item)  # a mapped upstream, whose instances each returned a ticket or a list
             continue
         for entry in item if is_list(item) else [item]:
             opened = _opened(entry)
@@ -169,14 +169,14 @@ def _joined(items: Iterable[Any]) -> list[Any]:
 
 
 def _is_source(item: Any) -> bool:
-    """Tell whether an item of a list is one of several sources of rows, and no row."""
+    """Return whether an item of a list is one of several sources of rows, rather than a row."""
     if type(item) is dict and "name" in item:
         return False
     return is_list(item) or _is_body(item) or _table(item) is not None
 
 
 def _opened(value: Any) -> list[Any] | None:
-    """Return the rows in what is one object and many tickets; None where it is no such object."""
+    """Return the rows of an object that holds many tickets; None if it is not one."""
     if _is_body(value):
         return tickets_from_sarif(value) if is_sarif(value) else list(value["tickets"])
     return _table(value)
@@ -191,7 +191,7 @@ def _is_body(value: Any) -> bool:
 
 
 def _table(value: Any) -> list[Any] | None:
-    """Return the rows of a data frame (pandas, polars), told by what it can do; what is missing in it is absent."""
+    """Return the rows of a data frame (pandas, polars), recognised by its methods; missing values are left out."""
     if value is None or isinstance(value, str | type) or is_record(value):
         return None
     if callable(getattr(value, "to_dicts", None)):
@@ -199,7 +199,7 @@ def _table(value: Any) -> list[Any] | None:
     elif callable(getattr(value, "to_dict", None)):
         try:
             records = value.to_dict("records")
-        except TypeError:  # it is no table: one column, or an object that can be made a mapping
+        except TypeError:  # not a table: one column, or another object with this method
             return None
     else:
         return None

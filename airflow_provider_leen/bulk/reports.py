@@ -1,6 +1,6 @@
-"""What a scanner's own report looks like, so that one that was given for a list of tickets can be refused by its name.
+"""Recognises scanners' own reports, so that one given instead of a list of tickets is refused by name.
 
-Only names of fields are looked at and shown: what stands in them may be a secret that the scanner found.
+Only the names of fields are read and shown: their values may be secrets that the scanner found.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _FIELDS_OF_A_FLAT_ROW = 10
 
 
 class _Report(NamedTuple):
-    """What is known of a kind of report.
+    """A kind of report.
 
-    :param fields: it has all of them.
-    :param kind: what it is.
-    :param findings: where its findings are.
-    :param sarif: how the scanner writes SARIF instead, where it can.
+    :param fields: the fields that identify it.
+    :param kind: its name.
+    :param findings: the path of its findings.
+    :param sarif: how to make the scanner write SARIF instead, if it can.
     """
 
     fields: frozenset[str]
@@ -56,16 +56,16 @@ _REPORTS = tuple(
         ("items", "a page of an API", "`items`", ""),
     )
 )
-"""The first that fits is it."""
+"""The first one that matches counts."""
 
 
 def may_be_ticket(row: Mapping[Any, Any]) -> bool:
-    """Tell a ticket, well-formed or not, from an object of another kind: it has a name, or at least a known field."""
+    """Return whether this may be a ticket, well-formed or not: it has a name, or at least a known field."""
     return "name" in row or not (row.keys().isdisjoint(TicketCreate.model_fields) or _holds_more_than_texts(row))
 
 
 def is_entry(row: Mapping[Any, Any]) -> bool:
-    """Tell a report's entry from a ticket whose fields are all misspelt."""
+    """Return whether this is a report's entry, rather than a ticket whose fields are all misspelt."""
     return not may_be_ticket(row) and (len(row) > _FIELDS_OF_A_FLAT_ROW or _holds_more_than_texts(row))
 
 
@@ -74,14 +74,14 @@ def _holds_more_than_texts(row: Mapping[Any, Any]) -> bool:
 
 
 def is_known(row: Mapping[Any, Any]) -> bool:
-    """Tell whether it can be said whose report a row is."""
+    """Return whether a row is a known kind of report."""
     return _report(row) is not None
 
 
 def refusal(called: str, row: Mapping[Any, Any]) -> str:
-    """Say of an object without a field of a ticket what it looks like, and what to do.
+    """Return a message for an object that is not a ticket: what it looks like, and what to do.
 
-    :param called: what the message calls the value that it is, or is in.
+    :param called: how the message names the value that it is, or is in.
     """
     shown = ", ".join(f"`{_shown(name)}`" for name in list(row)[:_MAX_FIELDS_SHOWN])
     fields = f"its fields are {shown}{', …' if len(row) > _MAX_FIELDS_SHOWN else ''}" if row else "it is empty"
@@ -90,11 +90,9 @@ def refusal(called: str, row: Mapping[Any, Any]) -> str:
     kind = report.kind if report else "a report" if _holds_more_than_texts(row) else "something else"
     convert = f'make a ticket of each entry of {findings}, as in {{"name": …, "description": …}}'
     sarif = (
-        f", or let the scanner write SARIF (`{report.sarif}`), which is read as it is"
-        if report and report.sarif
-        else ""
+        f", or have the scanner write SARIF (`{report.sarif}`), which is supported" if report and report.sarif else ""
     )
-    return f"{called} holds no tickets: it looks like {kind} ({fields}). Nothing of it is used: {convert}{sarif}."
+    return f"{called} holds no tickets: it looks like {kind} ({fields}). Nothing was sent: {convert}{sarif}."
 
 
 def _report(row: Mapping[Any, Any]) -> _Report | None:

@@ -1,6 +1,6 @@
-"""The results of a very large list as JSON Lines in a file, since an XCom should not carry them.
+"""The results of a very large list as JSON Lines in a file, instead of in XCom.
 
-A summary whose results are in a file has the counts, an empty ``results``, and the file's place as ``results_path``.
+A summary whose results are in a file has the counts, an empty ``results``, and the file's path as ``results_path``.
 Paths here have pathlib's interface (Airflow's ``ObjectStoragePath``).
 """
 
@@ -18,18 +18,18 @@ from airflow_provider_leen.bulk.summary import TicketResult, counts_by_status, i
 from airflow_provider_leen.bulk.whole_file import open_regular, whole_file
 
 _LONGEST_LINE = 10_000_000
-"""A longer line is read in pieces, which are no results: not every file has lines, and it has to fit into memory."""
+"""A longer line is not a result: it is read in pieces, so that any file fits into memory."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def failed_path(results_path: str) -> str:
-    """Return where the failed tickets are, beside the results; the name is one that ``tickets_path`` takes."""
+    """Return the path of the failed tickets, next to the results; ``tickets_path`` accepts it."""
     return f"{results_path}.failed.jsonl"
 
 
 def write_lines(path: Any, values: Iterable[Any]) -> None:
-    """Write values of plain JSON types, one on each line; the file is there whole or not at all.
+    """Write values of plain JSON types, one on each line; the file is written completely or not at all.
 
     :raises OSError: or whatever else the store raises.
     """
@@ -51,7 +51,7 @@ def read_results(path: Any, counts: Mapping[str, Any]) -> Iterator[TicketResult]
 def read_opened(path: Any, open_file: Callable[[], Any], counts: Mapping[str, Any]) -> Iterator[TicketResult]:
     """Read results as :func:`read_results` does, from a file that the caller opens for reading text.
 
-    :param path: how the file is called in messages.
+    :param path: how messages name the file.
     :raises LeenConfigError: as there; also where opening fails.
     """
     by_status: Counter[str] = Counter()
@@ -62,7 +62,7 @@ def read_opened(path: Any, open_file: Callable[[], Any], counts: Mapping[str, An
             for line in iter(partial(file.readline, _LONGEST_LINE), ""):
                 result = json.loads(line)
                 if not is_result(result, statuses):
-                    raise ValueError("it holds something else than results")
+                    raise ValueError("it has entries that are not results")
                 by_status[result["status"]] += 1
                 yield result
     except FileNotFoundError:
@@ -72,5 +72,5 @@ def read_opened(path: Any, open_file: Callable[[], Any], counts: Mapping[str, An
     else:
         if by_status == +Counter(counts_by_status(counts)):
             return
-        problem = f"it has {by_status.total()} results, and not those that the summary counts; was it overwritten?"
+        problem = f"its {by_status.total()} results differ from the summary's counts: it may have been overwritten"
     raise LeenConfigError(f"The results in {path} can't be read: {problem}.")

@@ -1,4 +1,4 @@
-"""What the runs of all stories share: sending, collecting jobs, and ending soon after being asked to."""
+"""What all runs share: sending, collecting jobs, and stopping soon after being asked to."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Answer = TypeVar("Answer")
 
 
 class Run:
-    """A run of many calls. Expected trouble is not raised but found in :attr:`error`, so that what is known is kept.
+    """A run of many calls. Expected errors are kept in :attr:`error` instead of raised, so that results are kept.
 
-    :param work: what is done with the items.
-    :param batch_size: items a call, 1 to 50.
+    :param work: the work on the items.
+    :param batch_size: items per call, 1 to 50.
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param stop_grace: seconds that batches in flight get to end after a stop.
     :param on_batch: is called after each batch; it must not block.
-    :param goes_on: whether a job that can't be asked for just now leaves the others to be asked for.
+    :param goes_on: whether to continue with the other jobs if one can't be fetched.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Run:
 
     @property
     def error(self) -> LeenError | None:
-        """What ended the run early, if anything did."""
+        """The error that ended the run early, if any."""
         return self._sender.halted
 
     @property
     def jobs_under_way(self) -> dict[str, list[str]]:
-        """The jobs that have not ended, as far as is known, with the keys of their tickets."""
+        """The jobs that may still be running, with the keys of their tickets."""
         return self._collector.under_way()
 
     def stop(self, reason: str) -> Future[None] | None:
@@ -71,7 +71,7 @@ class Run:
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
-        """Let a stop reach what is done inside, and note what ended it early."""
+        """Make the work inside the ``with`` block stoppable, and keep the error that ends it."""
         self._loop = asyncio.get_running_loop()
         try:
             if self._stop_reason is not None:
@@ -83,9 +83,9 @@ class Run:
             self._loop = None
 
     async def _ask(self, question: Coroutine[Any, Any, Answer], *, grace: float = 0.0) -> Answer:
-        """Wait for an answer. A stop cuts it short, so many seconds later.
+        """Wait for a result. A stop ends the wait, after some seconds.
 
-        :raises LeenStoppedError: it did.
+        :raises LeenStoppedError: the run was stopped.
         """
         asking = asyncio.ensure_future(question)
         stopped = asyncio.ensure_future(self._stopped.wait())

@@ -1,6 +1,6 @@
-"""Sends a list in batches, several in flight: the pace, splitting a refused batch, giving up.
+"""Sends a list in batches, several in flight: pace, splitting a refused batch, giving up.
 
-The sender knows no tickets. It drives a :class:`Work`, which records, calls Leen, and notes what came back.
+The sender does not know tickets. It drives a :class:`Work`, which records, calls Leen, and notes the replies.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ BROKEN_AFTER = 3
 
 
 class Work(Protocol[Item_contra]):
-    """What a sender does with the items of a list."""
+    """The work of a sender on the items of a list."""
 
     field: str
-    """The field of the request that holds the items: a refusal locates them by it."""
+    """The field of the request that holds the items, by which a refusal locates them."""
 
     async def intend(self, items: Sequence[Item_contra]) -> Any:
-        """Put on record that items are about to leave in one request; return the intent.
+        """Record that items are about to be sent in one request; return the intent.
 
-        :raises LeenError: it can't be recorded, so they must not leave.
+        :raises LeenError: it can't be recorded, so they must not be sent.
         """
 
     async def leave(self, intent: Any) -> None:
-        """Return when the request may leave at once: right before the call.
+        """Return when the request may be sent; call this right before the call.
 
-        :raises LeenError: it may not leave.
+        :raises LeenError: it may not be sent.
         """
 
     def withdraw(self, intent: Any) -> None:
-        """Note that the request of an intent did not leave, or did nothing."""
+        """Note that the request of an intent was not sent, or had no effect."""
 
     async def call(self, items: Sequence[Item_contra]) -> Any:
         """Make one call, once; its reply goes to :meth:`replied`.
@@ -68,29 +68,29 @@ class Work(Protocol[Item_contra]):
         """
 
     def replied(self, items: Sequence[Item_contra], reply: Any) -> str | None:
-        """Note what a reply says of each item; return why, where it proves nothing of any of them."""
+        """Note what a reply proves about each item; return why, if it proves nothing about any of them."""
 
     def unanswered(self, items: Sequence[Item_contra], reason: str) -> None:
-        """Note why the outcome of items that left is unknown."""
+        """Note why the outcome of items that were sent is unknown."""
 
     def refused(self, intent: Any, rejected: Sequence[tuple[Item_contra, str]]) -> None:
-        """Note that a request did nothing, and which of its items Leen refused, with the reasons."""
+        """Note that a request had no effect, and which of its items Leen refused, with the reasons."""
 
     async def flush(self) -> None:
-        """Put on record what was noted.
+        """Write what was noted to the record.
 
         :raises LeenError: it can't be recorded.
         """
 
     def said(self, items: Sequence[Item_contra]) -> str:
-        """Say how many items ended how, for the log."""
+        """Return how many items ended how, for the log."""
 
 
 @dataclass
 class Batch(Generic[Item]):
-    """Items that leave in one call: a whole batch, or what splitting has made of it.
+    """Items that are sent in one call: a whole batch, or a part of a batch that was split.
 
-    :param intent: what is on record of their leaving; None where nothing is.
+    :param intent: their recorded intent, if any.
     """
 
     items: list[Item]
@@ -100,11 +100,11 @@ class Batch(Generic[Item]):
 
 
 class Sender(Generic[Item]):
-    """Sends items, once each. An error that stops the sending ends up in :attr:`halted`, so that what is known is kept.
+    """Sends items, once each. An error that stops the sending is kept in :attr:`halted`, so that results are kept.
 
-    :param work: what is done with the items.
-    :param settings: how patient to be.
-    :param batch_size: items a call, 1 to 50.
+    :param work: the work on the items.
+    :param settings: timeouts and retries.
+    :param batch_size: items per call, 1 to 50.
     :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param on_batch: is called after each batch; it must not block.
     :param stop_grace: seconds that batches in flight get to end after a stop.
@@ -138,7 +138,7 @@ class Sender(Generic[Item]):
         self._tasks: list[asyncio.Task[None]] = []
 
     async def send(self, items: Sequence[Item]) -> None:
-        """Send items. On return each was sent, or was left because of :attr:`halted`."""
+        """Send items. On return, each was sent, or was left unsent because of :attr:`halted`."""
         size = self._batch_size
         self._waiting = deque(list(items[start : start + size]) for start in range(0, len(items), size))
         self._log = BatchLog(log, len(self._waiting))
@@ -152,13 +152,13 @@ class Sender(Generic[Item]):
                 raise problem
 
     async def halt(self, error: LeenError) -> None:
-        """Let no further batch start; those in flight go on."""
+        """Start no further batch; those in flight continue."""
         if self.halted is None:
             self.halted = error
             await self._throttle.close()
 
     async def stop(self, reason: str) -> None:
-        """Stop from outside: let no further batch start, and wait a short while for those in flight."""
+        """Stop from outside: start no further batch, and wait a short while for those in flight."""
         await self.halt(LeenStoppedError(reason))
         running = [task for task in self._tasks if not task.done()]
         if running:
@@ -187,13 +187,13 @@ class Sender(Generic[Item]):
             await self.halt(error)
 
     async def _send_parts(self, parts: list[Batch[Item]]) -> None:
-        """Send what a batch has left, the last part first, until nothing is left."""
+        """Send the rest of a split batch, the last part first."""
         while parts:
             isolation = parts[-1].isolation
             if not isolation.request_may_be_wrong():
                 await self._send_last(parts)
                 continue
-            # A wrong request is found out by one batch, at the cost of one, not by all that are in flight.
+            # One batch finds out that the request is wrong, not all that are in flight.
             async with self._suspicion:
                 while parts and isolation.request_may_be_wrong():
                     await self._send_last(parts)
@@ -202,7 +202,7 @@ class Sender(Generic[Item]):
         async with self._throttle.slot() as admitted_at:
             parts += await self._send(parts.pop(), admitted_at)
 
-    # Recording ahead: while one batch is in flight, the next is put on record
+    # Recording ahead: while one batch is in flight, the next one is recorded
 
     async def _next_batch(self) -> Batch[Item] | None:
         task = self._prepared or self._start_preparing()
@@ -220,7 +220,7 @@ class Sender(Generic[Item]):
         return batch
 
     async def _on_record(self, task: asyncio.Task[Batch[Item]]) -> Batch[Item]:
-        """Wait until a batch is on record; a worker that is cancelled meanwhile leaves it to be withdrawn."""
+        """Wait until a batch is recorded; if the worker is cancelled meanwhile, it is withdrawn later."""
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -239,7 +239,7 @@ class Sender(Generic[Item]):
     # One call
 
     async def _send(self, batch: Batch[Item], admitted_at: float) -> list[Batch[Item]]:
-        """Make one call and note what came of it; return what has to be sent again, the last part first."""
+        """Make one call and note its result; return what has to be sent again, the last part first."""
         if batch.intent is None:
             await self._on_record(asyncio.create_task(self._record(batch)))
         if self.halted is not None:
@@ -264,16 +264,16 @@ class Sender(Generic[Item]):
         else:
             self._unanswered = 0
         if self._prepared is None and not self._waiting:
-            # No further batch carries to the record what came back.
+            # No later batch would write the result to the record.
             await self._work.flush()
         return []
 
     async def _after_refusal(self, batch: Batch[Item], error: LeenError, admitted_at: float) -> list[Batch[Item]]:
-        """Decide what to do with a call that certainly did nothing."""
+        """Decide what to do after a call that certainly had no effect."""
         intent, batch.intent = batch.intent, None
         if not retry.blames_tickets(error):
             self._work.withdraw(intent)
-            # Before anything waits or raises: a task that dies now must not leave these as sent.
+            # Before waiting or raising: if the task dies now, these must not be recorded as sent.
             await self._work.flush()
             await self._slow_down(batch, error, admitted_at)
             return [batch]
@@ -314,7 +314,7 @@ class Sender(Generic[Item]):
 
 
 def leen_is_broken(error: LeenError) -> LeenServerError:
-    """Return the error that says so; ``error`` ended the last call."""
+    """Return the error after too many failed calls; ``error`` ended the last one."""
     status = error.status if isinstance(error, LeenResponseError) else None
     return LeenServerError(
         f"{BROKEN_AFTER} consecutive calls had no usable reply, so nothing more is sent; the last one: {error}",

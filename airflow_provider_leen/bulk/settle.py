@@ -1,7 +1,7 @@
-"""Asks Leen and the tracker about tickets whose outcome is unknown; :mod:`.lookup` decides what the answers prove.
+"""Looks up tickets with an unknown outcome at Leen and the tracker; :mod:`.lookup` decides what the answers prove.
 
-Leen is asked for the ids that contradictory replies named, and for each identifier. Where a ticket may carry its key in
-its description, the tracker is searched for it, too.
+Leen is asked for the ids that contradictory replies named, and for each identifier. If a ticket may carry its key in
+its description, the tracker is searched for the key, too.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ FAILED_SEARCHES_BEFORE_GIVING_UP = 3
 """The same for searches, each of which is about many tickets."""
 
 ControlsOf = Callable[[str], Sequence[Control]]
-"""Names tickets in a project by which a search shows what it sees. One that it finds is enough: others may have been
-moved or deleted by people."""
+"""Returns tickets of a project that a reliable search must find. Finding one is enough: people may have moved or
+deleted others."""
 
 
 class Settler:
-    """Asks Leen and the tracker for tickets.
+    """Looks up tickets at Leen and the tracker.
 
     :param client: the API.
     :param now: the time in seconds since the epoch.
@@ -56,9 +56,9 @@ class Settler:
         self._failures = 0
 
     async def look_up(self, tickets: Sequence[Unsettled]) -> dict[str, Created]:
-        """Ask for all tickets at once: by named ids, by identifier, and in the end by the keys that they may carry.
+        """Look up tickets: by named ids, by identifier, then by the keys that they may carry.
 
-        :return: the ones that exist, by key; of the others, ``findings`` says what was found out.
+        :return: those that exist, by key; ``findings`` of the others says what was found.
         """
         found: dict[str, Created] = {}
         self._failures = 0
@@ -77,7 +77,7 @@ class Settler:
     async def confirm_absence(
         self, tickets: Sequence[Unsettled], controls_of: ControlsOf
     ) -> tuple[dict[str, Created], list[Unsettled]]:
-        """Wait until a search that finds nothing is believed, then search once more for tickets that carry their keys.
+        """Wait until an empty search counts as proof, then search once more for tickets that carry their keys.
 
         :param controls_of: is asked after the wait.
         :return: the tickets that exist, by key, and those that don't exist.
@@ -88,7 +88,7 @@ class Settler:
         if wait > 0:
             clock = datetime.fromtimestamp(until).astimezone().strftime("%H:%M:%S %Z")
             log.info(
-                "The outcome of %s is unknown, and look-ups have not found them so far; the tracker's search may lag. "
+                "The outcome of %s is unknown, and look-ups have not found them so far. The tracker's search may lag. "
                 "Waiting until %s (%.0f s), then searching once more.",
                 counted(len(tickets), "ticket"),
                 clock,
@@ -100,9 +100,9 @@ class Settler:
         return await self._by_search(tickets, controls_of)
 
     async def fetch_ids(self, tickets: Sequence[Unsettled]) -> dict[str, Created]:
-        """Fetch the ids of tickets that a job has created, which it does not name.
+        """Fetch the ids of tickets that a job created, since jobs don't return ids.
 
-        :return: by key, as far as Leen names them.
+        :return: the known ids, by key.
         """
         found: dict[str, Created] = {}
         self._failures = 0
@@ -123,7 +123,7 @@ class Settler:
         return found
 
     async def _by_id(self, ticket: Unsettled) -> Created | None:
-        """Read the tickets that contradictory replies named, until one is this one."""
+        """Read the tickets that contradictory replies named, until one proves to be this one."""
         for named in ticket.named:
             reading = self._read_from_tracker if jira.is_issue_key(named) else self._read_from_leen
             if (ids := await self._by_record(ticket, named, reading(named))) is not None:
@@ -144,7 +144,7 @@ class Settler:
 
     async def _read_from_leen(self, ticket_id: str) -> Record | None:
         record = jira.read_ticket(await self._client.get_ticket(ticket_id))
-        # Contradictory replies name ids of any form.
+        # Ids in contradictory replies may have any form.
         return record if (record.ticket_id or "").strip().casefold() == ticket_id.casefold() else None
 
     async def _read_from_tracker(self, vendor_ticket_id: str) -> Record | None:
@@ -155,17 +155,17 @@ class Settler:
 
     async def _by_identifier(self, ticket: Unsettled) -> Created | None:
         if self._failures >= FAILURES_BEFORE_GIVING_UP:
-            _note(ticket, "Leen could not be asked for it: the look-ups before it failed.")
+            _note(ticket, "It was not looked up in Leen: earlier look-ups failed.")
             return None
         try:
             known = await self._client.get_ticket_by_identifier(str(ticket.row.identifier))
         except LeenError as error:
             self._failures += 1
-            _note(ticket, f"Leen could not be asked for it ({error}).")
+            _note(ticket, f"It could not be looked up in Leen ({error}).")
             return None
         self._failures = 0
         if known is None:
-            _note(ticket, "Leen does not know its identifier, which proves nothing before a sync.")
+            _note(ticket, "Leen does not know its identifier, but that proves nothing before a sync.")
             return None
         record = jira.read_ticket(known)
         why_not = lookup.why_not_by_identifier(record, ticket)
@@ -185,7 +185,7 @@ class Settler:
             controls = controls_of(project) if controls_of else ()
             ids: dict[str, Created] = {}
             if failures >= FAILED_SEARCHES_BEFORE_GIVING_UP:
-                why_not = "The tracker could not be searched for its key: the searches before it failed."
+                why_not = "The tracker was not searched for its key: earlier searches failed."
             else:
                 try:
                     ids, why_not = await self._search_for(keys, controls)
@@ -201,10 +201,10 @@ class Settler:
         return found, absent
 
     async def _search_for(self, keys: Sequence[str], controls: Sequence[Control]) -> tuple[dict[str, Created], str]:
-        """Search until no further key is found; say why the last search, which found none, proves nothing, if so.
+        """Search until no further key is found; return why the last, empty search proves nothing, if so.
 
-        How many hits the search returns at most is not documented: one that finds some of the keys proves nothing of
-        the others, and only an empty one is sure to be whole.
+        The most hits of a search are not documented: a search that finds some of the keys proves nothing about the
+        others. Only an empty one is certainly complete.
         """
         found: dict[str, Created] = {}
         left = list(keys)
@@ -215,7 +215,9 @@ class Settler:
             for key, number in Counter(record.key for record in records if record.key in new).items():
                 if number > 1:
                     log.warning(
-                        "The tracker has %d tickets with the key %s, clones say: the oldest counts.", number, key
+                        "The tracker has %d tickets with the key %s, perhaps clones: the oldest one counts.",
+                        number,
+                        key,
                     )
             found |= new
             left = [key for key in left if key not in new]
@@ -231,9 +233,9 @@ class Settler:
     async def _with_controls(
         self, left: Sequence[str], controls: Sequence[Control], found: dict[str, Created]
     ) -> tuple[dict[str, Created], str]:
-        """Search once more for keys that were not found, each time with that of a ticket that must be there."""
+        """Search once more for keys that were not found, each time with the key of a ticket that must be found."""
         for control in controls:
-            # Of the same form, and as long: what makes the search blind would make this one blind, too.
+            # Of the same form and length, so that it fails in the same cases.
             reply = await self._search(jira.jql_for([*left, control.key]))
             seen = lookup.by_key(_records(reply), [*left, control.key])
             is_seen = _is_seen(control, seen.pop(control.key, None))
@@ -242,8 +244,8 @@ class Settler:
                 return found, _says_more(reply) if reply.reservations else ""
         shown = controls[0].vendor_ticket_id or controls[0].key
         return found, (
-            f"The tracker's search does not find its key, but not {shown} either, which carries its key, so that this "
-            "proves nothing."
+            f"The tracker's search does not find its key, but it does not find that of {shown} either, so this proves "
+            "nothing."
         )
 
     async def _search(self, jql: str) -> SearchReply:
@@ -251,7 +253,7 @@ class Settler:
 
 
 def _searches(tickets: Sequence[Unsettled]) -> Iterator[tuple[str, list[str], dict[str, Unsettled]]]:
-    """Divide tickets among searches, each in one project: as project, keys, and the tickets by their keys."""
+    """Group tickets into searches, each in one project: as project, keys, and the tickets by their keys."""
     by_project: dict[str, dict[str, Unsettled]] = {}
     for ticket in tickets:
         by_project.setdefault(ticket.project, {})[ticket.key] = ticket

@@ -1,4 +1,4 @@
-"""The form of a snapshot: JSON Lines, gzipped, a line for each ticket, after one that says whose it is."""
+"""The format of a snapshot: gzipped JSON Lines, a header, then a line for each ticket."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def pack(header: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a snapshot.
 
-    :param header: whose it is.
-    :param records: its lines.
+    :param header: its first line.
+    :param records: its other lines.
     """
     lines = list(map(_encode, records))
     first = _encode({"v": VERSION, **header, "records": len(lines)})
@@ -39,6 +39,6 @@ def unpack(content: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         problem = f"{type(error).__name__}: {str(error)[:200]}"
     raise LeenLedgerLostError(
-        f"A snapshot of the register can't be read ({problem or 'it is cut'}), so nothing is sent. Restore it from a "
-        "backup, or run `airflow leen register repair`."
+        f"A snapshot of the register can't be read ({problem or 'it is incomplete'}), so nothing is sent. Restore it "
+        "from a backup, or run `airflow leen register repair`."
     )

@@ -1,7 +1,7 @@
-"""A list of rows that is too large to be held: it waits in a temporary file, and each row is read when it is needed.
+"""A list of rows in a temporary file instead of in memory; each row is read when it is needed.
 
-The file that a task is given can't be read twice itself: it may be overwritten meanwhile, and an object store has no
-cheap way to a place in the middle.
+The original file can't be used for that: it may be overwritten meanwhile, and object stores have no cheap random
+access.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_provider_leen.bulk.reading import UnreadableRow
 
 
 class SpooledRows(Sequence[Any]):
-    """The rows, each of them made anew whenever it is asked for.
+    """The rows, each parsed anew on every access.
 
     :param rows: what a reader yields: JSON values and :class:`~airflow_provider_leen.bulk.reading.UnreadableRow`.
     """
@@ -47,11 +47,11 @@ class SpooledRows(Sequence[Any]):
         if index in self._unreadable:
             return self._unreadable[index]
         start, end = self._ends[index], self._ends[index + 1]
-        # Not by seek and read: batches are made in one thread and failed tickets are told in another.
+        # Not by seek and read: several threads read rows.
         return json.loads(os.pread(self._descriptor, end - start, start))
 
 
 def _close(file: IO[bytes]) -> None:
-    # Closing writes what a full disk has not taken so far, and nobody asks for it any more.
+    # Closing would write the rest that a full disk has refused.
     with suppress(OSError):
         file.close()

@@ -1,13 +1,12 @@
-"""What is known of a ticket: facts, from which its status follows.
+"""The facts about a ticket, from which its status follows.
 
-A status is never set. It is read from the facts, so that no two places can disagree on it. The facts are stated at a
+A status is never set: it is derived from the facts, so it can't be inconsistent. Facts are stated at a
 :class:`~.table.TicketTable`.
 
-A *sending* is one request that left, or may have left. A ticket may have several. Only what closes a sending (a
-refusal, a withdrawal, a proof) makes the ticket safe to send again, and a refusal of the last one leaves those before
-it open.
+A *sending* is one request that was sent, or may have been. A ticket may have several. Only when a refusal, a withdrawal
+or a proof closes a sending may the ticket be sent again; a refusal of the last sending leaves earlier ones open.
 
-A change of a ticket is an entry of its own, under a key of its own, with the same facts.
+A change of a ticket is an entry with its own key, with the same facts.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ CLOCK_SKEW = 60.0
 
 
 class Sending(NamedTuple):
-    """A request that left with a ticket, or may have left. The tickets of one request share it.
+    """A request that was sent with a ticket, or may have been. The tickets of one request share it.
 
-    :param at: when it was put on record, in seconds since the epoch; it left later.
-    :param leaves_by: it has left by then, or it never leaves.
-    :param host: whose clock that is.
+    :param at: when it was recorded, in seconds since the epoch, before it was sent.
+    :param leaves_by: it was sent by then, or never.
+    :param host: the machine whose clock that is.
     :param embedded: whether the ticket's key is in its description, so that a search can prove its absence.
     :param as_job: whether it was submitted as a job, which may create the ticket at any later time.
-    :param job: the job's id, where it is known.
-    :param reason: why its outcome is unknown, for a person; empty where nothing is on record.
-    :param settled_after: seconds after it left from when on nothing more comes of it, as its try was set up.
+    :param job: the job's id, if it is known.
+    :param reason: why its outcome is unknown, for a person; empty if nothing is recorded.
+    :param settled_after: the seconds after which it can have no further effect, by its try's settings.
     """
 
     at: float
@@ -44,14 +43,14 @@ class Sending(NamedTuple):
     settled_after: float = 0.0
 
     def left_by(self, host: str) -> float:
-        """Return until when it may have left, by the clock of a host."""
+        """Return until when it may have been sent, by the clock of a host."""
         return self.leaves_by + (0.0 if host == self.host else CLOCK_SKEW)
 
 
 class Label(NamedTuple):
-    """What a list calls a ticket.
+    """A ticket's name and identifier in a list.
 
-    :param lease: the number of the lease of the try whose list that is.
+    :param lease: the number of the lease of the try with that list.
     """
 
     name: str | None
@@ -63,12 +62,12 @@ class Label(NamedTuple):
 class Ticket:
     """The facts about one ticket. Only the methods of :class:`~.table.TicketTable` change them.
 
-    :param sendings: those that no reply has closed, in order; what proves the ticket leaves them, as they tell when
-        it was made.
+    :param sendings: those that no reply has closed, in order; a proof keeps them, since they show when the ticket was
+        created.
     :param proved: that it exists (``created`` by us, or ``existing`` before) or that the change was made.
-    :param refusal: why it was refused last.
-    :param named: ids in replies that contradict themselves or one another.
-    :param label: what a list called it, where that was recorded.
+    :param refusal: the reason of the last refusal.
+    :param named: ids in contradictory replies.
+    :param label: its name in a list, if that was recorded.
     """
 
     sendings: tuple[Sending, ...] = ()
@@ -81,7 +80,7 @@ class Ticket:
 
     @property
     def status(self) -> Status | UpdateStatus:
-        """What follows from the facts."""
+        """The status that follows from the facts."""
         if self.proved is not None:
             return self.proved
         if self.sendings or self.named:
@@ -90,7 +89,7 @@ class Ticket:
 
     @property
     def error(self) -> str | None:
-        """Why it is neither created nor existing, for a person; None where nothing is on record."""
+        """Why it is neither created nor existing, for a person; None if nothing is recorded."""
         if self.proved is not None or not (self.sendings or self.named):
             return None if self.proved else self.refusal
         said = []
@@ -99,11 +98,11 @@ class Ticket:
         if self.refusal is not None:
             said.append(f"Sent again, and refused: {self.refusal}")
         if self.named:
-            said.append(f"Replies that contradict one another name {', '.join(self.named)}.")
+            said.append(f"Contradictory replies name {', '.join(self.named)}.")
         return " ".join(said)
 
 
 def _without_reason(sending: Sending) -> str:
     if sending.job:
-        return f"It was submitted in job {sending.job}, whose end is not on record."
-    return "It was sent, and no reply is on record."
+        return f"It was submitted in job {sending.job}, whose end is not recorded."
+    return "It was sent, and no reply is recorded."

@@ -1,4 +1,4 @@
-"""The statuses that a ticket can end with: the one list, from which summaries, gate, log, tab and commands follow.
+"""The final statuses of a ticket: the only list; summaries, gate, log, tab and commands use it.
 
 A new status touches three files: it is listed here, counted in :mod:`~airflow_provider_leen.bulk.summary`, and follows
 from facts in :mod:`~airflow_provider_leen.bulk.state`.
@@ -10,37 +10,37 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 Proved = Literal["created", "existing", "updated"]
-"""What may be proved of a ticket: created by this run; known before; changed by this run."""
+"""Proved statuses: created by this run; existed before; changed by this run."""
 
 Succeeded = Literal[Proved, "closed", "reopened", "pending"]
-"""Also what was done about a finding that has gone or is back; a pending change is left to a later run."""
+"""Statuses that count as success, with those of a reconciliation; a pending change is left to a later run."""
 
 Failed = Literal["rejected", "invalid", "unknown", "unsent"]
 """Refused by Leen or the tracker; refused here; sent, with an unknown outcome; known not to have been carried out."""
 
 Status = Literal["created", "existing", Failed]
-"""How the creation of a ticket ends."""
+"""The statuses of created tickets."""
 
 UpdateStatus = Literal["updated", Failed]
-"""How the change of a ticket ends."""
+"""The statuses of changed tickets."""
 
 ReconcileStatus = Literal[Status, "closed", "reopened", "pending"]
-"""How it ends what is done about a finding."""
+"""The statuses of a reconciliation."""
 
 SUCCEEDED: tuple[str, ...] = get_args(Succeeded)
 FAILED: tuple[str, ...] = get_args(Failed)
 ALL_STATUSES = SUCCEEDED + FAILED
-"""In the order in which a log shows them."""
+"""In the order of the log."""
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 UPDATE_STATUSES: tuple[UpdateStatus, ...] = get_args(UpdateStatus)
 RECONCILE_STATUSES: tuple[ReconcileStatus, ...] = get_args(ReconcileStatus)
 
 LEFT_OUT_OF_THE_RATE = frozenset({"existing", "pending"})
-"""This run did nothing about these tickets, so they must not dilute the share of those that failed."""
+"""This run did nothing with these tickets, so they don't count for the failure rate."""
 
 MAY_BE_SENT_AGAIN = frozenset(FAILED) - {"unknown"}
-"""These tickets are known not to exist."""
+"""These tickets certainly don't exist."""
 
 
 def statuses_of(summary: Mapping[str, Any]) -> tuple[str, ...]:

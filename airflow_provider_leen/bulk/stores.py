@@ -1,7 +1,7 @@
-"""Where a ledger's values are: Airflow's task state store, a folder or an object store, or memory.
+"""The stores for a ledger's values: Airflow's task state store, a folder or an object store, or memory.
 
-A store holds JSON values under keys such as ``lease/1``. It need not be able to list them. What the protocol of the
-ledger needs of it is :class:`Store`; the hard part is :meth:`Store.create`, which decides which of two tries opened.
+A store holds JSON values under keys such as ``lease/1``. It need not be able to list them. :class:`Store` is what the
+ledger's protocol requires; the difficult part is :meth:`Store.create`, which decides which of two tries opened.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from airflow_provider_leen.bulk.values import Value, unreadable
 from airflow_provider_leen.bulk.whole_file import local_path
 
 SETTLES_AFTER = 2.0
-"""Seconds after which two tries that wrote the same key at once both see who was last."""
+"""Seconds after which two tries that wrote the same key at once both see the final value."""
 
 
 class Store(Protocol):
-    """Values by key. The methods block: the ledger calls them in a thread of their own."""
+    """Values by key. The methods block: the ledger calls them in a separate thread."""
 
     durable: bool
     """Whether a later try can read what this one writes."""
 
     refuses_overtaken_writes: bool
-    """Whether a write of a try that was replaced fails, so that a write that succeeds proves that it was not."""
+    """Whether writes of a replaced try fail, so that a successful write proves that the try was not replaced."""
 
     def get(self, key: str) -> Value | None:
-        """Return a value as it was last written, None where there is none."""
+        """Return the last written value, None if there is none."""
 
     def set(self, key: str, value: Value) -> None:
-        """Write a value, whole or not at all."""
+        """Write a value, completely or not at all."""
 
     def create(self, key: str, value: Value) -> bool:
-        """Write a value only if the key has none, and say whether the key now has this one."""
+        """Write a value only if the key has none, and return whether the key now has this one."""
 
     def delete(self, key: str) -> None:
         """Delete a value, if there is one."""
 
 
 class MemoryStore:
-    """Values that are gone when the try ends. Nobody else can write them, nor read a journal, which is not kept."""
+    """Values that exist only during the try. No other try can access them, so the journal is not kept."""
 
     durable = False
     refuses_overtaken_writes = True
@@ -77,11 +77,11 @@ class TaskStateStore:
     Only the current try can write there: Airflow refuses the writes of a try that was replaced, unless a worker-side
     backend takes them.
 
-    :param get: reads the value of a key, None where there is none.
-    :param set: writes the value of a key, to be kept without end.
+    :param get: reads the value of a key, None if there is none.
+    :param set: writes the value of a key, without expiry.
     :param delete: deletes a key.
     :param worker_side_backend: whether ``[workers] state_store_backend`` is set.
-    :param sleep: waits for some seconds, where two tries may write at once.
+    :param sleep: waits some seconds, if two tries may write at once.
     """
 
     durable = True
@@ -126,10 +126,10 @@ class TaskStateStore:
 
 
 class FolderStore:
-    """Files in a folder or an object store that all workers reach.
+    """Files in a folder or an object store that all workers can reach.
 
-    :param folder: a path of this task instance's own (pathlib's interface; Airflow's ``ObjectStoragePath``).
-    :param sleep: waits for some seconds, where the store can't create a file exclusively.
+    :param folder: this task instance's own path (pathlib's interface; Airflow's ``ObjectStoragePath``).
+    :param sleep: waits some seconds, if the store can't create a file exclusively.
     """
 
     durable = True
@@ -147,7 +147,7 @@ class FolderStore:
                 text = file.read()
         except FileNotFoundError:
             return None
-        # Empty where a try died between creating a file and writing it, on a file system without hard links.
+        # Empty if a try died between creating a file and writing it, on a file system without hard links.
         try:
             value: Value = json.loads(text) if text else {}
         except ValueError:
@@ -155,21 +155,21 @@ class FolderStore:
         return value
 
     def set(self, key: str, value: Value) -> None:
-        """Write a file. An object store shows an object once it is closed; a local file takes its place whole."""
+        """Write a file completely: an object appears once it is closed; a local file is renamed into place."""
         self._put(self._path(key), _encoded(value))
 
     def create(self, key: str, value: Value) -> bool:
-        """Create a file exclusively. What is read afterwards decides, whatever the store said."""
+        """Create a file exclusively. The content read afterwards decides, whatever the store reported."""
         problem: Exception | None = None
         try:
             self._create(key, value)
         except (NotImplementedError, ValueError):
-            # It has no exclusive creation: the one that wrote last has the key.
+            # Without exclusive creation: the last writer gets the key.
             if self.get(key) is None:
                 self._write(key, "wb", value)
             self._sleep(SETTLES_AFTER)
         except Exception as error:
-            # That the key is taken is said by each store in its own words; so is a reply that was lost.
+            # Each store has its own error for a taken key, and for a lost reply.
             problem = error
         found = self.get(key)
         if found is None and problem is not None:
@@ -199,7 +199,7 @@ class FolderStore:
         path = self._path(key)
         partial = self._partial(path, _encoded(value))
         try:
-            # Unlike mode "x", it can't leave an empty file that nobody can read if this process dies.
+            # Unlike mode "x", this can't leave an empty file if the process dies.
             os.link(partial, path)
         except FileExistsError:
             return
@@ -210,7 +210,7 @@ class FolderStore:
             partial.unlink(missing_ok=True)
 
     def _partial(self, path: Path, content: bytes) -> Path:
-        """Write a file under a name of its own beside the one that it is for."""
+        """Write a temporary file next to the final one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid4().hex}")
         with partial.open("xb") as file:

@@ -24,7 +24,7 @@ from airflow_provider_leen.bulk.statuses import (
 __all__ = ["Counts", "Progress", "ReconcileSummary", "Summary", "TicketResult", "UpdateResult", "UpdateSummary"]
 
 MAX_ERROR = 2000
-"""Characters of one ticket's error that are published."""
+"""The most characters of a ticket's error that are published."""
 
 _MAX_ERRORS_SHOWN = 20
 _MAX_NAME_SHOWN = 80
@@ -45,7 +45,7 @@ class TicketResult(TypedDict):
 
 
 class Counts(TypedDict):
-    """How many tickets ended how; ``succeeded + failed == total``, always."""
+    """The number of tickets by status; always ``succeeded + failed == total``."""
 
     total: int
     succeeded: int
@@ -63,7 +63,7 @@ class Summary(Counts):
 
     results: list[TicketResult]
     earlier_unknown: NotRequired[int]
-    """With a register: tickets of findings that are no longer in the list, and whose outcome is unknown."""
+    """With a register: tickets with an unknown outcome whose findings are no longer in the list."""
 
 
 class UpdateResult(TypedDict):
@@ -77,7 +77,7 @@ class UpdateResult(TypedDict):
 
 
 class UpdateSummary(TypedDict):
-    """How many tickets were changed, and exactly one result per id, in input order; the gate judges it as any other."""
+    """How many tickets were changed, and exactly one result per id, in input order; the gate can judge it, too."""
 
     total: int
     succeeded: int
@@ -91,10 +91,10 @@ class UpdateSummary(TypedDict):
 
 
 class ReconcileSummary(Counts):
-    """What was done about a list of findings and those that are gone.
+    """The outcome of a reconciliation, for the findings in the list and those that are gone.
 
-    ``complete`` says whether the list was whole, ``waiting`` how many tickets of findings that are gone stay open
-    because the list is empty, ``closed_by_people`` how many tickets a reading has shown to be closed by people.
+    ``complete`` tells whether the list was complete, ``waiting`` how many tickets of gone findings stay open because
+    the list is empty, ``closed_by_people`` how many tickets were read and found closed by people.
     """
 
     closed: int
@@ -110,11 +110,11 @@ class ReconcileSummary(Counts):
 
 
 AnySummary = Summary | UpdateSummary | ReconcileSummary
-"""What a gate judges."""
+"""The summaries that a gate can judge."""
 
 
 class Progress(TypedDict):
-    """How far a running task is: ``done`` have an outcome, ``failed`` of them are rejected or invalid."""
+    """The progress of a running task: ``done`` have an outcome, ``failed`` of them are rejected or invalid."""
 
     total: int
     done: int
@@ -130,7 +130,7 @@ def summarise(results: Sequence[TicketResult]) -> Summary:
 
 
 def shown_error(error: str | None) -> str | None:
-    """Return an error as a ticket's result has it: cleaned, and at most 2,000 characters long."""
+    """Return an error for a ticket's result: cleaned, with at most 2,000 characters."""
     return error and cut(clean(error), MAX_ERROR)
 
 
@@ -138,16 +138,16 @@ def counts_of(outcomes: Iterable[str], statuses: Iterable[str]) -> dict[str, int
     """Return the counts of a summary.
 
     :param outcomes: the status of each ticket.
-    :param statuses: all that a ticket of this summary can have.
+    :param statuses: all possible statuses in this summary.
     """
     by_status = Counter(outcomes)
     return _counts({status: by_status[status] for status in statuses})
 
 
 def add_up(summaries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return the counts of several summaries (of the mapped instances of one operator, say) as one.
+    """Return the added counts of several summaries, for example of an operator's mapped instances.
 
-    Tickets that were created and tickets that were changed may come together.
+    Summaries of created and of changed tickets can be added.
     """
     by_status: Counter[str] = Counter()
     for summary in summaries:
@@ -161,14 +161,14 @@ def counts_by_status(summary: Mapping[str, Any]) -> dict[str, int]:
 
 
 def counted(number: int, noun: str) -> str:
-    """Say how many there are: ``1 ticket``, ``2 tickets``."""
+    """Return a number with its noun: ``1 ticket``, ``2 tickets``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def over_threshold(counts: Mapping[str, Any], max_failures: int | None, max_failure_rate: float | None) -> str | None:
-    """Say which threshold was passed, or return None when none was.
+    """Return which threshold was exceeded, or None.
 
-    The rate is of the tickets that were not known before: hundreds of known ones must not hide that all new ones
+    The rate refers to the tickets that did not exist before: hundreds of existing ones must not hide that all new ones
     failed. It is 0 if there are none.
 
     :param counts: the counts of a summary, or of several added up.
@@ -185,28 +185,28 @@ def over_threshold(counts: Mapping[str, Any], max_failures: int | None, max_fail
         passed.append(f"max_failure_rate={max_failure_rate}")
     if not passed:
         return None
-    share = f"{100 * rate:.3g} %" + (f" of the {total - known} that were not known before" if known else "")
+    share = f"{100 * rate:.3g} %" + (f" of the {total - known} that did not exist before" if known else "")
     return f"{failed} of {counted(total, 'ticket')} failed ({share}), more than {' and '.join(passed)} allows"
 
 
 def check_summary(value: Any) -> AnySummary:
-    """Return what came out of XCom as a summary, of created or of changed tickets, if it is one.
+    """Check that a value from XCom is a summary, and return it.
 
     :param value: one summary, as the operator pushed it.
-    :raises LeenConfigError: when counts are missing, no counts, or don't add up with each other or with the results.
+    :raises LeenConfigError: counts are missing, are not numbers, or don't add up with each other or with the results.
     """
     if not isinstance(value, Mapping):
         raise LeenConfigError(
-            f"A summary is a mapping of counts and results, this is of type {type(value).__name__}: "
-            "give the gate the operator's `.output`."
+            f"This is not a summary of tickets, but of type {type(value).__name__}: give the gate the operator's "
+            "`.output`."
         )
     statuses = statuses_of(value)
     for field in ("total", "succeeded", "failed", *statuses):
         count = value.get(field)
         if not _is_whole(count) or count < 0:
-            found = "missing" if count is None else f"{str(count)[:20]!r}, which is no count"
+            found = "missing" if count is None else f"{str(count)[:20]!r}, which is not a number"
             raise LeenConfigError(
-                f"This is no summary of tickets, `{field}` is {found}: give the gate the operator's `.output`."
+                f"This is not a summary of tickets: `{field}` is {found}. Give the gate the operator's `.output`."
             )
     expected = _counts({status: value[status] for status in statuses})
     for field, count in expected.items():
@@ -219,38 +219,39 @@ def check_summary(value: Any) -> AnySummary:
 
 
 def read_summaries(value: Any) -> list[AnySummary]:
-    """Return the summaries in what the gate's ``results`` was rendered to.
+    """Return the summaries in the rendered value of the gate's ``results``.
 
     :param value: one summary; a sequence of them (a mapped operator's lazy sequence); or a text that holds one of
         these as JSON or as a Python literal.
     :return: one summary or more.
-    :raises LeenConfigError: when there is none, or when one of them is malformed.
+    :raises LeenConfigError: there is none, or one of them is malformed.
     """
     if isinstance(value, str):
-        # Reading a text needs the readers of tickets, which cost a Dag file more than the gate itself.
+        # Imported here, since the import is slow for Dag files.
         from airflow_provider_leen.bulk.reading import parse_text
 
         value = parse_text(value, "results")
     if value is None:
         raise LeenConfigError(
-            "`results` is None: the operator left no summary, or the template names a task or a key that isn't there."
+            "`results` is None: the operator published no summary, or the template names a task or key that doesn't "
+            "exist."
         )
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return [check_summary(value)]
     summaries = [summary for item in value for summary in read_summaries(item)]
     if not summaries:
-        raise LeenConfigError("`results` is an empty list: no operator left a summary.")
+        raise LeenConfigError("`results` is an empty list: no operator published a summary.")
     return summaries
 
 
 def first_errors(results: Iterable[TicketResult | UpdateResult], limit: int, task: str = "") -> list[str]:
     """Return the first failed tickets, one line each: ``#17 SQL built from strings: the priority is unknown``.
 
-    A ticket that was to be changed has no name here, and is named by its id.
+    Results of changes have no name; the ticket's id is shown instead.
 
     :param results: results in input order.
     :param limit: the most lines.
-    :param task: whose results they are, for the beginning of each line: ``create[2] #17 …``.
+    :param task: the task's name, for the beginning of each line: ``create[2] #17 …``.
     """
     of_task = f"{task} " if task else ""
     lines: list[str] = []
@@ -279,7 +280,9 @@ def closing_table(summary: AnySummary) -> str:
 def _check_results(summary: Mapping[str, Any], statuses: Collection[str]) -> None:
     results = summary.get("results")
     if not isinstance(results, list):
-        raise LeenConfigError(f"This is no summary of tickets, `results` is of type {type(results).__name__}, no list.")
+        raise LeenConfigError(
+            f"This is not a summary of tickets: `results` is of type {type(results).__name__}, not a list."
+        )
     if not results and isinstance(summary.get("results_path"), str):
         return
     if len(results) != summary["total"]:
@@ -287,7 +290,7 @@ def _check_results(summary: Mapping[str, Any], statuses: Collection[str]) -> Non
     for position, result in enumerate(results):
         if not is_result(result, statuses):
             raise LeenConfigError(
-                f"This summary is malformed: entry {position} of its `results` is no ticket's result."
+                f"This summary is malformed: entry {position} of its `results` is not a ticket's result."
             )
     by_status = Counter(result["status"] for result in results)
     for status in statuses:
@@ -298,7 +301,7 @@ def _check_results(summary: Mapping[str, Any], statuses: Collection[str]) -> Non
 
 
 def is_result(value: Any, statuses: Collection[str]) -> bool:
-    """Tell whether a value can be one ticket's result."""
+    """Return whether a value can be one ticket's result."""
     return (
         isinstance(value, Mapping)
         and _is_whole(value.get("request_index"))

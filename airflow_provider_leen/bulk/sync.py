@@ -1,4 +1,4 @@
-"""Which tickets of a summary have no id of Leen's yet, and whether Leen knows them by now."""
+"""Which tickets of a summary have no Leen id yet, and whether Leen has synced them meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_leen.bulk.state import CLOCK_SKEW
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, read_summaries
 
 SLACK = timedelta(hours=1)
-"""How far Leen's clock, or the tracker's, may be behind this machine's."""
+"""The most seconds that Leen's or the tracker's clock may be behind this machine's."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Awaited:
-    """Tickets that exist and have no id of Leen's yet; its length is their number.
+    """Tickets that exist but have no Leen id yet; its length is their number.
 
-    :param vendor_ticket_ids: of those that Leen knows by the vendor's id only, after a sync.
-    :param identifiers: of those whose vendor's id isn't known either, as after a job whose tickets could not be asked
-        for. Leen knows them by their identifiers.
+    :param vendor_ticket_ids: of tickets that Leen finds only by the vendor's id, after a sync.
+    :param identifiers: of tickets whose vendor id is unknown, too, for example after a job: Leen finds them by their
+        identifiers.
     """
 
     vendor_ticket_ids: list[str]
@@ -51,11 +51,11 @@ class Awaited:
 
     @property
     def names(self) -> list[str]:
-        """What the tickets are called, for a person."""
+        """The tickets' names, for a person."""
         return [*self.vendor_ticket_ids, *self.identifiers]
 
     def without(self, found: Found) -> Awaited:
-        """Return those that are not found yet."""
+        """Return the tickets that are not found yet."""
         return Awaited(
             [key for key in self.vendor_ticket_ids if key not in found.by_vendor_ticket_id],
             [identifier for identifier in self.identifiers if identifier not in found.by_identifier],
@@ -63,27 +63,27 @@ class Awaited:
 
 
 def read_one_summary(value: Any) -> Summary:
-    """Return the summary in what ``results`` was rendered to.
+    """Return the summary in the rendered value of ``results``.
 
     :raises LeenConfigError: there is none, or several, or one of changed tickets.
     """
     summaries = read_summaries(value)
     if len(summaries) > 1:
         raise LeenConfigError(
-            f"`results` holds {len(summaries)} summaries: map the sensor over them, like the operator that made them "
+            f"`results` holds {len(summaries)} summaries: map the sensor over them, like their operator "
             "(`.expand(results=…)`)."
         )
     [summary] = summaries
     if "updated" in summary:
         raise LeenConfigError(
-            "This is the summary of changed tickets, which have ids of Leen's: give the sensor the `.output` of the "
+            "This is a summary of changed tickets, which already have Leen ids: give the sensor the `.output` of the "
             "operator that created them."
         )
     return cast(Summary, summary)
 
 
 def unsynced(summary: Summary) -> Awaited:
-    """Return the tickets that exist and have no id of Leen's yet."""
+    """Return the tickets that exist but have no Leen id yet."""
     results = [result for result in summary["results"] if result["success"] and result["ticket_id"] is None]
     return Awaited(
         [result["vendor_ticket_id"] for result in results if result["vendor_ticket_id"]],
@@ -106,9 +106,10 @@ def _filled_in(result: TicketResult, found: Found) -> TicketResult:
 
 
 def vendor_names(ticket: Ticket) -> set[str]:
-    """Return every name that the vendor may know one of Leen's tickets by.
+    """Return every id under which the vendor may know one of Leen's tickets.
 
-    Leen does not document where a Jira key is: its url ends with it, and one of the ids in its attributes may be it.
+    Leen does not document the field of a Jira key: the url ends with it, or one of the ids in its attributes is the
+    key.
     """
     attributes = ticket.vendor_attributes
     data = attributes.get("data") if isinstance(attributes, dict) else None
@@ -118,12 +119,12 @@ def vendor_names(ticket: Ticket) -> set[str]:
 
 
 async def find_synced(client: AsyncLeenClient, awaited: Awaited, since: datetime) -> Found:
-    """Look for tickets: in Leen's list by the vendor's ids, one by one by identifiers.
+    """Look for tickets: in Leen's list by vendor ids, and one by one by identifiers.
 
     :param client: the API.
     :param awaited: the tickets.
-    :param since: none of them was created before.
-    :raises LeenError: Leen can't be asked.
+    :param since: no ticket was created before.
+    :raises LeenError: Leen is not available.
     """
     found = Found()
 
@@ -133,12 +134,12 @@ async def find_synced(client: AsyncLeenClient, awaited: Awaited, since: datetime
         except LeenResponseError as error:
             if error.status != 200:
                 raise
-            # Another ticket, or one that contradicts itself: this one isn't found yet.
+            # Another ticket, or a contradictory reply: this one isn't found yet.
             return
         if ticket is None:
             return
         created_at = read_ticket(ticket).created_at
-        # Yesterday's ticket may have the same identifier, where it is the user's own.
+        # Yesterday's ticket may have the same identifier, if the user chose it.
         if is_key(identifier) or (created_at is not None and created_at >= since.timestamp() - CLOCK_SKEW):
             found.by_identifier[identifier] = Created(ticket.id, ticket.vendor_ticket_id)
 
@@ -157,7 +158,7 @@ async def find_synced(client: AsyncLeenClient, awaited: Awaited, since: datetime
 
 
 def _without_clashes(found: Found) -> Found:
-    """Leave out the tickets that Leen names for several: they are found later, or not at all."""
+    """Drop tickets that Leen returned for several ids: they are found later, or not at all."""
     ids = [*found.by_vendor_ticket_id.values(), *(known.ticket_id for known in found.by_identifier.values())]
     seen = Counter((ticket_id or "").casefold() for ticket_id in ids)
     return Found(
@@ -171,6 +172,6 @@ async def _tickets(client: AsyncLeenClient, since: datetime) -> AsyncGenerator[T
         async for ticket in client.iter_tickets(updatedSince=since):
             yield ticket
     except LeenValidationError:
-        # The list of users is documented to take this filter, that of tickets is not.
+        # This filter is documented for the list of users, not for that of tickets.
         async for ticket in client.iter_tickets():
             yield ticket

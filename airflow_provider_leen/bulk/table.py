@@ -1,10 +1,9 @@
 """The facts about all tickets of a run, by key.
 
-A :class:`TicketTable` has a method for each kind of fact: sent, refused, created, and so on. A fact is stated in one
-call, which changes the table and puts the same fact on a list of what the ledger has not written yet. The ledger takes
-that list with :meth:`TicketTable.take`, as values of plain JSON. A later try gives the values to
-:meth:`TicketTable.replay`, which calls the very same methods. So memory and record can't disagree, and what an earlier
-try knew is treated as Leen's replies are.
+A :class:`TicketTable` has a method for each kind of fact: sent, refused, created, and so on. One call states a fact: it
+changes the table and adds the fact to the list that the ledger has not written yet. The ledger takes that list with
+:meth:`TicketTable.take`, as values of plain JSON. A later try passes the values to :meth:`TicketTable.replay`, which
+calls the same methods. So memory and record can't disagree, and facts of earlier tries are treated like Leen's replies.
 """
 
 from __future__ import annotations
@@ -18,23 +17,22 @@ from airflow_provider_leen.bulk.statuses import Proved
 from airflow_provider_leen.bulk.values import Fact, Value, check_version, pack, plain, unreadable
 
 MAX_NAMED = 10
-"""Ids of a ticket that contradictory replies named; the others are not kept."""
+"""The most ids of a ticket from contradictory replies that are kept."""
 
 Ids: TypeAlias = Mapping[str, Sequence[str | None]]
-"""By key: Leen's id of the ticket and the vendor's, None where it isn't known."""
+"""By key: Leen's id of the ticket and the vendor's, None if unknown."""
 
 P = ParamSpec("P")
 Table = TypeVar("Table", bound="TicketTable")
 
 FACTS: dict[str, Callable[..., None]] = {}
-"""By name, the methods that state a fact: the vocabulary of the ledger."""
+"""The methods that state a fact, by name: the vocabulary of the ledger."""
 
 
 def fact(method: Callable[Concatenate[Table, P], None]) -> Callable[Concatenate[Table, P], None]:
-    """Make a method state a fact: what it does to the table is also put on the list of what is to be recorded.
+    """Make a method state a fact: its call is also added to the list that is to be recorded.
 
-    Its arguments are plain JSON, the first one a list of keys or a mapping by key. They are positional, as they are
-    recorded.
+    Its arguments are plain JSON and positional; the first one is a list of keys or a mapping by key.
     """
     FACTS[method.__name__] = method
 
@@ -49,9 +47,9 @@ def fact(method: Callable[Concatenate[Table, P], None]) -> Callable[Concatenate[
 
 
 class TicketTable(dict[str, Ticket]):
-    """The facts about all tickets of a run, by key; one of which nothing is known is made when it is asked for.
+    """The facts about all tickets of a run, by key; unknown ones are created on access.
 
-    :param forgotten: a sending that every ticket may have been in, where the memory of earlier tries is gone.
+    :param forgotten: a sending that may have included every ticket, if the record of earlier tries is gone.
     """
 
     def __init__(self, forgotten: Sending | None = None) -> None:
@@ -59,7 +57,7 @@ class TicketTable(dict[str, Ticket]):
         self.pending: list[Fact] = []
         """Facts that are not yet recorded; the ledger takes them."""
         self._from_the_start = () if forgotten is None else (forgotten,)
-        # By id, case-folded, the key of the ticket that has it; empty where two claim it.
+        # By id, case-folded, the key of the ticket that has it; empty if two claim it.
         self._owner: dict[str, str] = {}
         # By job id, its keys; none where the id was given twice.
         self._jobs: dict[str, list[str]] = {}
@@ -69,14 +67,14 @@ class TicketTable(dict[str, Ticket]):
         return ticket
 
     def open_jobs(self) -> dict[str, list[str]]:
-        """Return the jobs that a ticket of unknown outcome is in, each with all its keys in their order.
+        """Return the jobs with tickets of unknown outcome, each with all its keys in order.
 
-        A job id that was given for two requests is none of them: what it says can't be told apart.
+        A job id that was returned for two requests is left out: its results can't be assigned.
         """
         return {job: list(keys) for job, keys in self._jobs.items() if any(self._may_be_in(job, key) for key in keys)}
 
     def keys_in_job(self, job: str) -> list[str] | None:
-        """Return the keys of a job in their order; none where its id was given twice; None where it is not known."""
+        """Return the keys of a job in order; none if its id was returned twice; None if it is unknown."""
         return self._jobs.get(job)
 
     # Facts of a sending
@@ -93,7 +91,7 @@ class TicketTable(dict[str, Ticket]):
         settled_after: float = 0.0,
         /,
     ) -> None:
-        """They are about to leave in one request. The ledger states this, when it writes it."""
+        """They are about to be sent in one request. The ledger states this when it writes it."""
         times = float(at), float(leaves_by)
         alone = (Sending(*times, str(host), bool(embedded), bool(as_job), settled_after=float(settled_after)),)
         for key in keys:
@@ -102,13 +100,13 @@ class TicketTable(dict[str, Ticket]):
 
     @fact
     def withdrawn(self, keys: Sequence[str], /) -> None:
-        """Their last sending surely did nothing: it did not leave, or was refused before it was processed."""
+        """Their last sending certainly had no effect: it was not sent, or was refused before it was processed."""
         for key in keys:
             self[key].sendings = self[key].sendings[:-1]
 
     @fact
     def refused(self, reasons: Mapping[str, str], job: str = "", /) -> None:
-        """Their last sending, or the one in the job, was refused for a reason of the ticket's own."""
+        """Their last sending, or the one in the job, was refused because of the ticket itself."""
         for key, reason in reasons.items():
             ticket = self[key]
             ticket.refusal = reason or "Leen gave no reason."
@@ -119,7 +117,7 @@ class TicketTable(dict[str, Ticket]):
 
     @fact
     def unknown(self, keys: Sequence[str], reason: str, left_by: float | None = None, /) -> None:
-        """Why the outcome of their last sending is unknown; and that it had left by then, where that is known."""
+        """Why the outcome of their last sending is unknown; and when it had been sent at the latest, if known."""
 
         def change(sending: Sending) -> Sending:
             known = sending.leaves_by if left_by is None else min(sending.leaves_by, float(left_by))
@@ -129,19 +127,19 @@ class TicketTable(dict[str, Ticket]):
 
     @fact
     def named(self, ids: Mapping[str, Sequence[str]], /) -> None:
-        """Ids that a reply which contradicts itself named for them."""
+        """Ids that a contradictory reply named for them."""
         for key, named in ids.items():
             self._add_named(self[key], named)
 
     @fact
     def submitted(self, keys: Sequence[str], job: str, /) -> None:
-        """Their last sending is in this job; ``keys`` are all of the job, in its order."""
+        """Their last sending is in this job; ``keys`` are all keys of the job, in order."""
         self._change_last(keys, lambda sending: sending._replace(job=job))
         self._jobs[job] = list(keys) if self._jobs.get(job, keys) == keys else []
 
     @fact
     def job_ended(self, keys: Sequence[str], job: str, at: float, host: str, /) -> None:
-        """Their job has ended and does not say how they fared; it creates nothing after this time."""
+        """Their job has ended without their outcome; it creates nothing after this time."""
         for key in keys:
             ticket = self[key]
             ticket.sendings = tuple(
@@ -151,16 +149,16 @@ class TicketTable(dict[str, Ticket]):
                 for sending in ticket.sendings
             )
 
-    # Facts that end all doubt
+    # Facts that decide the outcome
 
     @fact
     def created(self, ids: Ids, /) -> None:
-        """Leen said without contradiction that they were created."""
+        """Leen reported without contradiction that they were created."""
         self._prove(ids, "created")
 
     @fact
     def found(self, ids: Ids, /) -> None:
-        """A look-up proved that they were created. It decides between two tickets for which Leen named one id."""
+        """A look-up proved that they were created. It decides between two tickets that were given the same id."""
         self._prove(ids, "created", decides=True)
 
     @fact
@@ -176,7 +174,7 @@ class TicketTable(dict[str, Ticket]):
 
     @fact
     def absent(self, keys: Sequence[str], /) -> None:
-        """It is proved that they don't exist, whatever was sent."""
+        """It is proved that they don't exist."""
         for key in keys:
             ticket = self[key]
             ticket.sendings, ticket.named = (), ()
@@ -185,7 +183,7 @@ class TicketTable(dict[str, Ticket]):
 
     @fact
     def labelled(self, labels: Mapping[str, Sequence[str | None]], lease: int, /) -> None:
-        """They are in a try's list, with this name and identifier, should they be missing from it later."""
+        """Their name and identifier in a try's list, in case they are missing from it later."""
         for key, (name, identifier) in labels.items():
             self[key].label = Label(name, identifier, lease)
 
@@ -199,7 +197,7 @@ class TicketTable(dict[str, Ticket]):
     def replay(self, value: Value) -> None:
         """State the facts of a recorded value, without recording them again.
 
-        :raises LeenLedgerError: it is none of this version, or can't be read.
+        :raises LeenLedgerError: it has another version, or can't be read.
         """
         try:
             check_version(value)
@@ -213,7 +211,7 @@ class TicketTable(dict[str, Ticket]):
         return ticket.status == "unknown" and any(sending.job == job for sending in ticket.sendings)
 
     def _change_last(self, keys: Sequence[str], change: Callable[[Sending], Sending]) -> None:
-        # The tickets of one request go on sharing its sending.
+        # The tickets of one request still share its sending.
         changed: dict[tuple[Sending, ...], tuple[Sending, ...]] = {}
         for key in keys:
             ticket = self[key]
@@ -236,13 +234,13 @@ class TicketTable(dict[str, Ticket]):
                 if ticket.named:
                     ticket.named = tuple(one for one in ticket.named if one not in mine)
             else:
-                # A second ticket for the same key is told by its ids, and does not replace the first one.
+                # A second ticket for the same key has other ids, and does not replace the first one.
                 self._add_named(ticket, _beyond(ticket, ticket_id, vendor_ticket_id))
             ticket.ticket_id = ticket.ticket_id or ticket_id
             ticket.vendor_ticket_id = ticket.vendor_ticket_id or vendor_ticket_id
 
     def _dispute(self, key: str, ids: Sequence[str], owners: set[str]) -> None:
-        """Two tickets have one id: neither is proved by it any longer."""
+        """Two tickets have the same id: it no longer proves either of them."""
         for owner in owners:
             ticket = self[owner]
             self._add_named(ticket, [one for one in (ticket.ticket_id, ticket.vendor_ticket_id) if one])

@@ -1,6 +1,6 @@
-"""Reads a file of tickets, for operators and for the command line; its ending decides how.
+"""Reads a file of tickets, for operators and for the command line; its extension decides how.
 
-Rows are spooled as they are read: JSON Lines and CSV are never held whole.
+Rows are written to a temporary file as they are read: JSON Lines and CSV files are never held in memory.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from airflow_provider_leen.findings import SarifTickets, is_sarif
 
 @dataclass(frozen=True)
 class TicketFile:
-    """What is in a file.
+    """The content of a file.
 
     :param rows: one for each ticket, in order, not validated.
     :param unit: how a person finds a row: by its ``line``, or in an array as the n-th ``row``.
     :param numbers: for each row, the line that it begins at, or its position from 1.
-    :param account: a sentence that counts what is in a scanner's report, rows or not.
+    :param account: a sentence that counts the results of a scanner's report, with and without rows.
     """
 
     rows: Sequence[Any]
@@ -46,7 +46,7 @@ class TicketFile:
     account: str | None = None
 
     def place(self, index: int) -> str:
-        """Say where a row stands in the file: ``line 3``."""
+        """Return the position of a row in the file: ``line 3``."""
         return f"{self.unit} {self.numbers[index]}"
 
 
@@ -55,8 +55,8 @@ def read_file(path: Any, called: str) -> TicketFile:
 
     :param path: a path with pathlib's interface (``Path``, Airflow's ``ObjectStoragePath``) whose name ends in
         ``.json`` (an array, one ticket, or SARIF), ``.jsonl`` or ``.ndjson`` (one ticket a line), ``.csv`` or
-        ``.sarif``, in any case, each also with ``.gz`` behind it.
-    :param called: what messages call the file.
+        ``.sarif``, in any case, each also with ``.gz`` appended.
+    :param called: how messages name the file.
     :raises LeenConfigError: it can't be read, or holds no tickets.
     :raises LeenError: the disk is full; a retry may find room.
     :raises OSError: or whatever else the store raises.
@@ -86,7 +86,7 @@ def read_lines(lines: Iterable[str], numbers: array[int] | None = None) -> Itera
     """Read the rows of a JSON Lines file, one at a time.
 
     :param lines: the lines; blank ones are skipped.
-    :param numbers: gets the number of each row's line, from 1.
+    :param numbers: the number of each row's line, from 1, is appended to it.
     :return: one row per line, in order; a line that does not parse becomes an :class:`UnreadableRow`.
     """
     for number, line in enumerate(lines, 1):
@@ -96,28 +96,28 @@ def read_lines(lines: Iterable[str], numbers: array[int] | None = None) -> Itera
         if numbers is not None:
             numbers.append(number)
         if text.startswith("["):
-            reason = f"it begins an array ({excerpt(text)}): name the file .json where it holds one array"
+            reason = f"it begins an array ({excerpt(text)}): name the file .json if it holds one array"
             yield UnreadableRow(excerpt(text), reason, number)
             continue
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
-            row = UnreadableRow(excerpt(text), f"it is no JSON ({_json_reason(error)}): {excerpt(text)}", number)
+            row = UnreadableRow(excerpt(text), f"it is not JSON ({_json_reason(error)}): {excerpt(text)}", number)
         yield row
 
 
 def _read_json(file: TextIO, called: str, *, only_sarif: bool = False) -> TicketFile:
     text = file.read()
     if not text.strip():
-        raise ValueError("it is empty; where there is no ticket, write an empty array, []")
+        raise ValueError("it is empty; if there is no ticket, write an empty array, []")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        advice = "" if only_sarif else "; name the file .jsonl where it has one ticket on each line"
-        raise ValueError(f"it is no JSON ({_json_reason(error)}){advice}") from None
+        advice = "" if only_sarif else "; name the file .jsonl if it has one ticket on each line"
+        raise ValueError(f"it is not JSON ({_json_reason(error)}){advice}") from None
     del text
     if only_sarif and not is_sarif(value):
-        raise ValueError("it is no SARIF report, an object with `version` and `runs`")
+        raise ValueError("it is not a SARIF report, an object with `version` and `runs`")
     if not isinstance(value, list | dict):
         raise ValueError(f"it holds {excerpt(value)}; write an array of objects, one for each ticket")
     found = rows_in(value, called)
@@ -136,7 +136,7 @@ def _read_lines(file: TextIO, called: str) -> TicketFile:
 
 
 def _read_csv(file: TextIO, _called: str) -> TicketFile:
-    """Read a table whose first line names Leen's fields; an empty cell is a field that is not given."""
+    """Read a table whose first line names Leen's fields; empty cells are left out."""
     numbers = array("Q")
     table = _records(file)
     _, names = next(table, (1, []))
@@ -161,19 +161,21 @@ def _records(file: TextIO) -> Iterator[tuple[int, list[str]]]:
                 yield begins, cells
             begins = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"the row that begins at line {begins} is no CSV ({error}); look at its quotes") from None
+        raise ValueError(f"the row that begins at line {begins} is not CSV ({error}); check its quotes") from None
 
 
 def _check_names(names: Sequence[str]) -> None:
-    # What has no name is trouble only where a cell stands under it.
+    # A column without a name matters only if it has cells.
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise ValueError(f"its first line names {twice[0]!r} twice: keep one of the two columns")
     if len(names) == 1 and (separator := next((s for s in ";\t" if s in names[0]), None)):
-        raise ValueError(f"its cells are separated by {separator!r}: separate them by commas")
+        raise ValueError(f"its cells are separated by {separator!r}: use commas")
     if names and TicketCreate.model_fields.keys().isdisjoint(names):
         fields = ", ".join(TicketCreate.model_fields)
-        raise ValueError(f"its first line names no field of a ticket ({excerpt(', '.join(names))}); these are {fields}")
+        raise ValueError(
+            f"its first line names no field of a ticket ({excerpt(', '.join(names))}); the fields are {fields}"
+        )
 
 
 def _ticket(names: Sequence[str], cells: Sequence[str]) -> Any:
@@ -185,11 +187,11 @@ def _ticket(names: Sequence[str], cells: Sequence[str]) -> Any:
 
 
 def _failure(error: Exception, called: str) -> LeenError | None:
-    """Put into a sentence why a file can't be read; None where the error itself says it best."""
+    """Return the error of a file that can't be read; None to raise the original one."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return LeenError(
-            f"The disk is full: the tickets of {called} wait in a temporary file in {tempfile.gettempdir()}, so "
-            "nothing was sent. Make room there, or set TMPDIR."
+            f"The disk is full: the tickets of {called} are kept in a temporary file in {tempfile.gettempdir()}. "
+            "Nothing was sent. Make room there, or set TMPDIR."
         )
     if isinstance(error, NotRegularError):
         problem = str(error.strerror)
@@ -212,10 +214,10 @@ _EXPECTED = (OSError, EOFError, ValueError, RecursionError, zlib.error)
 _PROBLEMS: dict[type[Exception], str] = {
     FileNotFoundError: "there is no such file",
     IsADirectoryError: "it is a folder",
-    NotADirectoryError: "it lies below a file",
-    PermissionError: "this process's user may not read it",
-    UnicodeDecodeError: "it is not in UTF-8: save it in that encoding",
-    gzip.BadGzipFile: "it is not compressed by gzip, as its name says",
+    NotADirectoryError: "a part of its path is a file",
+    PermissionError: "the process's user may not read it",
+    UnicodeDecodeError: "it is not UTF-8: save it in that encoding",
+    gzip.BadGzipFile: "it is not compressed by gzip, although its name ends in .gz",
     zlib.error: "its compressed data are damaged",
     EOFError: "its compressed data end too early",
 }

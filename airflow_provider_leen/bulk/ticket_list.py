@@ -1,6 +1,6 @@
-"""A list of rows beside what is known of their tickets: what is to be sent, what is unknown, and each row's result.
+"""Combines the rows of a list with the facts about their tickets: what to send, what is unknown, each row's result.
 
-Everything is read from the ledger's table; nothing is kept here but what look-ups found out, for a person.
+All facts are read from the ledger's table; only the texts of look-ups are kept here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Payload = Callable[[TicketRow], dict[str, Any]]
 
 
 _CONTROLS = 3
-"""Tickets by which a search may show that it sees such tickets at all: people move and delete some."""
+"""The most tickets that a search is tested with: people may have moved or deleted some."""
 
 
 class TicketList:
@@ -43,27 +43,27 @@ class TicketList:
         self._payload = payload
         self._settings = settings
         self._findings: dict[str, str] = {}
-        """By key, what look-ups of tickets that stayed unknown found out."""
+        """By key, what look-ups of tickets with an unknown outcome found, for a person."""
 
     def begin(self) -> None:
-        """Do what needs the table of an open ledger."""
+        """Prepare the list, once the ledger is open."""
 
     def __contains__(self, key: str) -> bool:
-        """Say whether a ticket is in the list, or was before this try waited for its jobs."""
+        """Return whether a ticket is in the list, or was in it before this try waited for its jobs."""
         return key in self.by_key or self._was_listed(key)
 
     def identifier_of(self, key: str) -> str | None:
-        """Return the identifier that a ticket was sent with."""
+        """Return the identifier with which a ticket was sent."""
         row, label = self.by_key.get(key), self._ledger.table[key].label
         return row.identifier if row else label and label.identifier
 
     def with_status(self, *statuses: str) -> list[TicketRow]:
-        """Return the rows whose tickets have one of some statuses."""
+        """Return the rows whose tickets have one of these statuses."""
         table = self._ledger.table
         return [row for key, row in self.by_key.items() if table[key].status in statuses]
 
     def without_ids(self, keys: Collection[str]) -> list[Unsettled]:
-        """Return the tickets among some that were created, and whose ids no reply has named."""
+        """Return those tickets that were created, but whose ids no reply has named."""
         table = self._ledger.table
         return [
             self._as_unsettled(self.by_key[key])
@@ -72,12 +72,12 @@ class TicketList:
         ]
 
     def unsettled(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[Unsettled]:
-        """Return the tickets whose outcome is unknown, but those in jobs that go on, which may still create them."""
+        """Return the tickets with an unknown outcome, except those in running jobs, which may still create them."""
         in_jobs = {key for keys in jobs_under_way.values() for key in keys}
         return [self._as_unsettled(row) for row in self.with_status("unknown") if row.key not in in_jobs]
 
     def note_found(self, found: Mapping[str, Created], asked: Sequence[Unsettled]) -> list[Unsettled]:
-        """State which tickets exist after all, and keep what was found out about the others, which are returned."""
+        """State which tickets were found, and keep the texts about the others, which are returned."""
         table = self._ledger.table
         table.found(found)
         left = [ticket for ticket in asked if table[ticket.key].status == "unknown"]
@@ -85,7 +85,7 @@ class TicketList:
         return left
 
     def controls(self, project: str) -> list[Control]:
-        """Name the newest tickets in a project that carry their keys and that the tracker's search must know by now."""
+        """Return the newest tickets in a project that carry their keys and that the tracker's search must find."""
         made = []
         for row in self.with_status("created"):
             ticket = self._ledger.table[str(row.key)]
@@ -95,7 +95,7 @@ class TicketList:
         return self._newest(made)
 
     def _newest(self, made: Iterable[tuple[Ticket, str]]) -> list[Control]:
-        """Return the newest of some tickets, given with their keys, that the tracker's search must know by now."""
+        """Return the newest of these tickets that the tracker's search must find by now."""
         sent_before = self._ledger.now() - self._settings.settle_time - self._settings.timeout
         sent = ((max(sending.at for sending in ticket.sendings), key, ticket) for ticket, key in made)
         newest = nlargest(_CONTROLS, (it for it in sent if it[0] < sent_before), key=itemgetter(0))
@@ -104,7 +104,7 @@ class TicketList:
     # Reporting
 
     def progress(self) -> Progress:
-        """Return how far the try is."""
+        """Return the progress of the try."""
         table = self._ledger.table
         counts = Counter(table[key].status for key in self.by_key)
         counts.update(table[str(self.rows[row.follows].key)].status for row in self.rows if row.follows is not None)
@@ -116,7 +116,7 @@ class TicketList:
         """Return a result for every row, in the order of the input.
 
         :param error: what ended the try early.
-        :param with_gone: whether those of rows follow that were in the list before this try waited for its jobs.
+        :param with_gone: whether to append rows that were in the list only before this try waited for its jobs.
         """
         results = [self._result(row, error) for row in self.rows]
         listed = self._ledger.table if with_gone else ()
@@ -124,7 +124,7 @@ class TicketList:
         for index, key in enumerate(gone, start=len(results)):
             ticket = self._ledger.table[key]
             assert ticket.label is not None
-            why = f"{self._error_of(key, ticket, error) or ''} Its row has gone from the list.".strip()
+            why = f"{self._error_of(key, ticket, error) or ''} Its row is gone from the list.".strip()
             results.append(_result(index, ticket.label.name, ticket.label.identifier, ticket, why))
         return results
 
@@ -134,7 +134,7 @@ class TicketList:
         if row.key is None:
             return _result(row.index, row.name, row.identifier, "invalid", row.error)
         if not self._ledger.is_open:
-            why = "Not sent in this try, and nothing is known of what earlier tries sent."
+            why = "Not sent in this try, and it is unknown what earlier tries sent."
             return _result(row.index, row.name, row.identifier, "unknown", why)
         ticket = self._ledger.table[row.key]
         return _result(row.index, row.name, row.identifier, ticket, self._error_of(row.key, ticket, error))
@@ -158,7 +158,7 @@ class TicketList:
 
 
 class _Result:
-    """Makes a result of its ``__dict__``: such dicts share one table of keys, which halves the size of a long list."""
+    """Its ``__dict__`` is a result: such dicts share one table of keys, which halves the size of a long list."""
 
     def __init__(
         self, index: int, name: str | None, identifier: str | None, ticket: Ticket | str, error: str | None
@@ -179,13 +179,13 @@ def _result(
 ) -> TicketResult:
     """Make a result.
 
-    :param ticket: what is known, or the status where nothing is.
+    :param ticket: the facts, or the status if there are none.
     """
     return cast(TicketResult, vars(_Result(index, name, identifier, ticket, error)))
 
 
 def _result_of_twin(row: TicketRow, first: TicketResult) -> TicketResult:
-    """Make the result of a row that has an earlier one's identifier, and thereby its ticket.
+    """Make the result of a row that shares an earlier one's identifier, and so its ticket.
 
     :param first: the result of the earlier row.
     """

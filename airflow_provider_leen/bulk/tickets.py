@@ -1,7 +1,7 @@
-"""From rows as they came to rows that are ready to be sent: defaults, fitting, keys, identifiers.
+"""Prepares rows for sending: defaults, fitting, checks, keys, identifiers.
 
-Everything here is pure. A bad row is not refused: it becomes a :class:`TicketRow` that says what is wrong with it, so
-that every input row has a result.
+Everything here is pure. A bad row is not refused: it becomes a :class:`TicketRow` with its error, so that every input
+row gets a result.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", 
 
 @dataclasses.dataclass(frozen=True)
 class KeyScope:
-    """What keys are unique within: one task instance and one destination.
+    """The scope in which keys are unique: one task instance and one destination.
 
     :param dag_id: the Dag.
     :param run_id: the Dag run.
     :param task_id: the task.
-    :param map_index: the mapped instance, -1 where the task is not mapped.
+    :param map_index: the mapped instance, -1 if the task is not mapped.
     :param base_url: Leen's base URL.
     :param connection_id: Leen's connection ID.
     :param region_id: of Airflow 3.4's task loops; empty elsewhere.
@@ -79,14 +79,14 @@ class TicketRow:
     """One row of the input.
 
     :param index: its position in the whole input, from 0.
-    :param source: the whole input, which may be in a file: what a row holds is not held twice, or not at all.
-    :param name: the ticket's name, where it has one.
+    :param source: the whole input, which may be in a file, so that rows are not held in memory twice.
+    :param name: the ticket's name, if it has one.
     :param identifier: the identifier to send: the given one, else the key.
-    :param key: the key that is stable over the tries of one Dag run; None for a row that is never sent.
+    :param key: the key, which is the same in all tries of a Dag run; None for a row that is never sent.
     :param error: why the row is invalid, for a person; None for a valid row.
-    :param follows: the position of the earlier row with the same identifier, whose ticket is this row's, too: such a
-        row is never sent.
-    :param changes: what is not sent as it was given, in words for a person.
+    :param follows: the position of the earlier row with the same identifier, whose ticket this row shares: such a row
+        is never sent.
+    :param changes: the changes made before sending, for a person.
     """
 
     index: int
@@ -102,7 +102,7 @@ class TicketRow:
     def given(self) -> Any:
         """The row as it came, before defaults, in plain JSON types.
 
-        A value that JSON does not have stays one that can't be sent: what stands for it says what it was.
+        A value that JSON does not have is replaced by a description, and still can't be sent.
         """
         row = self.source[self.index]
         ticket = _as_ticket(row)
@@ -115,11 +115,11 @@ class TicketRow:
 def read_defaults(value: Any, called: str = Wording.defaults) -> dict[str, str]:
     """Return the operator's ``ticket_defaults``, checked, with nulls dropped.
 
-    :param value: a mapping, a pydantic model, a dataclass, a text that holds a mapping, or None. What this function
-        returned may be given to it again.
-    :param called: what messages call it.
-    :return: fields of a ticket; empty where there are none.
-    :raises LeenConfigError: when a field is unknown or holds what can't be used.
+    :param value: a mapping, a pydantic model, a dataclass, a text that holds a mapping, or None. The result of this
+        function is accepted, too.
+    :param called: how messages name it.
+    :return: fields of a ticket; empty if there are none.
+    :raises LeenConfigError: a field is unknown or can't be used.
     """
     if isinstance(value, str):
         value = parse_text(value, "ticket_defaults")
@@ -130,7 +130,7 @@ def read_defaults(value: Any, called: str = Wording.defaults) -> dict[str, str]:
         raise LeenConfigError(
             f"{called} is of type {type(value).__name__} ({excerpt(value)}): write a mapping of ticket fields."
         )
-    # A name is each ticket's own, so none need be here.
+    # A name is not required here: each ticket has its own.
     defaults = cleaned(defaults, [])
     problems = list(field_problems({"name": "", **defaults}))
     if problems:
@@ -143,9 +143,9 @@ def prepare(
 ) -> list[TicketRow]:
     """Fit each row to the tracker, check it, and give it its key and its identifier. One line in the log has counts.
 
-    :param rows: what one of the readers returned.
-    :param defaults: fields laid under every ticket; what :func:`read_defaults` accepts.
-    :param scope: what the keys are unique within.
+    :param rows: the rows of one of the readers.
+    :param defaults: fields that apply to every ticket; everything that :func:`read_defaults` accepts.
+    :param scope: the scope of the keys.
     :param fitting: fits each ticket.
     :param wording: how messages name arguments and rows.
     :return: one row per input row, in order. What is wrong with a bad row is said in its ``error``, never raised.
@@ -169,7 +169,7 @@ def prepare(
 
 
 def changes_in(rows: Sequence[TicketRow]) -> str | None:
-    """Say in one line how many rows are not sent as they were given; None where all are."""
+    """Say in one line how many rows are not sent as they were given; None if all are."""
     return line_of_changes(row.changes for row in rows)
 
 
@@ -257,7 +257,7 @@ class _Preparation:
 
 
 def follows(first: str, identifier: str | None, fate: str, error: str | None = None) -> str:
-    """Say why a row that follows another one has no ticket.
+    """Return why a row that follows another one has no ticket.
 
     :param first: the other row.
     :param identifier: of both.
@@ -305,7 +305,7 @@ def _merge(ticket: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any
 
 
 def _as_ticket(row: Any) -> dict[str, Any] | None:
-    """Return a row's fields, with nulls dropped and what stands for a text as text; None where it is no record."""
+    """Return a row's fields, with nulls dropped and what stands for a text as text; None if it is no record."""
     if type(row) is dict and all(type(value) is str for value in row.values()):
         return row if UNSENDABLE not in row or not is_unsendable(row) else None
     if isinstance(row, UnreadableRow) or not is_record(row) or is_unsendable(row):

@@ -140,14 +140,14 @@ def excerpt(value: Any) -> str:
 
 
 def described(value: Any) -> str:
-    """Say what a value is that is no text: ``of type datetime (datetime.datetime(2024, 1, 1, 0, 0))``."""
+    """Return what a value is that is no text: ``of type datetime (datetime.datetime(2024, 1, 1, 0, 0))``."""
     if is_unsendable(value):
         return one_line(value[UNSENDABLE], 2 * _MAX_SHOWN)
     return f"of type {type(value).__name__} ({excerpt(value)})"
 
 
 def is_unsendable(value: Any) -> bool:
-    """Tell whether a value stands for one that JSON does not have, in what another operator left."""
+    """Return whether a value stands for one that JSON does not have, in what another operator left."""
     return type(value) is dict and value.keys() == {UNSENDABLE} and isinstance(value[UNSENDABLE], str)
 
 
@@ -180,7 +180,7 @@ def _with_nearest_field(unknown: str) -> str:
 
 
 def _identifier_problems(identifier: str) -> Iterator[Problem]:
-    """Say why an identifier can't stand in the path of a URL ("." and ".." would be resolved away)."""
+    """Return why an identifier can't stand in the path of a URL ("." and ".." would be resolved away)."""
     if len(identifier) > MAX_IDENTIFIER:
         yield Problem(
             f"`identifier` {excerpt(identifier)} has {len(identifier)} characters, more than {MAX_IDENTIFIER}",

@@ -21,7 +21,7 @@ MAX_VALUE = 60_000
 """Bytes of JSON in a value; above 64 KB Airflow's task state store warns."""
 
 MAX_TEXT = 2_000
-"""Characters of a text in a fact, a reason say."""
+"""Characters of a text in a fact, such as a reason."""
 
 _TO_CLEAN = re.compile(rf'\\|[^"]{{{MAX_TEXT + 1}}}')
 """In JSON text: what is escaped, or a text that is too long."""

@@ -33,9 +33,9 @@ class WatchedTask:
 
 
 def without_summary(tasks: Sequence[WatchedTask]) -> str | None:
-    """Say which tasks have ended without a summary, so that the outcome of their tickets is unknown.
+    """Return which tasks have ended without a summary, so that the outcome of their tickets is unknown.
 
-    Not those that were skipped: they had nothing to do (an operator that is mapped over an empty list, say).
+    Not those that were skipped: they had nothing to do (such as an operator that is mapped over an empty list).
     """
     silent = [
         f"{task.name} ({task.state})"
@@ -48,7 +48,7 @@ def without_summary(tasks: Sequence[WatchedTask]) -> str | None:
 def over_threshold_already(
     tasks: Sequence[WatchedTask], max_failures: int | None, max_failure_rate: float | None
 ) -> str | None:
-    """Say which threshold is passed already, whatever is still to come; None when that can't be said yet.
+    """Return which threshold is passed already, whatever is still to come; None when that can't be said yet.
 
     The rate can't be judged before every task has said how many tickets it has. Until a task has ended, all of its
     tickets count: known ones that turn up later can only raise the rate.

@@ -97,7 +97,7 @@ def open_regular(path: Any, *, follow: bool, binary: bool = False) -> IO[Any]:
 
 
 def local_path(path: Any) -> Path | None:
-    """Return where a path is on this machine's file system, None where it is elsewhere."""
+    """Return where a path is on this machine's file system, None if it is elsewhere."""
     is_local = getattr(path, "protocol", "") in ("", "file", "local")
     return Path(getattr(path, "path", path)) if is_local else None
 

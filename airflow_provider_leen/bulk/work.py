@@ -79,7 +79,7 @@ class LedgerWork(Work[Item]):
         await self.ledger.flush()
 
     def said(self, items: Sequence[Item]) -> str:
-        """Say how many items ended how, such as ``49 created, 1 rejected``."""
+        """Return how many items ended how, such as ``49 created, 1 rejected``."""
         tickets = map(self.table.__getitem__, self._keys(items))
         # One that is in a job has no other outcome yet.
         counts = Counter(

@@ -1,1 +1,1 @@
-"""What the commands of ``airflow leen`` do; :mod:`airflow_provider_leen.cli` says what they are called."""
+"""The commands of ``airflow leen``; :mod:`airflow_provider_leen.cli` has their names and arguments."""

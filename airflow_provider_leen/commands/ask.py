@@ -1,4 +1,4 @@
-"""The commands that ask Leen and change nothing: ``check``, ``projects``, ``users``."""
+"""The commands that only read from Leen: ``check``, ``projects``, ``users``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from airflow_provider_leen.commands.terminal import complain, open_hook, print_r
 
 
 def check(options: Namespace) -> int:
-    """Say whether Leen accepts a connection."""
+    """Report whether Leen accepts a connection."""
     accepted, sentence = open_hook(options.conn_id, options.connection_id).test_connection()
     (say if accepted else complain)(sentence)
     return 0 if accepted else 1
 
 
 def projects(options: Namespace) -> int:
-    """List the projects: what ``project_id`` and ``project_vendor_id`` may be."""
+    """List the projects: the values for ``project_id`` and ``project_vendor_id``."""
     with open_hook(options.conn_id, options.connection_id) as hook:
         rows = [
             {"id": project.id, "vendor_id": project.vendor_id, "name": project.name} for project in hook.iter_projects()
@@ -25,7 +25,7 @@ def projects(options: Namespace) -> int:
 
 
 def users(options: Namespace) -> int:
-    """List the users: what ``assigned_user_id`` and ``assigned_user_vendor_id`` may be."""
+    """List the users: the values for ``assigned_user_id`` and ``assigned_user_vendor_id``."""
     with open_hook(options.conn_id, options.connection_id) as hook:
         rows = [
             {

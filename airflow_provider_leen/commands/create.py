@@ -32,11 +32,11 @@ from airflow_provider_leen.commands.terminal import STOPPED, OutputError, compla
 BATCH_SIZE = 50
 BATCHES_IN_FLIGHT = 4
 MAX_SHOWN = 50
-"""So many tickets are shown; the file of ``--output`` has all."""
+"""The most tickets that are shown; the file of ``--output`` has all."""
 
 
 def create(options: Namespace) -> int:
-    """Create the tickets, print what became of them, and return 0 when all of them exist."""
+    """Create the tickets, print the results, and return 0 if all of them exist."""
     file = _read(options.file)
     if file.account:
         complain(file.account)
@@ -65,7 +65,7 @@ def _read(text: str) -> TicketFile:
 def _check(
     file: TicketFile, rows: Sequence[TicketRow], defaults: dict[str, str], fitting: Fitting, output: Path | None
 ) -> int:
-    """Say of each row that is not simply sent what becomes of it."""
+    """Report each row that can't be sent, or is not sent as given."""
     summary = summarise([_not_sent(row) for row in rows])
     written = output is None or _write(output, summary)
     changed = 0
@@ -85,7 +85,7 @@ def _check(
 def _remarks(
     row: TicketRow, defaults: dict[str, str], fitting: Fitting, wording: Wording, *, all_of_it: bool
 ) -> Iterator[str]:
-    """Say what is wrong with a row, or what is changed in it and what the tracker surely refuses."""
+    """Return the problems of a row, or the changes to it and what the tracker will refuse."""
     if row.error is not None:
         yield row.error
     elif row.follows is not None:
@@ -104,7 +104,7 @@ def _not_sent(row: TicketRow) -> TicketResult:
         "success": False,
         "status": "unsent" if row.error is None else "invalid",
         "name": row.name,
-        # A key that is never sent is of no use to anybody.
+        # Not the key, which is never sent.
         "identifier": None if row.identifier == row.key else row.identifier,
         "ticket_id": None,
         "vendor_ticket_id": None,
@@ -138,7 +138,7 @@ def _create(
         stopped = _drive(client, run)
     summary = summarise(run.results())
     error = final_error(summary, run.error, None, None, row=file.place)
-    # Before anything is printed: nothing remembers these results, and a terminal may be gone.
+    # Before anything is printed: there is no ledger of these results, and the terminal may be gone.
     written = output is None or _write(output, summary)
     try:
         _print(summary, rows, file, most=MAX_SHOWN if written else len(rows))
@@ -153,26 +153,26 @@ def _create(
 
 
 def _warn(*, skip_existing: bool, wait: float | None) -> None:
-    """Say what the command can't do, before it does anything."""
-    again = "every ticket again that has no identifier known to Leen" if skip_existing else "every ticket again"
+    """Warn of what the command can't do, before it does anything."""
+    again = "every ticket again whose identifier Leen does not know" if skip_existing else "every ticket again"
     complain(
-        f"Nothing remembers what this command sends: when it is run again, it sends {again}. For long or regular "
-        "lists, use LeenBulkCreateTicketsOperator."
+        f"This command keeps no durable ledger: if you run it again, it sends {again}. For long or regular lists, "
+        "use LeenBulkCreateTicketsOperator."
     )
     if wait is not None:
         complain(
-            f"Should a reply be lost, the command waits {wait:.0f} s, until the vendor's search surely finds "
-            "what was created. Ctrl-C ends the wait."
+            f"If a reply is lost, the command waits {wait:.0f} s, until the vendor's search is sure to find what was "
+            "created. Ctrl-C ends the wait."
         )
 
 
 def _drive(client: LeenClient, run: Creation) -> bool:
-    """Let the run go on in the client's thread; return whether it was stopped by Ctrl-C."""
+    """Drive the run in the client's thread; return whether Ctrl-C stopped it."""
     work = client.start(run.run())
     try:
         wait([work])
     except KeyboardInterrupt:
-        # Who presses it again does not want to wait, but to know.
+        # A second Ctrl-C ends the wait; the results are still printed.
         with suppress(KeyboardInterrupt):
             complain("Stopping: batches in flight get three seconds to end.")
             run.stop("Stopped by Ctrl-C before all tickets were sent.")
@@ -187,19 +187,19 @@ def _stopped(summary: Summary) -> str:
     if summary["existing"]:
         told.append(f"{summary['existing']} existed already")
     if summary["unknown"]:
-        told.append(f"{summary['unknown']} sent without an answer, so that nobody knows whether they exist")
+        told.append(f"{summary['unknown']} with an unknown outcome")
     return f"Stopped: {', '.join(told)}."
 
 
 def _write(output: Path, summary: Summary) -> bool:
-    """Write the results to the file of ``--output``, and return whether that went well."""
+    """Write the results to the file of ``--output``, and return whether that succeeded."""
     try:
-        # A file is replaced as a whole, for its owner alone; what is none, /dev/stdout say, is written to.
+        # A file is replaced as a whole, readable by its owner only; anything else, such as /dev/stdout, is written to.
         opened = output.open("w", encoding="utf-8") if output.exists() and not output.is_file() else whole_file(output)
         with opened as file:
             file.write(json.dumps(summary, indent=2) + "\n")
     except OSError as error:
-        complain(f"The results can't be written to {output}: {error.strerror}. What is printed is all there is.")
+        complain(f"The results can't be written to {output}: {error.strerror}. They are only printed.")
         return False
     return True
 
@@ -220,7 +220,7 @@ def _print(summary: Summary, rows: Sequence[TicketRow], file: TicketFile, most: 
 
 
 def _most_telling(results: Sequence[TicketResult], most: int) -> list[TicketResult]:
-    """Choose what is shown of a long list: failures before tickets that exist, in the order of the file."""
+    """Choose the rows of a long list to show: failures before tickets that exist, in the order of the file."""
     chosen = sorted(results, key=lambda result: result["success"])[:most]
     return sorted(chosen, key=lambda result: result["request_index"])
 
@@ -244,7 +244,7 @@ def _line(result: TicketResult, error: str, file: TicketFile) -> dict[str, Any]:
 
 
 def _scope(base_url: str, connection_id: str) -> KeyScope:
-    # Each run of the command has keys of its own.
+    # Each run of the command has its own keys.
     return KeyScope("", str(uuid.uuid4()), "", -1, base_url, connection_id)
 
 
@@ -277,8 +277,8 @@ def _output_path(text: str | None, given: str) -> Path | None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr, where that is a terminal."""
-    # Not left to rich: FORCE_COLOR makes it take a log file for a terminal, and older ones write an empty line anyway.
+    """A progress bar on stderr, if that is a terminal."""
+    # Not left to rich: with FORCE_COLOR it treats a log file as a terminal, and older versions write an empty line.
     if not sys.stderr.isatty():
         yield lambda _done: None
         return

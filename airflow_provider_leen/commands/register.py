@@ -102,7 +102,7 @@ def forget(options: Namespace) -> int:
 
 
 def settle(options: Namespace) -> int:
-    """Say what came of a ticket whose outcome is unknown."""
+    """Return what came of a ticket whose outcome is unknown."""
     if bool(options.ticket) == bool(options.absent):
         raise LeenConfigError("Write either --ticket KEY or --absent, one of the two.")
 

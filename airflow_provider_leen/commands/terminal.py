@@ -1,4 +1,4 @@
-"""How the commands speak and end: what they print, which errors they put into a sentence, their exit codes."""
+"""The output of the commands, the errors that they report as a sentence, and their exit codes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STOPPED = 130
 """The exit code of a process that was stopped by Ctrl-C: 128 and the number of SIGINT."""
 
 READER_GONE = 141
-"""The exit code of a process whose output nobody reads any more: 128 and the number of SIGPIPE."""
+"""The exit code of a process whose output is no longer read: 128 and the number of SIGPIPE."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's own, whose help ends like everything else that is printed: argparse takes no notice of a failure."""
+    """argparse's parser, which also reports failures to print its help: argparse ignores them."""
 
     def print_help(self, file: Any = None) -> None:
         """Print the help."""
@@ -32,12 +32,12 @@ class Parser(argparse.ArgumentParser):
 
 
 class OutputError(Exception):
-    """What was to be printed can't be."""
+    """The output can't be written."""
 
 
 @contextmanager
 def _without_log() -> Iterator[None]:
-    """Leave out what a task would log: it is in the way of a table, and below Airflow 3 it goes to stdout."""
+    """Turn off the log lines of a task: they disturb tables, and below Airflow 3 they go to stdout."""
     level = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:
@@ -48,12 +48,12 @@ def _without_log() -> Iterator[None]:
 
 @_without_log()
 def exit_code_of(command: Callable[[], int]) -> int:
-    """Run a command to its end, and return its exit code; what ends it early is at most a sentence on stderr.
+    """Run a command, and return its exit code; an error is at most a sentence on stderr.
 
     :param command: what to run; it returns the exit code.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that lacks a letter of some ticket's name must not cost the results of all of them.
+        # A character that the terminal can't show must not lose all results.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
@@ -71,7 +71,7 @@ def exit_code_of(command: Callable[[], int]) -> int:
 
 
 def open_hook(conn_id: str, connection_id: str | None) -> LeenHook:
-    """Return a hook whose connection is looked up as Airflow's own commands do, in the metadata database, too."""
+    """Return a hook that looks its connection up as Airflow's own commands do, also in the metadata database."""
     from airflow_provider_leen.hooks.leen import LeenHook
 
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
@@ -79,7 +79,7 @@ def open_hook(conn_id: str, connection_id: str | None) -> LeenHook:
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
-    """Return the errors that are a sentence for a person; others are defects and keep their traceback."""
+    """Return the errors whose message is for users; others are bugs and keep their traceback."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
     from airflow_provider_leen.api.errors import LeenError
@@ -88,17 +88,17 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
 
 def say(text: str) -> None:
-    """Print what was asked for; what a terminal would obey is shown as text.
+    """Print a result; control characters are shown as text.
 
     :raises OutputError: it can't be written.
-    :raises BrokenPipeError: nobody reads it any more.
+    :raises BrokenPipeError: the output is no longer read.
     """
     with _printing():
         print(for_terminal(text))
 
 
 def complain(text: str) -> None:
-    """Print what is not part of the result: errors and notes. Where even that fails, nobody can be told."""
+    """Print errors and notes to stderr. If even that fails, the failure is ignored."""
     try:
         print(for_terminal(text), file=sys.stderr, flush=True)
     except OSError:
@@ -109,22 +109,21 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: str = "table") -> None:
     """Print a list in one of the forms that Airflow's commands offer: table, json, yaml or plain.
 
     :raises OutputError: it can't be written.
-    :raises BrokenPipeError: nobody reads it any more.
+    :raises BrokenPipeError: the output is no longer read.
     """
     from airflow.cli.simple_table import AirflowConsole
     from rich.markup import escape
 
-    # JSON and YAML escape what a terminal would obey. A ticket's name is no markup.
+    # JSON and YAML escape control characters. A ticket's name is not rich's markup.
     if form in ("table", "plain"):
         shown = escape if form == "table" else str
         rows = [{name: shown(_cell(value)) for name, value in row.items()} for row in rows]
     elif form == "yaml":
         rows = [{name: _without_halves(value) for name, value in row.items()} for row in rows]
-    # It looks at the terminal when it is made, so before the redirection.
+    # Before the redirection, since it reads the terminal's properties when it is created.
     console = AirflowConsole()
     with _printing():
-        # Rich ends the process by itself when nobody reads what it writes, so it doesn't write: nothing, not what waits
-        # in the buffer of stdout either.
+        # Rich ends the process if its output is no longer read, so it writes to a buffer, and not to stdout.
         with redirect_stdout(io.StringIO()) as written:
             console.print_as(data=list(rows), output=form)
         print(written.getvalue(), end="")
@@ -132,7 +131,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: str = "table") -> None:
 
 @contextmanager
 def _printing() -> Iterator[None]:
-    """Let what is printed arrive, or say that it does not."""
+    """Flush the output, or raise that it can't be written."""
     try:
         yield
         print(end="", flush=True)
@@ -148,7 +147,7 @@ def _printing() -> Iterator[None]:
 
 
 def _cell(value: Any) -> str:
-    """Return what stands in a cell: on one line, since a line break in a name would look like a further row."""
+    """Return the text of a cell, on one line: a line break in a name would look like another row."""
     return "\\n".join(for_terminal(str(value)).splitlines())
 
 
@@ -160,7 +159,7 @@ def _without_halves(value: Any) -> Any:
 
 
 def _silence(stream: TextIO) -> None:
-    """Drop what is left in a stream's buffer, and what follows: Python would try again to write it when it ends."""
+    """Drop a stream's buffer and later output: Python would otherwise try to write it again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""From scanners' findings to tickets: pure functions, usable in a ``@task``.
+"""Turns scanners' findings into tickets: pure functions, usable in a ``@task``.
 
 ``tickets_from_sarif`` reads the report of any scanner that writes SARIF 2.1.0, ``ticket_from_leen_finding`` one of
 Leen's own vulnerability findings.

@@ -38,15 +38,15 @@ _TEMPLATE = re.compile(r"\{\w*\}")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A result of a report, read.
+    """A parsed result of a report.
 
-    :param subject: what it is told from others by.
-    :param result: as it is in the report.
+    :param subject: what identifies it.
+    :param result: the result in the report.
     :param rule: its rule.
-    :param message: what it says.
+    :param message: its message.
     :param priority: by Leen's names.
-    :param more_places: the places beside the first.
-    :param related: other places that it speaks of, by id.
+    :param more_places: the places besides the first.
+    :param related: other places that it refers to, by id.
     :param flow: the steps that lead to it.
     """
 
@@ -65,7 +65,7 @@ def ticket(identifier: str, findings: Sequence[Finding], folder: str) -> dict[st
 
     :param identifier: theirs.
     :param findings: at least one.
-    :param folder: what is left out of paths whose root is not known.
+    :param folder: the folder that is removed from paths whose root is unknown.
     """
     findings = sorted(findings, key=lambda finding: finding.subject.place.first or 0)
     first, words = findings[0], _Words(folder)
@@ -81,9 +81,9 @@ def ticket(identifier: str, findings: Sequence[Finding], folder: str) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """Words findings.
+    """Writes the texts of findings.
 
-    :param folder: what is left out of paths whose root is not known.
+    :param folder: the folder that is removed from paths whose root is unknown.
     """
 
     folder: str
@@ -177,15 +177,15 @@ class _Words:
 
 
 def folder_of(places: Sequence[Place]) -> str:
-    """Return what all paths have in common whose root is not known."""
+    """Return the common folder of all paths whose root is unknown."""
     return common_folder(place.file.text for place in places if place.file is not None and place.file.loose)
 
 
 def _headline(finding: Finding) -> str | None:
-    """Return what the rule is about: as the rule says it, if it says more than its id, else as the message does."""
+    """Return a title: the rule's, if it says more than the rule's id, else the message's."""
     rule_id, rule = finding.subject.rule, finding.rule
     short, full, name = rule.text("shortDescription"), rule.text("fullDescription"), text(rule.described.get("name"))
-    # A rule's words may be a template: "`{library}` is insecure".
+    # A rule's text may be a template: "`{library}` is insecure".
     words = (None if short and _TEMPLATE.search(short) else short, finding.message, full, name)
     for each in filter(None, words):
         line = one_line(_LINK.sub(r"\1", each.strip().partition("\n")[0]), MAX_NAME)
@@ -211,13 +211,13 @@ def _help(rule: Rule, message: str | None) -> str | None:
 
 
 def _fix(result: Mapping[str, Any]) -> str | None:
-    """Return what the report says of how to fix the finding."""
+    """Return the report's advice on how to fix the finding."""
     described = [text(mapping(fix.get("description")).get("text")) for fix in objects(result.get("fixes"))]
     return _limited("\n\n".join(filter(None, described)), _MAX_TEXT) or None
 
 
 def _limited(words: str, limit: int) -> str:
-    """Cut a text, between lines where that is possible."""
+    """Cut a text, between lines if possible."""
     if len(words) <= limit:
         return words
     kept = words[:limit]

@@ -1,7 +1,7 @@
-"""Which finding is which, from scan to scan: the identifiers of tickets.
+"""Makes identifiers that recognise a finding from scan to scan.
 
 A finding keeps its identifier when lines are added above it, when the sources lie in another folder, and when the
-report lists it elsewhere. What a scanner offers for that is used where it is what it should be.
+report lists it elsewhere. A scanner's own fingerprints are used if they are suitable.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIGEST = 24
 
 _LINE_HASH = "primaryLocationLineHash"
 _NOT_OF_CONTENT = re.compile(r"column|line_?number|start_?line|offset|author|e-?mail|date|time|commit", re.IGNORECASE)
-"""Fingerprints by these names say where in the file, who or when: they change while the finding does not."""
+"""Fingerprints with these names contain a position, a person or a time: they change while the finding does not."""
 
 _VERSION = re.compile(r"(?:^|/)v?(\d{1,9})$")
 _NUMBERED = re.compile(r"\b(lines?|columns?|col|row|at)\b([ :=#]*)\d+|:\d+(?::\d+)?\b", re.IGNORECASE)
@@ -37,20 +37,20 @@ _PASSING = re.compile(
 """Lines of a message such as "Fixed Version: 1.2.3"."""
 
 _TELLING = 100
-"""Characters of code that tell one place from another; more where the first line is longer."""
+"""How many characters of code identify a place; more if the first line is longer."""
 
 _COMMENT = ("#", "//", "/*", "*", "--", "<!--", ";")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a finding is told from others by.
+    """What identifies a finding.
 
     :param tool: the tool's name.
     :param rule: the rule's id.
-    :param repository: the repository's name; empty where none is known.
+    :param repository: the repository's name; empty if none is known.
     :param place: where it is.
-    :param message: what the report says of it, without folders.
+    :param message: its message, without folders.
     :param fingerprints: names and values, the best first.
     """
 
@@ -86,7 +86,7 @@ class Identities:
         subjects = list(subjects)
         for subject in subjects:
             for name, value in subject.fingerprints:
-                # What a message says of a line may differ though the line is the same.
+                # Messages may differ although the line is the same.
                 content = _essence(subject.place.code) or ("" if name == _LINE_HASH else _lasting(subject))
                 self._uses[subject.tool, name, value].add(subject, content)
         files: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -106,8 +106,8 @@ class Identities:
     def _path(self, subject: Subject) -> str:
         """Return the path as it is in every checkout.
 
-        Where the report does not say in which folder the sources begin, it is the file's name, and as many folders
-        before it as tell the files apart in which the same was found.
+        If the report does not name the root of the sources, it is the file's name, with as many parent folders as are
+        needed to distinguish files with the same finding.
         """
         file = subject.place.file
         if file is None or not file.loose:
@@ -120,7 +120,7 @@ class Identities:
         return (subject.tool, subject.rule, subject.repository, name, *self._discriminator(subject))
 
     def _discriminator(self, subject: Subject) -> tuple[str, ...]:
-        """Return what tells a finding from others of its rule in its file."""
+        """Return what distinguishes a finding from others of its rule in its file."""
         for name, value in subject.fingerprints:
             if self._uses[subject.tool, name, value].tell_findings_apart():
                 return (name, value)
@@ -130,7 +130,7 @@ class Identities:
 
 @dataclass(slots=True)
 class _Uses:
-    """Where one value of a fingerprint is used: for each rule, what is found at which places."""
+    """Where one value of a fingerprint is used: for each rule, the findings and their places."""
 
     by_rule: dict[str, dict[tuple[str, int | None], set[str]]] = field(default_factory=dict)
 
@@ -140,20 +140,20 @@ class _Uses:
         self.by_rule.setdefault(subject.rule, {}).setdefault(where, set()).add(content)
 
     def tell_findings_apart(self) -> bool:
-        """Tell a hash of what was found from a text that is put into every result.
+        """Return whether this is a hash of the finding, rather than a text that is in every result.
 
-        A hash may be shared: by rules that found something in the same lines, by copies of the same code.
+        A hash may be shared: by rules with findings in the same lines, by copies of the same code.
         """
         if not set.intersection(*(set(contents) for contents in self.by_rule.values())):
             return False
         return all(
-            len(contents) == 1 or len(set.union(*contents.values())) == 1  # one line, or one and the same code
+            len(contents) == 1 or len(set.union(*contents.values())) == 1  # one line, or the same code
             for contents in self.by_rule.values()
         )
 
 
 def _looks_like_a_hash(value: str, place: Place) -> bool:
-    """Tell a fingerprint from a word ("requires login"), an ordinal, and what holds the number of the line."""
+    """Return whether this is a fingerprint: not a word ("requires login"), an ordinal, or a text with a line number."""
     if len(value) < 8 or re.search(r"\s", value) or not re.search(r"\d", value):
         return False
     return place.first is None or not re.search(rf"(?<![0-9A-Za-z]){place.first}(?![0-9A-Za-z])", value)
@@ -165,9 +165,9 @@ def _version(name: str) -> int:
 
 
 def _essence(code: str | None) -> str:
-    """Return how a piece of code begins, without comments before it and without white space.
+    """Return the beginning of a piece of code, without leading comments and white space.
 
-    Some scanners give the whole resource, or the whole file: an edit further down leaves the finding what it is.
+    Some scanners give the whole resource, or the whole file: an edit further down does not change the finding.
     """
     lines = ["".join(line.split()) for line in (code or "").splitlines()]
     telling = list(dropwhile(lambda line: not line or line.startswith(_COMMENT), lines)) or lines
@@ -175,7 +175,7 @@ def _essence(code: str | None) -> str:
 
 
 def _lasting(subject: Subject) -> str:
-    """Return a message without what changes while the finding does not: its folder, numbers of lines, a severity."""
+    """Return a message without the parts that change while the finding does not: folders, line numbers, a severity."""
     message, file = _PASSING.sub("", subject.message), subject.place.file
     if file is not None and file.loose:
         message = replaced(message, file.text, file.text.rpartition("/")[2])

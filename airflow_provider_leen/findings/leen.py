@@ -22,8 +22,8 @@ def ticket_from_leen_finding(finding: BaseModel | Mapping[str, Any]) -> dict[str
 
         tickets = [ticket_from_leen_finding(finding) for finding in hook.iter_vulnerability_findings()]
 
-    It has ``name``, ``description`` (Markdown), ``priority`` where the finding's severity is one, and the
-    ``identifier`` ``finding-<id>``. Only the finding's ``id`` need be there.
+    It has ``name``, ``description`` (Markdown), ``priority`` if the finding's severity is one, and the ``identifier``
+    ``finding-<id>``. Only the finding's ``id`` is required.
 
     :param finding: what ``LeenHook.iter_vulnerability_findings()`` yields, or the JSON of one.
     """
@@ -86,7 +86,7 @@ def _file(code: Mapping[str, Any]) -> str | None:
 
 
 def _described(value: Any) -> str | None:
-    """Return what an object is called, and which version it has; a text as it is."""
+    """Return the name and version of an object; a text as it is."""
     if isinstance(value, Mapping):
         return _joined(value.get("name") or value.get("uid") or value.get("id"), value.get("version"))
     return _shown(value)

@@ -1,4 +1,4 @@
-"""Markdown from texts that may hold any character."""
+"""Markdown from texts with arbitrary characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWABLE = re.compile(r"(?:https?|mailto):", re.IGNORECASE)
 
 
 def fenced(code: str) -> str:
-    """Return code as a block that nothing in it can end."""
+    """Return code as a block that its content can't end."""
     fence = "`" * max(3, _longest_run(code) + 1)
     return f"{fence}\n{code.rstrip()}\n{fence}"
 
@@ -24,7 +24,7 @@ def span(code: str) -> str:
 
 
 def link(shown: str, url: str | None) -> str:
-    """Return Markdown as a link, or as it is where the address is none of the web.
+    """Return Markdown as a link, or unchanged if the address is not a web address.
 
     :param shown: Markdown without links.
     """
@@ -34,22 +34,22 @@ def link(shown: str, url: str | None) -> str:
 
 
 def plain(words: str) -> str:
-    """Return a text on one line that is no Markdown."""
+    """Return a text on one line, with Markdown escaped."""
     return re.sub(r"([\\`*_\[\]<>])", r"\\\1", " ".join(words.split()))
 
 
 def facts(entries: Iterable[tuple[str, str | None]]) -> str:
-    """Return a list of names and values; what has no value is left out."""
+    """Return a list of names and values, without empty values."""
     return "\n".join(f"- **{name}:** {value}" for name, value in entries if value)
 
 
 def section(title: str, body: str | None) -> str | None:
-    """Return a text under a title; None where there is none."""
+    """Return a text under a title; None if there is none."""
     return f"**{title}**\n\n{body}" if body else None
 
 
 def paragraphs(*parts: str | None) -> str:
-    """Return the parts that there are, with blank lines between them."""
+    """Return the parts that are not empty, with blank lines between them."""
     return "\n\n".join(part.strip("\n") for part in parts if part and part.strip())
 
 
@@ -58,4 +58,4 @@ def _longest_run(code: str) -> int:
 
 
 _SAFE = "!#$%&'*+,/:;=?@~-._"
-"""What an address may hold beside letters and digits; parentheses would end the link."""
+"""Characters allowed in an address besides letters and digits; parentheses would end the link."""

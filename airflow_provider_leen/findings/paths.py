@@ -1,4 +1,4 @@
-"""From the many ways in which scanners write a path to one that is the same in every checkout."""
+"""Turns the many forms of a scanner's paths into one that is the same in every checkout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-"""Of at least two characters: ``C:`` is a drive."""
+"""At least two characters: ``C:`` is a drive."""
 
 _DRIVE = re.compile(r"/?([A-Za-z]):(?=/|$)")
 
@@ -19,7 +19,7 @@ class FilePath:
     """Where a finding is.
 
     :param text: a path relative to the root of the sources, or a URL; with ``loose``, an absolute path.
-    :param loose: where the sources begin is not known.
+    :param loose: the root of the sources is unknown.
     """
 
     text: str
@@ -39,7 +39,7 @@ def normal(uri: str) -> str:
         if uri.startswith("//"):
             host, _, path = uri[2:].partition("/")
             local = host.lower() in ("", "localhost")
-            # Two slashes in place of three are a common mistake: file://C:/src, file://src/a.py.
+            # Two slashes instead of three are a common mistake: file://C:/src, file://src/a.py.
             uri = f"/{path}" if local else f"{'' if _DRIVE.match(host) else '//'}{host}/{path}"
     path = unquote(uri, errors="replace").replace("\\", "/")
     path = _DRIVE.sub(lambda drive: f"{drive[1].upper()}:", path, count=1) if _DRIVE.match(path) else path
@@ -48,36 +48,36 @@ def normal(uri: str) -> str:
 
 
 def is_url(uri: str) -> bool:
-    """Tell whether this is the URL of something other than a file."""
+    """Return whether this is the URL of something other than a file."""
     scheme = _SCHEME.match(uri)
     return scheme is not None and scheme[0].lower() != "file:"
 
 
 def is_absolute(path: str) -> bool:
-    """Tell whether a normal path begins at the root of a file system."""
+    """Return whether a normal path begins at the root of a file system."""
     return path.startswith("/") or _DRIVE.match(path) is not None
 
 
 def within(path: str, folder: str) -> str | None:
-    """Return a normal path relative to a folder; None where it lies elsewhere."""
+    """Return a normal path relative to a folder; None if it lies elsewhere."""
     folder = folder.rstrip("/")
     return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else None
 
 
 def join(folder: str, path: str) -> str:
-    """Return a path that is relative to a folder as one that is not."""
+    """Return the absolute path of a path relative to a folder."""
     joined = posixpath.normpath(posixpath.join(folder, path)) if not is_absolute(path) else path
     return "" if joined == "." else joined
 
 
 def replaced(words: str, path: str, by: str) -> str:
-    """Return a text in which something else stands for an absolute path, however it is written there."""
+    """Return a text with an absolute path replaced, in any of its forms."""
     pattern = rf"(?:file:)?/{{0,3}}{re.escape(path.lstrip('/'))}"
     return re.sub(pattern, lambda _: by, words.replace("\\", "/"), flags=re.IGNORECASE)
 
 
 def common_folder(paths: Iterable[str]) -> str:
-    """Return the innermost folder that holds all of these absolute paths; empty where there is none."""
+    """Return the innermost folder that holds all of these absolute paths; empty if there is none."""
     parts = [posixpath.dirname(path).split("/") for path in paths]
     shared = []
     for names in zip(*parts, strict=False):

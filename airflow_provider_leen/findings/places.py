@@ -19,15 +19,15 @@ _NUMBERED_LINE = re.compile(r"[ >]*(\d{1,9})[ \t]*(?:[:|]|[ \t]|$)[ ]?(.*)")
 class Place:
     """One location.
 
-    :param file: the file, or the URL; None where the location names none.
+    :param file: the file, or the URL; None if the location names none.
     :param first: its first line, from 1.
     :param last: its last line.
     :param code: the code there.
     :param logical: the function, resource or package there.
-    :param message: what the report says of this location.
+    :param message: the report's message about this location.
     :param link: an address that shows it.
-    :param repository: the repository that was scanned, where the report names it.
-    :param in_repository: whether the file's path is one from that repository's root.
+    :param repository: the scanned repository, if the report names it.
+    :param in_repository: whether the file's path starts at that repository's root.
     """
 
     file: FilePath | None = None
@@ -45,7 +45,7 @@ class Places:
     """Reads the locations of one run.
 
     :param run: the run.
-    :param root: the folder of the sources, where the caller knows it.
+    :param root: the folder of the sources, if the caller knows it.
     """
 
     def __init__(self, run: Mapping[str, Any], root: str | None) -> None:
@@ -79,7 +79,7 @@ class Places:
         )
 
     def file_place(self, artifact: Mapping[str, Any]) -> Place:
-        """Return the file of an ``artifactLocation`` object: its path from the root of the sources, where known."""
+        """Return the file of an ``artifactLocation`` object: its path from the root of the sources, if known."""
         folder, path = self._resolve(artifact)
         repository = self._repositories[0][1] if self._repositories else None
         if path is None:
@@ -99,13 +99,13 @@ class Places:
         return Place(FilePath(whole, loose=True), repository=repository)
 
     def without_folders(self, words: str) -> str:
-        """Return a text without the folders in which the sources happen to lie."""
+        """Return a text without the folders of the sources."""
         for known in (self._root, *(mapped for mapped, _ in self._repositories), *self._folders):
             words = replaced(words, f"{known}/", "") if known and known != "/" else words
         return words
 
     def _resolve(self, artifact: Mapping[str, Any]) -> tuple[str | None, str | None]:
-        """Return the absolute folder that an artifact's path begins in, where the report says so, and the path."""
+        """Return the absolute base folder of an artifact's path, if the report has it, and the path."""
         if text(artifact.get("uri")) is None:
             artifact = mapping(entry_at(self._artifacts, artifact.get("index")).get("location"))
         uri = text(artifact.get("uri"))
@@ -113,7 +113,7 @@ class Places:
             return None, None
         path, base, seen = normal(uri), artifact.get("uriBaseId"), set[str]()
         while isinstance(base, str) and base not in seen and not is_url(path) and not is_absolute(path):
-            seen.add(base)  # a base may lead back to itself
+            seen.add(base)  # bases may form a cycle
             parent = mapping(self._bases.get(base))
             folder = normal(text(parent.get("uri")) or "")
             if is_url(folder) or is_absolute(folder):
@@ -122,7 +122,7 @@ class Places:
         return None, path
 
     def _whole(self, artifact: Mapping[str, Any]) -> str | None:
-        """Return an absolute folder; None where the report does not say where it is."""
+        """Return an absolute folder; None if the report does not say where it is."""
         if text(artifact.get("uri")) is None and isinstance(artifact.get("uriBaseId"), str):
             artifact = {"uri": ".", "uriBaseId": artifact["uriBaseId"]}
         folder, path = self._resolve(artifact)
@@ -132,7 +132,7 @@ class Places:
         return whole if is_absolute(whole) else None
 
     def _known_folders(self, run: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the folders that the run names as those in which it worked."""
+        """Yield the run's working folders."""
         named: list[Mapping[str, Any]] = [{"uri": ".", "uriBaseId": base} for base in self._bases]
         named += [mapping(invocation.get("workingDirectory")) for invocation in objects(run.get("invocations"))]
         yield from (whole for artifact in named if (whole := self._whole(artifact)) is not None and whole != "/")
@@ -145,14 +145,14 @@ class Places:
         return None
 
     def _embedded(self, artifact: Mapping[str, Any], first: int | None, last: int | None) -> str | None:
-        """Return lines of a file whose whole text is in the report."""
+        """Return lines of a file whose text is in the report."""
         contents = mapping(entry_at(self._artifacts, artifact.get("index")).get("contents"))
         whole = text(contents.get("text"))
         return None if whole is None or not first else _lines(whole, first, last or first)
 
 
 def _code(region: Mapping[str, Any], context: Mapping[str, Any]) -> str | None:
-    """Return the code of a region, out of its surroundings if need be: they change with every line around it."""
+    """Return the code of a region, cut out of its context if needed: the context changes with every line around it."""
     first, begin = count(region.get("startLine")), count(context.get("startLine"))
     if code := text(mapping(region.get("snippet")).get("text")):
         return _without_line_numbers(code, first, count(region.get("endLine")) or first) or code
@@ -163,7 +163,7 @@ def _code(region: Mapping[str, Any], context: Mapping[str, Any]) -> str | None:
 
 
 def _without_line_numbers(code: str, first: int | None, last: int | None) -> str | None:
-    """Return the lines themselves of code whose lines begin with their numbers; None for other code."""
+    """Return code without its line numbers; None if its lines don't begin with numbers."""
     lines = [_NUMBERED_LINE.fullmatch(line) for line in code.rstrip().splitlines()]
     numbers = [int(line[1]) for line in lines if line is not None]
     if first not in numbers or numbers != list(range(numbers[0], numbers[0] + len(lines))):

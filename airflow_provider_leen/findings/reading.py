@@ -1,4 +1,4 @@
-"""Reading JSON that may be anything: what is not of the type wanted counts as absent."""
+"""Reads arbitrary JSON: values of an unexpected type count as absent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """Return an object; an empty one for what is none."""
+    """Return an object; an empty one for other values."""
     return value if isinstance(value, dict) else _NOTHING
 
 
 def array(value: Any) -> list[Any]:
-    """Return an array; an empty one for what is none."""
+    """Return an array; an empty one for other values."""
     return value if isinstance(value, list) else []
 
 
@@ -26,7 +26,7 @@ def objects(value: Any) -> list[Mapping[str, Any]]:
 
 
 def text(value: Any) -> str | None:
-    """Return a text, cleaned; None for a blank one, and for what is none."""
+    """Return a text, cleaned; None for a blank text and for other values."""
     if not isinstance(value, str):
         return None
     cleaned = clean(value)
@@ -34,17 +34,17 @@ def text(value: Any) -> str | None:
 
 
 def texts(value: Any) -> list[str]:
-    """Return the texts of an array; one text counts as an array of it."""
+    """Return the texts of an array; a single text counts as an array."""
     entries = [value] if isinstance(value, str) else array(value)
     return [entry for entry in map(text, entries) if entry is not None]
 
 
 def count(value: Any) -> int | None:
-    """Return a whole number from 0, an index or a line; None for what is none (-1 is how SARIF says "unknown")."""
+    """Return a whole number from 0, an index or a line; None for other values (SARIF's -1 means "unknown")."""
     return value if type(value) is int and 0 <= value < 2**53 else None
 
 
 def entry_at(entries: Any, index: Any) -> Mapping[str, Any]:
-    """Return the object at an index; an empty one where there is none."""
+    """Return the object at an index; an empty one if there is none."""
     position, present = count(index), array(entries)
     return mapping(present[position]) if position is not None and position < len(present) else _NOTHING

@@ -1,4 +1,4 @@
-"""The repository that was scanned: its name, which is the same however it was cloned, and links to its lines."""
+"""The scanned repository: its name, the same for every way to clone it, and links to its lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Repository:
 
     @property
     def name(self) -> str:
-        """What is the same for each way to clone it."""
+        """Its name, the same for every way to clone it."""
         return f"{self._host}/{self.path}".lower()
 
     @property
@@ -38,7 +38,7 @@ class Repository:
         return f"{self.server}/{quote(self.path)}"
 
     def link(self, path: str, first: int | None, last: int | None) -> str | None:
-        """Return the address of a file's lines; None where the server's form of it is not known."""
+        """Return the address of a file's lines; None if the server's URL format is unknown."""
         file, revision, host = quote(path), quote(self.revision), self._host
         span = None if first is None else (first, last if last is not None and last > first else None)
         if "gitlab" in host:
@@ -49,7 +49,7 @@ class Repository:
             return f"{self.url}/src/commit/{revision}/{file}{_fragment('L', '-L', span)}"
         if any(other in host for other in ("bitbucket", "azure", "visualstudio")):
             return None
-        # GitHub's form; GitLab under a name of the company's own takes it, too.
+        # GitHub's form; a self-hosted GitLab accepts it, too.
         return f"{self.url}/blob/{revision}/{file}{_fragment('L', '-L', span)}"
 
     @property
@@ -58,7 +58,7 @@ class Repository:
 
 
 def read_repository(provenance: Mapping[str, Any]) -> Repository | None:
-    """Return the repository of a ``versionControlDetails`` object; None for a folder of this machine."""
+    """Return the repository of a ``versionControlDetails`` object; None for a local folder."""
     uri = (text(provenance.get("repositoryUri")) or "").strip()
     revision = text(provenance.get("revisionId")) or text(provenance.get("branch")) or "HEAD"
     if found := _SCP.fullmatch(uri):

@@ -1,4 +1,4 @@
-"""What a SARIF run says of its tool and rules: the rule of a result, its texts, how grave it is."""
+"""Reads the tool and rules of a SARIF run: the rule of a result, its texts, its severity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_leen.api.text import clean_json
 from airflow_provider_leen.findings.reading import array, count, entry_at, mapping, objects, text, texts
 
 PRIORITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL")
-"""Leen's names, the gravest first."""
+"""Leen's names, the most severe first."""
 
 _OF_LEVEL = {"error": "HIGH", "warning": "MEDIUM", "note": "LOW", "none": "INFORMATIONAL"}
 _OF_SCORE = ((9.0, "CRITICAL"), (7.0, "HIGH"), (4.0, "MEDIUM"), (0.0, "LOW"))
@@ -31,7 +31,7 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\d{1,3})\}")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule, and the part of the tool that it belongs to; both empty where the report does not have them."""
+    """A rule, and the tool component that it belongs to; both empty if the report does not have them."""
 
     id: str | None
     described: Mapping[str, Any]
@@ -109,7 +109,7 @@ class Tool:
         return self._driver
 
     def _override(self, result: Mapping[str, Any], rule: Rule) -> Any:
-        """Return what the invocation that found a result has set its rule to."""
+        """Return the rule's configuration in the invocation that found a result."""
         invocation = entry_at(self._invocations, mapping(result.get("provenance")).get("invocationIndex", 0))
         for override in objects(invocation.get("ruleConfigurationOverrides")):
             reference = mapping(override.get("descriptor"))
@@ -120,13 +120,13 @@ class Tool:
 
 
 def severities_of(result: Mapping[str, Any], rule: Rule) -> list[Any]:
-    """Return ``security-severity`` of a result, then of its rule, as far as they have one."""
+    """Return ``security-severity`` of a result, then of its rule, if they have one."""
     given = [mapping(bearer.get("properties")).get("security-severity") for bearer in (result, rule.described)]
     return [severity for severity in given if severity is not None]
 
 
 def message_text(message: Any, rule: Rule) -> str | None:
-    """Return what a ``message`` object says, in Markdown where it has that; placeholders are filled in."""
+    """Return the text of a ``message`` object, in Markdown if it has that, with placeholders filled in."""
     message = mapping(message)
     arguments = [
         entry if isinstance(entry, str) else str(clean_json(entry)) for entry in array(message.get("arguments"))
@@ -164,7 +164,7 @@ def tags_of(result: Mapping[str, Any], rule: Rule) -> list[str]:
 
 
 def priority_of_severity(severity: Any) -> str | None:
-    """Return the priority, by Leen's names, of a CVSS score or of a word; None for what is neither."""
+    """Return the priority, by Leen's names, of a CVSS score or of a word; None for other values."""
     if isinstance(severity, str) and (priority := _OF_WORD.get(severity.strip().upper())) is not None:
         return priority
     if isinstance(severity, bool) or not isinstance(severity, str | int | float):
@@ -180,7 +180,7 @@ def priority_of_severity(severity: Any) -> str | None:
 
 def _filled(message: str, arguments: list[str]) -> str:
     if not arguments:
-        return message  # many tools write braces as they are where nothing is to be filled in
+        return message  # many tools write literal braces without arguments
 
     def fill(found: re.Match[str]) -> str:
         if found[1] is None:
@@ -191,12 +191,12 @@ def _filled(message: str, arguments: list[str]) -> str:
 
 
 def _is_part(rule_id: str, whole: str) -> bool:
-    """Tell whether an id is that of a rule or, with a further part after a slash, of one of its cases."""
+    """Return whether an id is a rule's or, with another part after a slash, that of one of its cases."""
     return rule_id == whole or rule_id.startswith(f"{whole}/")
 
 
 def _with_parents(rule_id: str | None) -> Iterator[str]:
-    """Yield an id, then what is left of it without its last parts."""
+    """Yield an id, then the id without its last parts."""
     while rule_id:
         yield rule_id
         rule_id = rule_id.rpartition("/")[0]

@@ -19,19 +19,19 @@ from airflow_provider_leen.findings.rules import Tool, message_text
 log = logging.getLogger(__name__)
 
 _MAX_SAID = 4_000
-"""Characters of a message that tell one finding from another."""
+"""How many characters of a message identify a finding."""
 
 _NO_PROBLEM = ("pass", "notApplicable", "informational")
 
 
 class SarifTickets(list[dict[str, Any]]):
-    """The tickets of a SARIF report, and what the others of its results are.
+    """The tickets of a SARIF report, and counts of the results without a ticket.
 
     A result that can't be read is a row that the operator reports as ``invalid``.
 
     :param tickets: the rows.
-    :param left_out: how many results have no ticket of their own, by the reason.
-    :param remarks: sentences on the report as a whole: that a scan failed, that results are in another file.
+    :param left_out: how many results have no ticket, by the reason.
+    :param remarks: sentences about the whole report: that a scan failed, or that results are in another file.
     """
 
     def __init__(self, tickets: list[dict[str, Any]], left_out: Mapping[str, int], remarks: list[str]) -> None:
@@ -41,7 +41,7 @@ class SarifTickets(list[dict[str, Any]]):
 
     @property
     def findings(self) -> int:
-        """How many results the report has: each has a ticket, or is counted in ``left_out``."""
+        """How many results the report has, with and without a ticket."""
         return len(self) + sum(self.left_out.values())
 
     @property
@@ -53,7 +53,7 @@ class SarifTickets(list[dict[str, Any]]):
 
 
 def is_sarif(document: Any) -> bool:
-    """Tell whether a parsed JSON document is a SARIF report."""
+    """Return whether a parsed JSON document is a SARIF report."""
     if not isinstance(document, dict) or not isinstance(document.get("runs"), list):
         return False
     schema, version = document.get("$schema"), document.get("version")
@@ -70,20 +70,21 @@ def tickets_from_sarif(document: Any, *, repository: str | None = None, root: st
             return tickets_from_sarif(json.loads(Path("/data/scan.sarif").read_text()))
 
     A ticket has ``name``, ``description`` (Markdown), ``priority`` and an ``identifier`` that stays the same from scan
-    to scan. Suppressed results, those that the report knows as gone (``baselineState`` "absent") and those that say
-    that there is no problem have no ticket; equal ones in one file share one, which lists the places. The log says in
-    one line how many there are of each.
+    to scan.
+
+    Results that are suppressed, gone (``baselineState`` "absent") or report no problem have no ticket. Equal results in
+    one file share a ticket, which lists the places. One log line counts them all.
 
     :param document: the report, parsed.
-    :param repository: the name of what was scanned, for reports that don't name the repository (default: none). Give
-        it where several repositories are filed into one project: it tells equal findings in them apart.
-    :param root: the folder of the sources, for reports with absolute paths (default: as the report says).
+    :param repository: the name of what was scanned, for reports that don't name the repository (default: none). Set it
+        if several repositories share one project, to distinguish equal findings.
+    :param root: the folder of the sources, for reports with absolute paths (default: the report's).
     :return: a list of the tickets, with the counts of the other results.
-    :raises LeenConfigError: this is no SARIF report, or one of another major version.
+    :raises LeenConfigError: this is not a SARIF report, or has another major version.
     """
     if not is_sarif(document):
         raise LeenConfigError(
-            "This is no SARIF report: an object with `version` and `runs` is expected. "
+            "This is not a SARIF report: an object with `version` and `runs` is expected. "
             "Have the scanner write SARIF 2.1.0."
         )
     version = document.get("version")
@@ -95,7 +96,7 @@ def tickets_from_sarif(document: Any, *, repository: str | None = None, root: st
     for number, run in enumerate(document["runs"], 1):
         report.read_run(run, number)
     if array(document.get("inlineExternalProperties")):
-        report.remarks.append("The report has external properties inside, which are not read.")
+        report.remarks.append("The report has inline external properties, which are not read.")
     tickets = SarifTickets(report.tickets(), +report.left_out, report.remarks)
     log.info("%s", tickets.account)
     for remark in tickets.remarks:
@@ -104,10 +105,10 @@ def tickets_from_sarif(document: Any, *, repository: str | None = None, root: st
 
 
 class _Report:
-    """What has been read of a report.
+    """Reads a report.
 
-    :param repository: the name of what was scanned, where the report has none.
-    :param root: the folder of the sources, where the caller knows it.
+    :param repository: the name of the scanned repository, for reports without one.
+    :param root: the folder of the sources, if the caller knows it.
     """
 
     def __init__(self, repository: str, root: str | None) -> None:
@@ -149,7 +150,7 @@ class _Report:
         rows: list[str | dict[str, Any]] = []
         for finding in self._findings:
             if isinstance(finding, str):
-                # The row is invalid wherever it goes, and says why.
+                # The operator reports the row as invalid, with the reason.
                 rows.append({"name": {"unsendable": finding}})
                 continue
             identifier = identities.identifier(finding.subject)
@@ -202,13 +203,13 @@ def _steps(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _left_out(result: Mapping[str, Any]) -> str | None:
-    """Say why a result is no finding that somebody must fix; None where it is one."""
+    """Return why a result needs no ticket; None if it needs one."""
     if result.get("baselineState") == "absent":
         return "gone since the baseline"
     if result.get("kind") in _NO_PROBLEM:
         return "without a problem"
     suppressions = objects(result.get("suppressions"))
-    # One that is under review, or was rejected, keeps the result in force.
+    # A suppression under review, or a rejected one, does not count.
     if suppressions and all((entry.get("status") or "accepted") == "accepted" for entry in suppressions):
         return "suppressed"
     return None
@@ -218,7 +219,7 @@ def _remarks(run: Mapping[str, Any], tool: str) -> Iterator[str]:
     name = one_line(tool, 50)
     invocations = objects(run.get("invocations"))
     if any(invocation.get("executionSuccessful") is False for invocation in invocations):
-        yield f"{name} says that its scan failed: its report may lack findings."
+        yield f"{name} reports that its scan failed: findings may be missing."
     notes = [
         note
         for invocation in invocations
@@ -228,11 +229,11 @@ def _remarks(run: Mapping[str, Any], tool: str) -> Iterator[str]:
     ]
     if notes:
         first = text(mapping(notes[0].get("message")).get("text")) or "no text"
-        yield f"{name} reports {_counted(len(notes), 'error')} of its own, the first: {one_line(first, 200)}"
+        yield f"{name} reports {_counted(len(notes), 'error')} during the scan, the first: {one_line(first, 200)}"
     if mapping(run.get("externalPropertyFileReferences")).get("results"):
-        yield f"{name} has put results into other files, which are not read: have it write one file."
+        yield f"{name} has written results to other files, which are not read: have it write one file."
     if "results" not in run:
-        yield f"{name} has left no results, not even an empty list: did its scan run?"
+        yield f"{name} has no list of results, not even an empty one: did its scan run?"
 
 
 def _counted(number: int, noun: str) -> str:

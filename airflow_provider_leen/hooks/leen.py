@@ -1,4 +1,4 @@
-"""The hooks for Leen: they read Airflow's connection, and offer Leen's endpoints to tasks and to event loops."""
+"""The hooks for Leen: they read Airflow's connection and offer Leen's endpoints, for tasks and for event loops."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class _ConnectedHook(BaseHook):
-    """What both hooks are given, and how Airflow knows them."""
+    """What both hooks share: their arguments and their names in Airflow."""
 
     conn_name_attr = "leen_conn_id"
     default_conn_name = "leen_default"
@@ -63,8 +63,8 @@ class LeenHook(_ConnectedHook):
 
     :param leen_conn_id: the Airflow connection, default ``leen_default``.
     :param connection_id: the Leen connection ID to use instead of the connection's login, default that login.
-    :param timeout: seconds in which a whole reply must have come, default the connection's extra (120).
-    :param max_retries: tries after the first for one HTTP call, default the connection's extra (3).
+    :param timeout: seconds for a whole reply, default the connection's extra (120).
+    :param max_retries: retries of one HTTP call, default the connection's extra (3).
     """
 
     _client: LeenClient | None = None
@@ -102,7 +102,7 @@ class LeenHook(_ConnectedHook):
 
     @cached_property
     def settings(self) -> LeenSettings:
-        """What the connection says, checked.
+        """The settings of the connection, checked.
 
         :raises LeenConfigError: the connection has a field that can't be used.
         """
@@ -138,12 +138,13 @@ class LeenHook(_ConnectedHook):
     def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
         """Create 1 to 50 tickets in one call (``POST /itsm/tickets/bulk/sync``).
 
-        Sent again only when nothing was done (no connection, 429). For longer lists, and to be safe over retries of
-        the task, use :class:`~airflow_provider_leen.operators.leen.LeenBulkCreateTicketsOperator`.
+        Retried only when it certainly had no effect (no connection, 429). For longer lists, and for protection against
+        duplicates when the task is retried, use
+        :class:`~airflow_provider_leen.operators.leen.LeenBulkCreateTicketsOperator`.
 
         :param tickets: the tickets, by Leen's field names.
         :return: Leen's reply; ``failed`` counts the tickets that were refused one by one.
-        :raises LeenOutcomeUnknownError: the reply was lost or doesn't account for every ticket.
+        :raises LeenOutcomeUnknownError: the reply was lost, or does not prove the outcome of every ticket.
         :raises LeenError: the call failed.
         """
         return self.get_conn().bulk_create_tickets(tickets)
@@ -162,7 +163,7 @@ class LeenHook(_ConnectedHook):
 
         :param ticket_id: the Leen UUID.
         :param fields: what to change, by Leen's names, such as ``status`` or ``priority``.
-        :return: the ticket where Leen answers with one (its reply is not documented), else None.
+        :return: the ticket if Leen answers with one (its reply is not documented), else None.
         :raises LeenError: the call failed.
         """
         return self.get_conn().update_ticket(ticket_id, **fields)
@@ -179,11 +180,11 @@ class LeenHook(_ConnectedHook):
     def get_ticket_by_identifier(self, identifier: str) -> Ticket | None:
         """Fetch one ticket by its identifier (``GET /itsm/tickets/by-identifier/{identifier}``).
 
-        Leen does not know tickets that were created in bulk with vendor ids before its next sync.
+        Leen does not find tickets that were created in bulk with vendor ids until its next sync.
 
         :param identifier: the identifier that the ticket was created with.
-        :return: the ticket, or None when Leen says that it knows none.
-        :raises LeenError: the call failed, so that nothing was found out.
+        :return: the ticket, or None if Leen says that there is none.
+        :raises LeenError: the call failed: it is unknown whether the ticket exists.
         """
         return self.get_conn().get_ticket_by_identifier(identifier)
 
@@ -223,11 +224,11 @@ class LeenHook(_ConnectedHook):
     def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
         """Submit a job that creates 1 to 50 tickets (``POST /itsm/tickets/bulk``).
 
-        Sent again only when nothing was done (no connection, 429).
+        Retried only when it certainly had no effect (no connection, 429).
 
         :param tickets: the tickets, by Leen's field names.
         :return: the job's id, for :meth:`get_job`.
-        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may still run.
         :raises LeenError: the call failed.
         """
         return self.get_conn().submit_bulk_create(tickets)
@@ -235,13 +236,13 @@ class LeenHook(_ConnectedHook):
     def submit_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
         """Submit a job that changes 1 to 50 tickets alike (``POST /itsm/tickets/bulk/update``).
 
-        Sent again only when nothing was done (no connection, 429).
+        Retried only when it certainly had no effect (no connection, 429).
 
         :param ticket_ids: Leen UUIDs.
-        :param updates: any of ``status``, ``priority``, ``assigned_user_id``, ``name``, ``description``; what is left
-            out stays as it is.
+        :param updates: any of ``status``, ``priority``, ``assigned_user_id``, ``name``, ``description``; other fields
+            keep their values.
         :return: the job's id, for :meth:`get_job`.
-        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may run all the same.
+        :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may still run.
         :raises LeenError: the call failed.
         """
         return self.get_conn().submit_bulk_update(ticket_ids, updates)
@@ -269,7 +270,7 @@ class LeenHook(_ConnectedHook):
 
 
 class LeenAsyncHook(_ConnectedHook):
-    """Those of Leen's endpoints that triggers and notifiers need, for an event loop, which nothing here blocks.
+    """The endpoints that triggers and notifiers need, for an event loop, which is never blocked.
 
     An asynchronous context manager: entering it reads the connection, leaving it closes what was opened.
 
@@ -280,8 +281,8 @@ class LeenAsyncHook(_ConnectedHook):
 
     :param leen_conn_id: the Airflow connection, default ``leen_default``.
     :param connection_id: the Leen connection ID to use instead of the connection's login, default that login.
-    :param timeout: seconds in which a whole reply must have come, default the connection's extra (120).
-    :param max_retries: tries after the first for one HTTP call, default the connection's extra (3).
+    :param timeout: seconds for a whole reply, default the connection's extra (120).
+    :param max_retries: retries of one HTTP call, default the connection's extra (3).
     """
 
     _client: AsyncLeenClient | None = None
@@ -304,12 +305,12 @@ class LeenAsyncHook(_ConnectedHook):
             from airflow.providers.common.compat.connection import get_async_connection
 
             connection = await get_async_connection(self.leen_conn_id, hook=self)
-            # Imports and certificates are read from the disk: too slow for the event loop.
+            # Imports and certificates are read from disk, which would block the event loop.
             client = await asyncio.to_thread(_open_client, self, connection)
             if self._client is None:
                 self._client = client
             else:
-                # Another first call was quicker.
+                # Another call was first.
                 await client.aclose()
         return self._client
 
@@ -332,8 +333,8 @@ class LeenAsyncHook(_ConnectedHook):
         """Fetch one ticket by its identifier (``GET /itsm/tickets/by-identifier/{identifier}``).
 
         :param identifier: the identifier that the ticket was created with.
-        :return: the ticket, or None when Leen says that it knows none.
-        :raises LeenError: the call failed, so that nothing was found out.
+        :return: the ticket, or None if Leen says that there is none.
+        :raises LeenError: the call failed: it is unknown whether the ticket exists.
         """
         return await (await self.get_async_conn()).get_ticket_by_identifier(identifier)
 
@@ -352,13 +353,13 @@ def _read_connection(hook: LeenHook | LeenAsyncHook, connection: Connection) -> 
     from airflow_provider_leen.api.settings import connection_url, read_settings, unknown_extras
 
     try:
-        # Not extra_dejson: it takes an extra that is no JSON for none.
+        # Not extra_dejson: it treats an extra that is not JSON as missing.
         extra = json.loads(connection.extra or "{}")
     except ValueError:
         extra = None
     if not isinstance(extra, Mapping):
         raise LeenConfigError(
-            f'The extra of connection {hook.leen_conn_id!r} is no JSON object: write one like {{"timeout": 60}}.'
+            f'The extra of connection {hook.leen_conn_id!r} is not a JSON object: write one like {{"timeout": 60}}.'
         )
     for problem in unknown_extras(extra):
         _warn_once(f"Connection {hook.leen_conn_id!r}: {problem}")

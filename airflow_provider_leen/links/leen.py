@@ -1,4 +1,4 @@
-"""A link from a task to the tickets that it has created."""
+"""A link from a task to the tickets that it created."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["LeenTicketsLink", "ticket_link"]
 
 MAX_LENGTH = 2000
-"""The longest link; beyond it, servers and proxies begin to refuse a request."""
+"""The longest link: servers and proxies may refuse longer ones."""
 
 _KEPT = "%/:?#[]@!$&'()*+,;=~"
-"""What stays as it is in the connection's setting: all that has a meaning in a URL, and what is encoded already."""
+"""Characters of the connection's setting that are not escaped: those with a meaning in a URL, and ``%``."""
 
 
 class LeenTicketsLink(BaseOperatorLink):
-    """Leads to the ticket that a task has created, or to the tracker's search for all of them.
+    """Links to the ticket that a task created, or to the tracker's search for all of them.
 
-    The operator publishes the link as an XCom as soon as it knows the tickets, since Airflow's API server, which shows
-    the link, must not need the connection.
+    The operator publishes the link as an XCom as soon as it knows the tickets, so that Airflow's API server, which
+    shows the link, does not need the connection.
     """
 
     name = "Tickets"
     xcom_key = "ticket_link"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return what the operator has published for this try; empty where it created nothing or has no setting.
+        """Return what the operator published for this try; empty if it created nothing or has no setting.
 
-        Airflow 3 asks in the worker, where the operator has just run; Airflow 2 in the webserver, which has only XCom.
+        Airflow 3 calls this in the worker, where the operator has just run; Airflow 2 in the webserver, which has only
+        XCom.
         """
         if hasattr(operator, "ticket_link"):
             return operator.ticket_link or ""
@@ -48,10 +49,10 @@ class LeenTicketsLink(BaseOperatorLink):
 def ticket_link(settings: LeenSettings, results: Iterable[TicketResult]) -> str | None:
     """Build the link to the tickets that were created.
 
-    :param settings: its ``ticket_url`` is used for one ticket, its ``search_url`` for many, or where the other is
-        missing for one.
-    :param results: what became of the tickets.
-    :return: the link, None where nothing was created or the setting is missing. A search that would be longer than
+    :param settings: its ``ticket_url`` is used for one ticket, its ``search_url`` for many, or for one if the other is
+        missing.
+    :param results: the results of the tickets.
+    :return: the link, None if nothing was created or the setting is missing. A search that would be longer than
         2,000 characters names only the first tickets.
     """
     ids = [result["vendor_ticket_id"] for result in results if result["status"] == "created"]
@@ -72,10 +73,10 @@ def ticket_link(settings: LeenSettings, results: Iterable[TicketResult]) -> str 
 
 
 def filled(template: str, placeholder: str, value: str) -> str:
-    """Put a value into a connection's setting, with everything in it escaped that has a meaning in a URL."""
+    """Insert a value into a connection's setting, escaped for a URL."""
     return quote(value, safe="").join(fixed_parts(template, placeholder))
 
 
 def fixed_parts(template: str, placeholder: str) -> tuple[str, ...]:
-    """Return what is before and behind the value in a connection's setting, as it goes into a URL."""
+    """Return the text before and after the value in a connection's setting, escaped for a URL."""
     return tuple(quote(part, safe=_KEPT) for part in clean(template).split(placeholder))

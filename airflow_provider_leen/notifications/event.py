@@ -1,4 +1,4 @@
-"""What happened in Airflow, read from a callback's context, and the words of the ticket about it."""
+"""What happened in Airflow, read from a callback's context, and the texts of the ticket about it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from airflow_provider_leen.api.text import MAX_DESCRIPTION, MAX_NAME, clean, cut
 _MAX_ERROR = 2000
 
 Outcome = Literal["failed", "up_for_retry", "success", "skipped", "running"]
-"""By Airflow's names of states."""
+"""Named after Airflow's states."""
 
 _SAID: dict[Outcome, str] = {
     "failed": "failed",
-    "up_for_retry": "failed and is tried again",
+    "up_for_retry": "failed and will be retried",
     "success": "succeeded",
     "skipped": "was skipped",
     "running": "has started",
@@ -33,12 +33,12 @@ class Event:
     :param dag_id: the Dag.
     :param task_id: the task; None for a Dag run and a deadline.
     :param run_id: the Dag run.
-    :param map_index: the mapped instance, None where the task is not mapped.
+    :param map_index: the mapped instance, None if the task is not mapped.
     :param try_number: which try it was, from 1.
     :param max_tries: how many tries the task has.
     :param deadline: when it should have been done.
-    :param error: what went wrong, in Airflow's or the exception's words.
-    :param log_url: where the log is read; for a Dag run that of its last task.
+    :param error: the error, as Airflow or the exception words it.
+    :param log_url: the URL of the log; for a Dag run, of its last task's.
     :param outcome: what happened to the task or the Dag run.
     """
 
@@ -62,7 +62,7 @@ class Event:
 
 
 def read_context(context: Mapping[str, Any]) -> Event:
-    """Read what a callback is given: a task's context, a Dag's, or the little that a deadline comes with."""
+    """Read a callback's context: a task's, a Dag's, or the short one of a deadline."""
     ti, dag, run = context.get("ti"), context.get("dag"), context.get("dag_run")
     # A deadline's Dag run is a plain mapping.
     fields: Mapping[str, Any] = run if isinstance(run, Mapping) else {}
@@ -73,7 +73,7 @@ def read_context(context: Mapping[str, Any]) -> Event:
         missed = deadline.get("deadline_time") if isinstance(deadline, Mapping) else None
         return Event("deadline", dag_id, run_id=run_id, deadline=str(missed) if missed else None)
     log_url = getattr(ti, "log_url", None)
-    # Airflow gives the callback of a Dag the run's last task, too.
+    # Airflow also passes the run's last task to the callback of a Dag.
     if ti is None or ("reason" in context and not context.get("exception")):
         reason = context.get("reason")
         if reason == "success":
@@ -96,16 +96,16 @@ def read_context(context: Mapping[str, Any]) -> Event:
 
 
 def _outcome_of_task(ti: Any, exception: Any) -> Outcome:
-    """Return which callback this is. Airflow does not say so; the task's state does.
+    """Return which callback this is. Airflow does not pass that; the task's state shows it.
 
-    Without a state it is the callback of a failure, or, below 3.3, of a task that starts: only such a task knows when
-    it began, since its process was not killed.
+    Without a state it is a failure callback, or, below Airflow 3.3, the callback of a task that starts: only that one
+    has a start date, since the process is still alive.
     """
     state = getattr(ti, "state", None)
     state = str(getattr(state, "value", state) or "")
     if exception is not None:
         return "up_for_retry" if state == "up_for_retry" else "skipped" if state == "skipped" else "failed"
-    # ``dag.test()`` of Airflow 2 starts a task that was only scheduled.
+    # In Airflow 2, ``dag.test()`` starts tasks from the state "scheduled".
     if state in ("running", "queued", "scheduled") or (not state and getattr(ti, "start_date", None) is not None):
         return "running"
     known: tuple[Outcome, ...] = get_args(Outcome)
@@ -123,7 +123,7 @@ def fitting_title(text: str) -> str:
 
 
 def fitting_description(text: str, notes: Iterable[str]) -> str:
-    """Make a text fit for a description, with each of these notes in a paragraph of its own at its end."""
+    """Make a text fit for a description, with each note as a paragraph at its end."""
     end = clean("".join(f"\n\n{note}" for note in notes))
     return cut(clean(text), MAX_DESCRIPTION - len(end.encode("utf-16-le")) // 2) + end
 
@@ -165,6 +165,6 @@ def _text(error: Any) -> str | None:
 
 
 def _fenced(text: str) -> str:
-    # Longer than any row of backticks in the text, which could otherwise end the block.
+    # Longer than any run of backticks in the text, which could otherwise end the block.
     fence = "`" * (1 + max([2, *map(len, re.findall("`+", text))]))
     return f"{fence}\n{text}\n{fence}"

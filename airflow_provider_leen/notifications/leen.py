@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["LeenNotifier", "send_leen_notification"]
 
 CLOSED = ("RESOLVED", "CLOSED")
-"""Leen's statuses of a ticket that is done. Any other counts as open."""
+"""Leen's statuses of a closed ticket. Any other counts as open."""
 
 _DISPENSABLE = ("title", "description", "identifier", "priority", "assigned_user_id", "assigned_user_vendor_id")
-"""A ticket can be created without these: a default takes their place, or nothing."""
+"""Optional fields: a default is used instead, or nothing."""
 
 _PASSED_ON = (
     "project_id",
@@ -46,8 +46,8 @@ class LeenNotifier(RendersOnce, BaseNotifier):
     Works as ``on_failure_callback`` of tasks and Dags, and in ``AsyncCallback`` and ``SyncCallback`` of a deadline
     alert. As another callback (success, retry, skipped, execute) its title and description say what happened.
 
-    Title and description are cut to what Jira takes. Where a template fails, the default text takes its place, and the
-    description says so. If no ticket can be created, one sentence is raised, which Airflow logs; the task keeps its own
+    Title and description are cut to what Jira takes. If a template fails, the default text is used, and the
+    description says so. If no ticket can be created, an error is raised, which Airflow logs; the task keeps its own
     error.
 
     ::
@@ -59,8 +59,8 @@ class LeenNotifier(RendersOnce, BaseNotifier):
     :param title: the ticket's title, Leen's ``name`` (templated). Default: names what failed.
     :param description: the ticket's description, in Markdown (templated). Default: names Dag, task, run, try, exception
         and the log's URL.
-    :param identifier: what an open ticket is found by, at most 512 characters (templated). Default: made from the ids
-        of Dag and task.
+    :param identifier: identifies the open ticket, at most 512 characters (templated). Default: made from the ids of Dag
+        and task.
     :param project_id: the project's Leen UUID; either this or ``project_vendor_id`` (templated).
     :param project_vendor_id: the project's id in the tracker, such as a Jira project key (templated).
     :param type: the ticket's type, such as ``Bug``; this or ``type_vendor_id`` (templated).
@@ -118,19 +118,19 @@ class LeenNotifier(RendersOnce, BaseNotifier):
 
     def __call__(self, *args: Any) -> None:
         """Create the ticket, as a callback."""
-        # Rendering writes into the notifier, and one process may call the same for several runs: work on a copy.
+        # Rendering changes the notifier, and one process may call the same one for several runs: work on a copy.
         super(LeenNotifier, copy.copy(self)).__call__(*args)
 
     def get_template_env(self, dag: Any = None) -> Any:
-        """Return the Dag's Jinja environment; ``dag.test()`` gives a Dag's callback a Dag that has none."""
+        """Return the Dag's Jinja environment; the Dag that ``dag.test()`` passes to callbacks has none."""
         return super().get_template_env(dag if hasattr(dag, "get_template_env") else None)
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Render each text by itself, so that there is a ticket even if the template of one fails.
+        """Render each text by itself, so that one failing template doesn't prevent the ticket.
 
-        :param context: what Airflow gives to the callback.
+        :param context: the callback's context.
         :param jinja_env: default the Dag's.
-        :raises LeenConfigError: the template of a text that a ticket needs fails.
+        :raises LeenConfigError: the template of a required field fails.
         """
         environment = jinja_env or self.get_template_env(context.get("dag"))
         self._notes = []
@@ -147,7 +147,7 @@ class LeenNotifier(RendersOnce, BaseNotifier):
     def notify(self, context: Context) -> None:
         """Create the ticket, unless one is open.
 
-        :param context: what Airflow gives to the callback.
+        :param context: the callback's context.
         :raises LeenError: no ticket could be created; the message says why.
         """
         from airflow_provider_leen.hooks.leen import LeenHook
@@ -167,7 +167,7 @@ class LeenNotifier(RendersOnce, BaseNotifier):
     async def async_notify(self, context: Context) -> None:
         """Create the ticket, unless one is open, in an event loop.
 
-        :param context: what Airflow gives to the callback.
+        :param context: the callback's context.
         :raises LeenError: no ticket could be created; the message says why.
         """
         from airflow_provider_leen.hooks.leen import LeenAsyncHook
@@ -226,7 +226,7 @@ class LeenNotifier(RendersOnce, BaseNotifier):
 
 
 send_leen_notification = LeenNotifier
-"""The notifier under the name that Airflow's own providers give to theirs."""
+"""The notifier, under the naming convention of Airflow's own providers."""
 
 
 class _Tickets(Protocol):
@@ -236,7 +236,7 @@ class _Tickets(Protocol):
 
 
 async def _create(leen: _Tickets, ticket: Mapping[str, Any]) -> Ticket:
-    """Create the ticket; the error says so if it may exist all the same."""
+    """Create the ticket; the error says if it may exist anyway."""
     from airflow_provider_leen.api.retry import Effect, effect_of_write
 
     try:

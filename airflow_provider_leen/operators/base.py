@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class ManyTickets(RendersOnce, Interruptible):
-    """What an operator about many tickets is: renders its arguments once, stops when it is killed, reports its counts.
+    """Makes an operator render its arguments once, stop when it is killed, and report its counts.
 
-    No operator itself: Airflow wraps the ``__init__`` of each operator class, and one between them without an
-    ``__init__`` of its own would wrap it twice, by which a mapped operator loses its inlets and fails.
+    Not an operator itself: Airflow wraps the ``__init__`` of each operator class. A base class without its own
+    ``__init__`` would wrap it twice, and a mapped operator would lose its inlets and fail.
     """
 
     counts: dict[str, int] | None = None

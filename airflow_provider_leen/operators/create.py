@@ -20,9 +20,9 @@ __all__ = ["LeenCreateTicketOperator"]
 class LeenCreateTicketOperator(RendersOnce, BaseOperator):
     """Create one ticket, and return it (``POST /itsm/tickets``).
 
-    Leen stores such a ticket at once, whatever ids it was given, so that it can be looked up by its identifier: where
-    the ticket has none of its own, a key that is stable over retries is sent as one. A reply that was lost is settled
-    by look-ups, and a retry looks the ticket up before it creates it.
+    Leen stores such a ticket at once, with either kind of ids, so it can be looked up by its identifier. If the ticket
+    has none, a key that stays the same over retries is sent as the identifier. If a reply is lost, the ticket is looked
+    up; a retry looks it up before it creates it.
 
     ::
 
@@ -36,14 +36,14 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
     :param if_exists: what to do when Leen knows a ticket with the given identifier already (templated): ``create``
-        (default) creates another, unless it is this run's own; ``skip`` returns the one that is there, which may be
-        closed.
+        (default) creates another, unless the existing one is this run's own; ``skip`` returns the existing one, which
+        may be closed.
     :return: the record as Leen has it: ``id``, ``name``, ``identifier``, ``status``, ``url``, ``vendor_attributes``, …;
-        ``url`` is made from the connection's Ticket URL where Leen gives none.
+        ``url`` is made from the connection's Ticket URL if Leen gives none.
     :raises AirflowFailException: from :class:`LeenAuthError`, :class:`LeenConfigError`, :class:`LeenNotFoundError` or
-        :class:`LeenValidationError`, which a retry can't mend.
-    :raises LeenOutcomeUnknownError: the ticket was sent without an answer, and Leen does not know it. A retry looks it
-        up again, and creates it when Leen still does not know it.
+        :class:`LeenValidationError`, which a retry can't fix.
+    :raises LeenOutcomeUnknownError: the reply was lost, and Leen does not know the ticket. A retry looks it up again,
+        and creates it if Leen still does not know it.
     :raises LeenConnectError: Leen can't be reached; nothing was sent.
     :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows; nothing was created.
     """
@@ -69,7 +69,7 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
         self.connection_id = connection_id
         self.if_exists = if_exists
         check_literals(self, self.argument_checks)
-        # Not an Event: the signal handler would wait for ever for the lock that the main thread may hold just then.
+        # Not an Event: the signal handler would deadlock on the lock that the main thread may hold.
         self._stops: SimpleQueue[None] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -80,6 +80,6 @@ class LeenCreateTicketOperator(RendersOnce, BaseOperator):
         return create_ticket(self, context, self._stops)
 
     def on_kill(self) -> None:
-        """Stop looking up. Called in the signal handler, in the middle of whatever the main thread does."""
+        """Stop the look-ups. Called in the signal handler, at any point of the main thread."""
         if self._stops is not None:
             self._stops.put(None)

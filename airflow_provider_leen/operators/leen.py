@@ -34,11 +34,11 @@ __all__ = ["LeenBulkCreateTicketsOperator"]
 class LeenBulkCreateTicketsOperator(ManyTickets, BaseOperator):
     """Create a ticket for every row of a list, in batches, through ``POST /itsm/tickets/bulk/sync``.
 
-    Every row has a result, whatever happens: a bad ticket is reported and does not sink its batch, and what is known is
-    published before the task fails.
+    Every input row gets a result row with its outcome. A bad ticket is reported and does not fail its batch. Results
+    are published before the task fails.
 
-    All arguments are templated. Text of the Dag file is rendered, once; the text of a finding never is. A flag or a
-    number that a template yields as text is parsed.
+    All arguments are templated. Only the text of the Dag file is rendered, once, never the text of a finding. Flags and
+    numbers that a template renders to text are parsed.
 
     ::
 
@@ -53,74 +53,72 @@ class LeenBulkCreateTicketsOperator(ManyTickets, BaseOperator):
     :param tickets: the tickets, by Leen's field names (templated): a list of mappings, an upstream task's output, a
         mapped upstream's outputs (tickets, or lists of tickets), one mapping, a data frame of pandas or polars, Leen's
         own body ``{"tickets": [...]}``, a SARIF report, a text that holds one of these as JSON or a Python literal, or
-        a list of several tasks' outputs, which are joined, None being nothing. Any other report is refused whole.
-        Either this or ``tickets_path``.
+        a list of several tasks' outputs, which are joined; None counts as empty. Any other report is refused as a
+        whole. Either this or ``tickets_path``.
     :param tickets_path: a file or object-storage URL, or a path object, that ends in ``.json`` (an array, or SARIF),
         ``.jsonl`` or ``.ndjson`` (one ticket a line), ``.csv`` (the first line names the fields) or ``.sarif``, in any
-        case, each also packed as ``.gz``; read at run time, so that a very large list need not pass through XCom
+        case, each also compressed as ``.gz``; read at run time, so that a very large list need not pass through XCom
         (templated).
-    :param ticket_defaults: fields laid under every ticket, such as the project and the type (templated). A ticket's
-        own fields beat them.
+    :param ticket_defaults: fields that apply to every ticket, such as the project and the type (templated). A ticket's
+        own fields override them.
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
-    :param batch_size: tickets a call, 1 to 50, default 50 (templated).
+    :param batch_size: tickets per call, 1 to 50, default 50 (templated).
     :param max_concurrent_batches: calls in flight at most, default 4; 1 keeps the order in the tracker (templated).
     :param on_invalid: what to do about rows that can't be sent: ``report`` (default) sends the others, ``fail``
         refuses the whole list before anything is sent (templated).
-    :param on_unknown: what to do about tickets that were sent without an answer, in this try or an earlier one
-        (templated): ``lookup`` (default) asks Leen, and with ``embed_identifier`` the vendor, too, and sends again what
-        surely does not exist; ``fail`` never asks; ``resend`` asks, then sends again what was not found, which may
-        create it twice. What stays unknown fails the task.
+    :param on_unknown: what to do about tickets with an unknown outcome, from this try or an earlier one (templated):
+        ``lookup`` (default) asks Leen, and with ``embed_identifier`` the vendor, too, and sends again only tickets that
+        are proved not to exist; ``fail`` never asks; ``resend`` asks, then sends again what was not found, which may
+        create duplicates. If an outcome stays unknown, the task fails.
     :param if_exists: what to do about a ticket whose own identifier Leen knows already (templated): ``create``
         (default) creates another, ``skip`` reports it as ``existing`` with its ids. A closed ticket counts as existing.
-        Leen does not know tickets that were created with vendor ids before the connector's next sync.
+        Leen does not find tickets that were created with vendor ids until the connector's next sync.
     :param embed_identifier: append the ticket's key as the last line of its description, so that the vendor can be
-        searched for it (templated); default: with a ``register`` always, else not. Only with it can every unknown
-        outcome be settled.
+        searched for it (templated); default: always with a ``register``, else not. Only with it can every unknown
+        outcome be determined.
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
         (templated).
-    :param max_failure_rate: the same as a share, 0 to 1, of the tickets that were not known before: failed /
-        (total - existing); default: the gate decides (templated).
-    :param results_path: an absolute path or an object-storage URL of a file that the results go to, as JSON Lines,
-        instead of into XCom, for very large lists (templated). ``results`` is then empty, ``results_path`` says where
-        they are, the failed rows go to ``<results_path>.failed.jsonl``, and the XCom ``failed_tickets`` is that path,
-        ready to be another operator's ``tickets_path``. Another try overwrites both. Where the operator is mapped,
-        write ``{{ ti.map_index }}`` into it.
-    :param durable: remember across retries what was sent and what came back, default True (templated). Without it a
-        retry sends everything again.
-    :param ledger_path: an object-storage URL or a folder, reached by all workers, in which to remember (templated).
-        Default: Airflow's task state store (Airflow 3.3 and newer); below that, nothing is remembered without it, and a
-        retry takes every ticket for sent without an answer.
-    :param priority_map: what the rows call a priority, and what the ticket's is, such as ``{"ERROR": "HIGH"}``: the
-        exact name first, then in any case (templated). Leen's own names are taken in any case; what is neither is sent
-        as it is. Default: none.
-    :param register: a folder or object-storage URL, reached by all workers, that remembers over all Dag runs which
+    :param max_failure_rate: the same as a share, 0 to 1, of the tickets that did not exist before: failed / (total -
+        existing); default: the gate decides (templated).
+    :param results_path: the absolute path or object-storage URL of a file for the results, as JSON Lines, instead of
+        XCom, for very large lists (templated). ``results`` is then empty and ``results_path`` names the file. The
+        failed rows go to ``<results_path>.failed.jsonl``, and the XCom ``failed_tickets`` is that path, ready to be
+        another operator's ``tickets_path``. Another try overwrites both. If the operator is mapped, include ``{{
+        ti.map_index }}`` in the path.
+    :param durable: keep a durable ledger of what was sent and what came back, for retries, default True (templated).
+        Without it, a retry sends everything again.
+    :param ledger_path: an object-storage URL or a folder for the ledger that all workers can reach (templated).
+        Default: Airflow's task state store (Airflow 3.3 and newer); older versions have no durable ledger without it,
+        and a retry treats the outcome of every ticket as unknown.
+    :param priority_map: maps the rows' priorities to the tickets', such as ``{"ERROR": "HIGH"}``: exact names first,
+        then case-insensitive ones (templated). Leen's own names are accepted in any case; other values are sent as they
+        are. Default: none.
+    :param register: a folder or object-storage URL that all workers can reach. It records over all Dag runs which
         finding has which ticket, so that tomorrow's run does not file it again (templated). Every row then needs its
-        own ``identifier``, the same every day. It takes the place of ``durable`` and ``ledger_path``.
-    :param scope: which part of the register the list speaks for, ``semgrep/repo-a`` say: each has a memory of its own.
-        Default: the only one; a mapped task needs one for each instance (templated).
+        own ``identifier``, the same every day. It replaces ``durable`` and ``ledger_path``.
+    :param scope: the section of the register that the list covers, such as ``semgrep/repo-a``; scopes are independent.
+        Default: a single one; a mapped task needs one for each instance (templated).
     :param known_path: a ``.csv`` (with a line of names) or ``.jsonl`` file with ``identifier``, ``vendor_ticket_id``
-        and ``ticket_id`` of findings that the register does not know: tickets that exist already, or, with neither id,
-        findings that want none (templated).
+        and ``ticket_id`` of findings that the register does not know: they have a ticket already, or, with neither id,
+        need none (templated).
     :param max_new: file nothing and fail if more tickets than this would be filed; default: no limit (templated).
     :param deferrable: submit each batch as a job of Leen's (``POST /itsm/tickets/bulk``) and free the worker until the
-        jobs have ended, default False (templated). Another endpoint: Leen stores such tickets at once, and tells no
-        vendor id, so that ``ticket_id`` and ``vendor_ticket_id`` are looked up and may stay null. Needs a ledger that
-        lasts.
-    :param poll_interval: seconds between two rounds of asking for the jobs, default 10; ``deferrable`` only
-        (templated).
+        jobs have ended, default False (templated). This endpoint stores tickets in Leen at once, but returns no vendor
+        id, so ``ticket_id`` and ``vendor_ticket_id`` are looked up and may stay null. Needs a durable ledger.
+    :param poll_interval: seconds between two polls of the jobs, default 10; ``deferrable`` only (templated).
     :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status (``created``, ``existing``,
         ``rejected``, ``invalid``, ``unknown``, ``unsent``), and ``results``, one for each row in the order of the
         input, each with ``request_index``, ``success``, ``status``, ``name``, ``identifier``, ``ticket_id`` (null when
-        vendor ids were used), ``vendor_ticket_id`` and ``error``. The XCom ``failed_tickets`` holds the failed rows as
-        given that are known not to exist, ready to be another operator's ``tickets``.
+        vendor ids were used), ``vendor_ticket_id`` and ``error``. The XCom ``failed_tickets`` holds the failed rows
+        whose tickets certainly don't exist, as they were given, ready to be another operator's ``tickets``.
     :raises AirflowFailException: from :class:`LeenAuthError`, :class:`LeenConfigError`, :class:`LeenNotFoundError`,
-        :class:`LeenValidationError` or :class:`LeenThresholdError`, which a retry can't mend.
-    :raises LeenLedgerError: what was sent can't be read or recorded, so nothing more is sent.
+        :class:`LeenValidationError` or :class:`LeenThresholdError`, which a retry can't fix.
+    :raises LeenLedgerError: the record of what was sent can't be read or written, so nothing more is sent.
     :raises LeenOutcomeUnknownError: the outcome of tickets is unknown; it names them.
-    :raises LeenConnectError: Leen can't be reached; what is left was not sent.
+    :raises LeenConnectError: Leen can't be reached; the remaining tickets were not sent.
     :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows.
-    :raises LeenServerError: Leen fails again and again; what is left was not sent.
+    :raises LeenServerError: Leen failed repeatedly; the remaining tickets were not sent.
     :raises LeenStoppedError: the task was stopped from outside with tickets left.
     """
 
@@ -218,13 +216,13 @@ class LeenBulkCreateTicketsOperator(ManyTickets, BaseOperator):
         self.ticket_link: str | None = None
 
     def execute(self, context: Context) -> Summary:
-        """Create the tickets, publish the results, and raise when the task has to fail."""
+        """Create the tickets, publish the results, and raise if the task has to fail."""
         from airflow_provider_leen.tasks.creating import CreatingTask
 
         return CreatingTask.start(self, context)
 
     def execute_complete(self, context: Context, event: Any = None) -> Summary:
-        """Go on after the trigger: collect what the jobs did, publish it, and raise when the task has to fail."""
+        """Continue after the trigger: collect the jobs' results, publish them, and raise if the task has to fail."""
         from airflow_provider_leen.tasks.creating import CreatingTask
 
         return CreatingTask.go_on(self, context, event)

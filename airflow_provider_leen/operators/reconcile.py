@@ -1,4 +1,4 @@
-"""The operator that keeps the tickets of findings in step with a list that comes again and again."""
+"""The operator that keeps tickets in step with a list of findings that is scanned regularly."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ __all__ = ["LeenReconcileTicketsOperator"]
 class LeenReconcileTicketsOperator(ManyTickets, BaseOperator):
     """File a ticket for each new finding of a list, close those of findings that are gone, reopen those that are back.
 
-    The list is complete for its scope: what is missing from it has gone. A ticket is read at the tracker before it is
-    changed, and what a person has done is never undone. Nothing is sent at all where a brake holds, where the list is
-    older than one that was reconciled before, or where the plan is not the one that was approved. ::
+    The list is complete for its scope: a finding that is missing from it is gone. A ticket is read at the tracker
+    before it is changed, and a person's changes are never undone. Nothing is sent if a brake applies, if the list is
+    older than one that was reconciled before, or if the plan is not the approved one. ::
 
         LeenReconcileTicketsOperator(
             task_id="reconcile",
@@ -46,27 +46,27 @@ class LeenReconcileTicketsOperator(ManyTickets, BaseOperator):
             ticket_defaults={"project_vendor_id": "SEC", "type": "Task"},
         )
 
-    All arguments are templated, as those of the bulk operator are; those that both have mean the same.
+    All arguments are templated. Those that the bulk operator has, too, mean the same.
 
     :param tickets: the findings' tickets, by Leen's field names, each with its own ``identifier``, the same every day;
         see :class:`~.leen.LeenBulkCreateTicketsOperator` (templated). A source, or an instance of a mapped one,
-        that was skipped or gave None makes the list incomplete: new findings are filed, and nothing is closed. Either
+        that was skipped or gave None makes the list incomplete: new findings are filed, but nothing is closed. Either
         this or ``tickets_path``.
     :param tickets_path: a file or object-storage URL that holds them (templated).
-    :param register: a folder or object-storage URL, reached by all workers, that remembers over all Dag runs which
+    :param register: a folder or object-storage URL that all workers can reach. It records over all Dag runs which
         finding has which ticket (templated).
-    :param scope: which part of the register the list speaks for, ``semgrep/repo-a`` say. Default: the only one; a
+    :param scope: the section of the register that the list covers, such as ``semgrep/repo-a``. Default: a single one; a
         mapped task needs one for each instance (templated).
     :param known_path: a ``.csv`` or ``.jsonl`` file of findings that have a ticket already, which is never changed, or
-        that want none (templated).
+        that need none (templated).
     :param on_gone: what to do about the ticket of a finding that is gone: ``close`` (default) or ``keep`` (templated).
     :param on_returned: what to do about a finding that was gone for ``close_after`` lists and is found again
-        (templated): ``reopen`` (default) its ticket where we closed it and nobody touched it since, else file a new one
-        that names it; ``create`` always files a new one; ``keep`` does nothing.
-    :param close_after: how many complete lists, of as many Dag runs in a row, a finding must be missing from, default 2
-        (templated).
+        (templated): ``reopen`` (default) its ticket if this operator closed it and nobody touched it since, else file a
+        new one that names it; ``create`` always files a new one; ``keep`` does nothing.
+    :param close_after: in how many consecutive complete lists, of different Dag runs, a finding must be missing,
+        default 2 (templated).
     :param max_close_rate: send nothing and fail if this run would decide to close more than this share, 0 to 1, and
-        more than 5 of the scope's open tickets, default 0.2; 1 confirms that all may be closed, also where the list is
+        more than 5 of the scope's open tickets, default 0.2; 1 confirms that all may be closed, even if the list is
         empty (templated).
     :param max_new: send nothing and fail if more tickets than this would be filed, default 500; None: no limit
         (templated).
@@ -75,31 +75,31 @@ class LeenReconcileTicketsOperator(ManyTickets, BaseOperator):
     :param dry_run: return the same summary with what would be done, ``dry_run`` and the hash ``plan``, and send and
         record nothing, default False (templated).
     :param expected_plan: the ``plan`` of a dry run; another plan is refused (templated).
-    :param ticket_defaults: fields laid under every ticket (templated).
-    :param priority_map: what stands for which priority (templated).
+    :param ticket_defaults: fields that apply to every ticket (templated).
+    :param priority_map: maps the rows' priorities to the tickets' (templated).
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
-    :param batch_size: tickets a call, 1 to 50, default 50 (templated).
+    :param batch_size: tickets per call, 1 to 50, default 50 (templated).
     :param max_concurrent_batches: calls in flight at most, default 4 (templated).
-    :param on_unknown: what to do about new tickets that were sent without an answer: ``lookup`` (default) or ``fail``
+    :param on_unknown: what to do about new tickets with an unknown outcome: ``lookup`` (default) or ``fail``
         (templated).
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
         (templated).
     :param max_failure_rate: the same as a share, 0 to 1; default: the gate decides (templated).
-    :param results_path: a file that the results go to instead of into XCom (templated).
-    :param poll_interval: seconds between two rounds of asking for update jobs, default 10 (templated).
+    :param results_path: a file for the results instead of XCom (templated).
+    :param poll_interval: seconds between two polls of update jobs, default 10 (templated).
     :return: the summary: the counts of the bulk operator, ``closed``, ``reopened`` and ``pending`` (a change that waits
         for a later run, and why), ``complete``, ``waiting`` (tickets that stay open because the list is empty),
         ``closed_by_people``, ``earlier_unknown``, ``plan``, and ``results``: those of the rows in order, then those of
         the findings that are gone.
     :raises AirflowFailException: from :class:`LeenBrakeError`, :class:`LeenAuthError`, :class:`LeenConfigError` (also
         for an older list and another plan), :class:`LeenNotFoundError`, :class:`LeenValidationError` or
-        :class:`LeenThresholdError`, which a retry can't help.
-    :raises LeenLedgerError: the register can't be read or written, or another run has it all the time.
+        :class:`LeenThresholdError`, which a retry can't fix.
+    :raises LeenLedgerError: the register can't be read or written, or another run holds it for too long.
     :raises LeenOutcomeUnknownError: the outcome of new tickets is unknown; it names them.
-    :raises LeenConnectError: Leen can't be reached; what is left was not sent.
+    :raises LeenConnectError: Leen can't be reached; the remaining tickets were not sent.
     :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows.
-    :raises LeenServerError: Leen fails again and again; what is left was not sent.
+    :raises LeenServerError: Leen failed repeatedly; the remaining tickets were not sent.
     :raises LeenStoppedError: the task was stopped from outside with tickets left.
     """
 
@@ -138,7 +138,7 @@ class LeenReconcileTicketsOperator(ManyTickets, BaseOperator):
     operator_extra_links = (LeenTicketsLink(),)
     ui_color = "#e6f4ea"
 
-    # What the bulk operator leaves open.
+    # Arguments of the bulk operator that are fixed here.
     durable: ClassVar[bool] = True
     ledger_path: ClassVar[str] = ""
     embed_identifier: ClassVar[None] = None
@@ -207,7 +207,7 @@ class LeenReconcileTicketsOperator(ManyTickets, BaseOperator):
         self.ticket_link: str | None = None
 
     def execute(self, context: Context) -> ReconcileSummary:
-        """Reconcile, publish the results, and raise when the task has to fail."""
+        """Reconcile, publish the results, and raise if the task has to fail."""
         from airflow_provider_leen.tasks.reconciling import ReconcilingTask
 
         return ReconcilingTask.start(self, context)  # type: ignore[return-value]

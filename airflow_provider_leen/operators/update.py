@@ -1,4 +1,4 @@
-"""The operator that changes many tickets alike."""
+"""The operator that makes the same change to many tickets."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["LeenUpdateTicketsOperator"]
 
 
 class LeenUpdateTicketsOperator(ManyTickets, BaseOperator):
-    """Change many tickets alike, through Leen's jobs (``POST /itsm/tickets/bulk/update``).
+    """Make the same change to many tickets, through Leen's jobs (``POST /itsm/tickets/bulk/update``).
 
-    Every id has a result, whatever happens: a bad one is reported and does not sink its batch, and what is known is
-    published before the task fails. :class:`LeenTicketFailureSensor` judges the summary. A retry sends everything
-    again: setting the same values twice does no harm, but it undoes what a person changed in between.
+    Every id gets a result with its outcome. A bad one is reported and does not fail its batch. Results are published
+    before the task fails. :class:`LeenTicketFailureSensor` judges the summary. A retry sends everything again: setting
+    the same values twice does no harm, but it overwrites what a person changed in between.
 
-    Leen changes the status first, and the other fields only where that worked. Give the task an ``execution_timeout``:
-    a job that never ends is waited for until then.
+    Leen changes the status first, and the other fields only if that worked. Give the task an ``execution_timeout``: it
+    limits the wait for a job that never ends.
 
     ::
 
@@ -34,30 +34,30 @@ class LeenUpdateTicketsOperator(ManyTickets, BaseOperator):
 
     :param ticket_ids: Leen's ids of the tickets, UUIDs (templated): a list, an upstream task's output, a mapped
         upstream's outputs (ids, or lists of ids), one id, or a text that holds JSON or a Python literal. A ticket that
-        was created with vendor ids has none before the connector's next sync.
+        was created with vendor ids has none until the connector's next sync.
     :param updates: what to set on each of them (templated): any of ``status``, ``priority``, ``assigned_user_id``,
         ``name``, ``description``.
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
-    :param batch_size: tickets a job, 1 to 50, default 50 (templated).
+    :param batch_size: tickets per job, 1 to 50, default 50 (templated).
     :param max_concurrent_batches: jobs submitted at a time, 1 or more, default 4 (templated).
     :param max_failures: publish the results, then fail when more tickets than this failed; default: the gate decides
         (templated).
     :param max_failure_rate: the same as a share of the tickets, 0 to 1; default: the gate decides (templated).
-    :param poll_interval: seconds between two rounds of asking for the jobs, default 10 (templated).
+    :param poll_interval: seconds between two polls of the jobs, default 10 (templated).
     :param deferrable: free the worker while the jobs run, default False (templated).
     :return: the summary: ``total``, ``succeeded``, ``failed``, a count for each status, and ``results``, one for each
         id in the order of the input, each with ``request_index``, ``success``, ``status``, ``ticket_id`` and ``error``.
-        The statuses: ``updated``; ``rejected`` (Leen or the vendor refused this ticket), ``invalid`` (no UUID, never
-        sent), ``unknown`` (sent, and nobody can say), ``unsent`` (surely not changed: the task stopped before it).
+        The statuses: ``updated``; ``rejected`` (Leen or the vendor refused this ticket), ``invalid`` (not a UUID, never
+        sent), ``unknown`` (sent, outcome unknown), ``unsent`` (certainly not changed: the task stopped before).
     :raises AirflowFailException: from :class:`LeenAuthError`, :class:`LeenConfigError`, :class:`LeenNotFoundError`,
-        :class:`LeenValidationError` or :class:`LeenThresholdError`, which a retry can't mend.
-    :raises LeenOutcomeUnknownError: tickets were to be changed and nobody can say whether they were; it names them.
-    :raises LeenConnectError: Leen can't be reached; what is left was not sent.
+        :class:`LeenValidationError` or :class:`LeenThresholdError`, which a retry can't fix.
+    :raises LeenOutcomeUnknownError: it is unknown whether tickets were changed; it names them.
+    :raises LeenConnectError: Leen can't be reached; the remaining tickets were not sent.
     :raises LeenRateLimitError: Leen asks to wait for longer than the connection allows.
-    :raises LeenServerError: Leen fails again and again; what is left was not sent.
-    :raises LeenStoppedError: the task was stopped from outside before it knew of every ticket.
-    :raises AirflowTaskTimeout: the ``execution_timeout`` was over before all jobs had ended; it names those that go on.
+    :raises LeenServerError: Leen failed repeatedly; the remaining tickets were not sent.
+    :raises LeenStoppedError: the task was stopped from outside before it knew every outcome.
+    :raises AirflowTaskTimeout: the ``execution_timeout`` ended before all jobs had; it names the running ones.
     """
 
     argument_checks: ClassVar[dict[str, Argument]] = {
@@ -102,13 +102,13 @@ class LeenUpdateTicketsOperator(ManyTickets, BaseOperator):
         check_literals(self, self.argument_checks)
 
     def execute(self, context: Context) -> UpdateSummary:
-        """Change the tickets, publish the results, and raise when the task has to fail."""
+        """Change the tickets, publish the results, and raise if the task has to fail."""
         from airflow_provider_leen.tasks.updating import UpdatingTask
 
         return UpdatingTask.start(self, context)
 
     def execute_complete(self, context: Context, event: Any = None) -> UpdateSummary:
-        """Go on after the trigger: collect what the jobs did, publish it, and raise when the task has to fail."""
+        """Continue after the trigger: collect the jobs' results, publish them, and raise if the task has to fail."""
         from airflow_provider_leen.tasks.updating import UpdatingTask
 
         return UpdatingTask.go_on(self, context, event)

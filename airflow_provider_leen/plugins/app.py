@@ -1,7 +1,6 @@
-"""The web app behind the tab: a page, its data a page at a time, and the data as a file.
+"""The web app of the tab: a page, its data one page at a time, and the data as a file.
 
-Airflow protects no plugin's app: each route that shows anything asks its auth manager for the right to read the
-Dag's XComs.
+Airflow does not protect plugin apps: each route that shows data requires the right to read the Dag's XComs.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ from airflow_provider_leen.plugins.view import build_view
 STATIC = Path(__file__).with_name("static")
 
 _PAGE_HEADERS = {
-    # Whatever a ticket holds, the page runs and loads nothing but its own files.
+    # Whatever a ticket contains, the page only runs and loads its own files.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 _DOWNLOADS = threading.BoundedSemaphore(8)
-"""So many files wait to be sent at the same time, each on this server's disk: who takes one may be slow."""
+"""The most files that wait to be sent, each on this server's disk: clients may be slow."""
 
 _BLOCK = 200_000
 _NOT_IN_A_FILE_NAME = re.compile(r"[^A-Za-z0-9_.]+")
@@ -59,7 +58,7 @@ def _refuse_all_dags(dag_id: str) -> None:
 
 @dataclass(frozen=True)
 class RunOrTask:
-    """What the tab is asked about; without a task the whole run, without an index all instances of a mapped task."""
+    """What the tab shows: a run or, with a task, one task; without an index, all instances of a mapped task."""
 
     dag_id: str
     run_id: str
@@ -70,7 +69,7 @@ class RunOrTask:
 def _run_or_task(dag_id: str, run_id: str, task_id: str | None = None, map_index: str | None = None) -> RunOrTask:
     if "\0" in f"{run_id}{task_id}":  # PostgreSQL takes no such text
         raise HTTPException(404, _NOT_THERE)
-    # Airflow's UI leaves "{MAP_INDEX}" as it is where a task is not mapped.
+    # Airflow's UI does not replace "{MAP_INDEX}" if a task is not mapped.
     is_number = map_index is not None and re.fullmatch(r"-?\d{1,9}", map_index, re.ASCII)
     return RunOrTask(dag_id, run_id, task_id, int(str(map_index)) if is_number else None)
 
@@ -115,7 +114,7 @@ async def data(
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=0, le=500)] = 100,
 ) -> Response:
-    """What became of the tickets: counts, progress, remarks, and one page of rows. 304 where nothing has changed."""
+    """The outcome of the tickets: counts, progress, remarks, and one page of rows. 304 if nothing has changed."""
     known = request.headers.get("If-None-Match")
     found = await run_in_threadpool(_found, about, known)
     headers = _NOT_KEPT | {"ETag": found.etag}
@@ -124,7 +123,7 @@ async def data(
     rows = Page(wanted, offset, limit)
     unreadable = await fill(rows, found.tasks, found.folders, limits)
     if unreadable:
-        # A store may answer again, without any change in the database.
+        # A store may recover without any change in the database.
         del headers["ETag"]
     view = build_view(found.tasks, found.gates, is_run=about.task_id is None, unreadable=unreadable)
     view |= {"rows": rows.rows(), "matched": rows.wanted, "reachable": rows.reachable, "offset": offset}
@@ -134,11 +133,11 @@ async def data(
 
 @router.get("/tickets/download")
 async def download(about: About, wanted: Wanted, limits: Limited, format: Literal["csv", "json"] = "csv") -> Response:
-    """The rows that are wanted, all of them, in the order of the input."""
+    """All selected rows, in the order of the input."""
     found = await run_in_threadpool(_found, about)
     tasks = [task for task in found.tasks if wanted.task in ("", task.name)]
     if withheld := [f"{task.name}: {task.remark}" for task in tasks if task.withheld]:
-        raise HTTPException(403, f"These rows would not be all of them. {withheld[0]}")
+        raise HTTPException(403, f"The file would be incomplete. {withheld[0]}")
     if not _DOWNLOADS.acquire(blocking=False):
         raise HTTPException(503, "Others are downloading: try again in a minute.")
     with ExitStack() as on_error:
@@ -148,7 +147,7 @@ async def download(about: About, wanted: Wanted, limits: Limited, format: Litera
         except LeenConfigError as error:
             raise HTTPException(502, one_line(str(error), 1000)) from None
         except TooLargeError:
-            raise HTTPException(413, "These are too many rows for one file: filter by status, task or text.") from None
+            raise HTTPException(413, "There are too many rows for one file: filter by status, task or text.") from None
         headers = _NOT_KEPT | {"Content-Disposition": f'attachment; filename="{_file_name(about)}.{format}"'}
         return _FileReply(file, on_error.pop_all(), media_type=_MEDIA_TYPES[format], headers=headers)
 
@@ -165,7 +164,7 @@ def _file_name(about: RunOrTask) -> str:
 
 
 class _FileReply(StreamingResponse):
-    """Sends a temporary file; once that has ended, well or not, another download may begin."""
+    """Sends a temporary file, then makes room for another download."""
 
     def __init__(self, file: IO[bytes], at_end: ExitStack, **arguments: Any) -> None:
         arguments["headers"]["Content-Length"] = str(file.tell())
@@ -179,7 +178,7 @@ class _FileReply(StreamingResponse):
 
 
 def _in_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    # Each block changes threads on its way out: a row at a time, that takes longer than all else.
+    # Each block is passed between threads: with single rows, that would dominate the time.
     file.seek(0)
     while block := file.read(_BLOCK):
         yield block
@@ -198,7 +197,7 @@ class _Found:
 
 
 def _found(about: RunOrTask, known: str | None = None) -> _Found:
-    """Read from the database, whose session ends here; no tasks where the caller knows this version already."""
+    """Read from the database, and end its session; without tasks if the caller already has this version."""
     option = conf.get("leen", "results_folders", fallback="") or ""
     folders = folders_of(option, about.dag_id)
     with create_session(scoped=False) as session:
@@ -214,7 +213,7 @@ def _found(about: RunOrTask, known: str | None = None) -> _Found:
         records = list(run.records())
     gates = [gate for record in records if (gate := read_gate(record)) is not None]
     if is_gate:
-        # Its page shows its verdict, and the tickets that it has judged.
+        # A gate's page shows its verdict and the tickets that it judged.
         own = [record.name for record in records if _is(record, about)]
         gates = [gate for gate in gates if gate.name in own]
         judged = {task_id for gate in gates for task_id in gate.judges}
@@ -228,13 +227,13 @@ def _is(record: TaskRecord, about: RunOrTask) -> bool:
 
 
 _REFUSED = {
-    401: "You are not logged in to Airflow, or no longer: log in, and open this tab again.",
-    403: "You may not see this: it takes the right to read the XComs of this Dag.",
+    401: "You are not logged in to Airflow: log in, then open this tab again.",
+    403: "You need the right to read the XComs of this Dag.",
 }
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Answer in words where a person looks at the page, and as everywhere in Airflow's API else."""
+    """Answer with text for the page itself, and otherwise as Airflow's API does."""
     assert isinstance(error, StarletteHTTPException)
     if request.url.path.endswith("/tickets") and error.status_code in _REFUSED:
         text = f"<!doctype html><meta name=color-scheme content='light dark'><p>{_REFUSED[error.status_code]}</p>"

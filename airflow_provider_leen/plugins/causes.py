@@ -1,4 +1,4 @@
-"""The errors that several tickets share. Those that differ in numbers only are one: "The name has … characters"."""
+"""Errors that several tickets share. Errors that differ only in numbers count as one: "The name has … characters"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_SOUGHT = 200
 
 @dataclass
 class Causes:
-    """Counts errors by their texts without the numbers; of very many different ones, the first."""
+    """Counts errors by their texts without the numbers, up to a limit of different texts."""
 
     _numbers: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     _counts: dict[tuple[str, ...], int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Causes:
         self._counts[words] = self._counts.get(words, 0) + count
 
     def shared(self) -> list[dict[str, str | int]]:
-        """Return the errors that several tickets have, the most frequent first, each with a text to find them by."""
+        """Return the errors of several tickets, the most frequent first, each with a text to filter by."""
         frequent = sorted(self._counts, key=lambda words: -self._counts[words])[:_MAX_SHOWN]
         return [self._shown(words) for words in frequent if self._counts[words] > 1]
 

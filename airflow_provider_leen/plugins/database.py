@@ -1,4 +1,4 @@
-"""Reads from Airflow's database what the tab shows: task instances and their XComs, no others than it needs."""
+"""Reads the task instances and XComs that the tab needs from Airflow's database."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _KEYS = ("return_value", "progress", "ticket_url", "verdict")
 _MARKS = ("progress", "failed_tickets")
-"""XComs by which an operator of one's own, derived from Leen's, is known."""
+"""XComs that identify a user's operator that is derived from one of Leen's."""
 
 
 class RunReader:
-    """What a Dag run, or one task of it, has left in the database.
+    """A Dag run, or one task of it, in the database.
 
     :param task_id: None for all tasks.
     :param map_index: None for all instances of a mapped task.
@@ -56,20 +56,20 @@ class RunReader:
 
     @property
     def is_gate(self) -> bool:
-        """Whether all of it is a gate, which judges other tasks' tickets."""
+        """Whether all task instances are gates, which judge other tasks' tickets."""
         return all(instance.operator == GATE for instance in self._instances)
 
     def version(self, settings: str) -> str:
-        """Return a text that changes whenever what :meth:`records` returns does, or what is made of it.
+        """Return a text that changes whenever the result of :meth:`records` or its rendering changes.
 
-        :param settings: what else counts.
+        :param settings: further text that the rendering depends on.
         """
         return hashlib.sha256(repr((settings, self._instances, self._pushed)).encode()).hexdigest()[:32]
 
     def records(self) -> Iterator[TaskRecord]:
-        """Read the task instances with their XComs; of a whole run only those that may be Leen's.
+        """Read the task instances with their XComs; for a whole run, only those that may be Leen's.
 
-        The others' XComs are not even read: they may be large.
+        Other tasks' XComs are not read: they may be large.
         """
         marked = {task_id for task_id, _, key, _ in self._pushed if key in _MARKS}
         wanted = [
@@ -77,7 +77,7 @@ class RunReader:
             for instance in self._instances
             if "task_id" in self._place or instance.task_id in marked or instance.operator in (*LEEN_OPERATORS, GATE)
         ]
-        # As text: a value that can't be decoded would otherwise take all others with it.
+        # As text: otherwise one value that can't be decoded would fail the whole query.
         query = select(XComModel.task_id, XComModel.map_index, XComModel.key, cast(XComModel.value, Text))
         query = self._narrowed(query, _KEYS).where(XComModel.task_id.in_({instance.task_id for instance in wanted}))
         values: defaultdict[tuple[str, int], dict[str, Any]] = defaultdict(dict)
@@ -89,7 +89,7 @@ class RunReader:
             yield TaskRecord(task_id, map_index, state, operator, values[place], rendered.get(place), label)
 
     def _rendered(self, task_ids: Collection[str]) -> dict[tuple[str, int], Mapping[str, Any]]:
-        """Read the template fields of tasks as Airflow has recorded them: no XCom can change these."""
+        """Read the template fields of tasks as Airflow recorded them: XComs can't change these."""
         if not task_ids:
             return {}
         table = RenderedTaskInstanceFields
@@ -115,16 +115,16 @@ def _names_a_file(xcoms: Mapping[str, Any]) -> bool:
 
 
 def decoded(text: str | None) -> Any:
-    """Decode JSON of Airflow's database; UNREADABLE where that can't be done."""
+    """Decode JSON of Airflow's database; UNREADABLE if it can't be decoded."""
     try:
         value = None if text is None else json.loads(text)
         return _decoded_again(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):  # of a number of some thousand digits, or of endless brackets
+    except (ValueError, RecursionError):  # a number with thousands of digits, or endless brackets
         return UNREADABLE
 
 
 def _decoded_again(value: str) -> Any:
-    """Undo the second encoding of values that were set by Airflow's core and not by a task."""
+    """Undo the second encoding of values that Airflow's core set, rather than a task."""
     try:
         return json.loads(value)
     except json.JSONDecodeError:

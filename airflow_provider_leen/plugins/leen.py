@@ -1,6 +1,6 @@
 """The tab "Leen tickets" on a task instance and on a Dag run, from Airflow 3.1 on; absent below.
 
-Every Airflow process imports this module, each task's included: what serves the tab is imported when it is asked for.
+Every Airflow process imports this module, including each task, so the web app is imported only on demand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Lets slow stores keep nobody waiting but those who want their files.
+"""Keeps slow stores from delaying other pages.
 
-All of Airflow's pages share forty threads. Files are read in threads of their own: few for each store, each with a
-limit of time. One that a dead store never lets go keeps its slot, and takes none from other stores.
+All of Airflow's pages share forty threads. Files are read in separate threads: a few for each store, each with a time
+limit. A thread that a dead store blocks keeps its slot, but other stores have their own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class BusyError(Exception):
-    """Others are reading from the store, and have not come to an end in time."""
+    """Others are reading from the store, and did not finish in time."""
 
 
 class Slots:
@@ -38,9 +38,9 @@ class Slots:
         """Return the result of some work.
 
         :param stores: those that it reads from.
-        :param until: when to stop waiting for it, by ``time.monotonic()``. The thread is left to end by itself.
-        :raises BusyError: too much work with one of the stores has not ended yet.
-        :raises TimeoutError: this work has not.
+        :param until: when to stop waiting for it, by ``time.monotonic()``. The thread then ends by itself.
+        :raises BusyError: all slots of one of the stores are taken.
+        :raises TimeoutError: the work did not end in time.
         """
         done: Future[Result] = Future()
         with ExitStack() as slots:
@@ -48,7 +48,7 @@ class Slots:
                 slots.callback((await self._slot(store, until)).release)
             held = slots.pop_all()
         try:
-            # One that hangs must not keep the server from ending, as those of the standard library's pools do.
+            # A daemon: unlike threads of the standard library's pools, one that hangs must not block the server's exit.
             threading.Thread(target=_settle, args=(done, work, held), name="leen-tab", daemon=True).start()
         except RuntimeError:  # no more threads
             held.close()
@@ -76,7 +76,7 @@ def _settle(done: Future[Result], work: Callable[[], Result], slots: ExitStack) 
             outcome, settle = work(), done.set_result
         except BaseException as error:
             outcome, settle = error, done.set_exception
-    # Perhaps nobody waits for it any longer.
+    # The caller may have stopped waiting.
     with suppress(InvalidStateError):
         settle(outcome)
 
@@ -96,7 +96,7 @@ class Limited(io.RawIOBase):
         self._max_bytes = max_bytes
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -1,6 +1,6 @@
-"""Reads the results of tasks, from XComs or from files, a task at a time and within limits.
+"""Reads the results of tasks, from XComs or from files, one task at a time and within limits.
 
-A task's rows count once all of them are read and are those that its summary counts: none is shown before.
+A task's rows are shown only once all of them are read and agree with its summary's counts.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_BYTES = 256_000_000
 """The largest file that is read: about a million tickets."""
 
 MAX_DOWNLOAD = 256_000_000
-"""The largest file that is made to download, in bytes."""
+"""The largest download, in bytes."""
 
 _IN_MEMORY = 10_000_000
-"""A larger one waits on disk until it is sent; in bytes."""
+"""The largest download that is kept in memory instead of on disk, in bytes."""
 
 Result = TypeVar("Result")
 
@@ -51,19 +51,19 @@ class Limits:
 
 
 class TooLargeError(Exception):
-    """What is to be downloaded does not fit into a file."""
+    """The download would be too large."""
 
 
 async def fill(page: Page, tasks: Sequence[TaskTickets], folders: Sequence[Place], limits: Limits) -> dict[str, str]:
     """Add the rows of tasks to a page.
 
-    :param folders: below which files may be read.
-    :return: by their names, the tasks whose files could not be read, and why.
+    :param folders: the folders below which files may be read.
+    :return: the tasks whose files could not be read, by name, and why.
     """
     until = time.monotonic() + limits.page_seconds
     unreadable: dict[str, str] = {}
     silent: dict[Any, str] = {}
-    """Stores that have kept this page waiting: nothing more is asked of them."""
+    """Stores that did not answer this page in time: they are not asked again."""
     for in_xcom, some in groupby(tasks, key=lambda task: task.place is None):
         if in_xcom:
             page.add(await run_in_threadpool(page.pick, _rows(list(some), folders, until)))
@@ -85,7 +85,7 @@ async def fill(page: Page, tasks: Sequence[TaskTickets], folders: Sequence[Place
 async def write_file(
     tasks: Sequence[TaskTickets], folders: Sequence[Place], wanted: Selection, as_format: str, limits: Limits
 ) -> IO[bytes]:
-    """Write the rows of tasks that are wanted, all of them, into a temporary file.
+    """Write all selected rows of tasks into a temporary file.
 
     :param as_format: ``csv`` or ``json``.
     :raises LeenConfigError: not all can be read.
@@ -101,14 +101,14 @@ async def write_file(
 
 
 class _SilentError(Exception):
-    """A store has not answered in time."""
+    """A store did not answer in time."""
 
 
 async def _read(tasks: Iterable[TaskTickets], work: Callable[[], Result], until: float, slots: Slots) -> Result:
     try:
         return await slots.run(_stores(tasks) or ["XCom"], work, until)
     except BusyError:
-        raise _SilentError("others wait for its store, which has not answered; try again in a minute") from None
+        raise _SilentError("its store does not answer, and other requests wait for it; try again in a minute") from None
     except TimeoutError:
         raise _SilentError("it takes too long") from None
 
@@ -120,7 +120,7 @@ def _stores(tasks: Iterable[TaskTickets]) -> list[Any]:
 def _written(lines: Iterable[str]) -> IO[bytes]:
     whole = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (closed once it is sent)
     try:
-        # Whole before the answer begins: half a file would look like all of it.
+        # Complete before the answer begins: half a file would look complete.
         for line in lines:
             whole.write(line.encode())
             if whole.tell() > MAX_DOWNLOAD:
@@ -143,7 +143,7 @@ def _in_file(task: TaskTickets, place: Place, folders: Sequence[Place], until: f
 
 
 def _opened(path: str, place: Place, folders: Sequence[Place], until: float) -> IO[str]:
-    """Open a file under the rules and limits of this page."""
+    """Open a file, with the access rules and limits of the tab."""
     raw: Any
     if place.is_local:
         raw = os.fdopen(open_local(place, folders), "rb", buffering=0)

@@ -1,6 +1,6 @@
-"""The tickets as rows of a table: filtered, sorted, a page at a time, or as a file to download.
+"""The tickets as rows of a table: filtered, sorted, one page at a time, or as a file to download.
 
-Rows are taken one by one, so that a million of them that lie in a file need not fit into memory.
+Rows are read one by one, so that a file with a million rows need not fit into memory.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Column = Literal["status", "row", "key", "title", "identifier", "error"]
 COLUMNS: tuple[Column, ...] = get_args(Column)
 
 _RANK = {status: rank for rank, status in enumerate(STATUSES)}
-_NO_RESULT = "This entry of the summary is no result that this version of the page knows."
+_NO_RESULT = "This version of the page can't read this entry of the summary."
 _REASONS = {"closed": "Its finding is gone.", "reopened": "Its finding is back."}
-"""Why something was done to a ticket, where its result doesn't say."""
+"""Why something was done to a ticket, if its result doesn't say."""
 
 _SEARCHED = ("task", "key", "title", "identifier", "error")
 _FORMULA = re.compile(r"""(^(?=[\t\r\n])|(?:^|[;\t\r\n])[ "]*(?=[=+\-@＝＋－＠]))""")
-"""What comes before a formula: the beginning of a text, or what a spreadsheet may take for the end of a cell."""
+"""Where a formula may begin: at the start of a text, or after what a spreadsheet may read as the end of a cell."""
 
 _LONGEST_TEXT = 2000
 _LONGEST_KEY = 255
 MAX_HELD = 20_000
-"""So many rows of an order can be turned over; what comes later is found by a filter, or in the file to download."""
+"""The most rows of one order that can be paged through; a filter or the download finds the others."""
 
 
 class Row(TypedDict):
@@ -58,10 +58,10 @@ class Row(TypedDict):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows are wanted, in which order.
+    """Which rows to show, in which order.
 
     :param status: one status, ``failed`` for all that failed, or empty for all.
-    :param text: what a row has to contain, in upper or lower case.
+    :param text: a text that a row has to contain, in any case.
     :param task: a task's name, or empty for all.
     """
 
@@ -72,7 +72,7 @@ class Selection:
     descending: bool = False
 
     def admits(self, row: Row) -> bool:
-        """Tell whether a row is wanted."""
+        """Return whether a row is selected."""
         if self.task and row["task"] != self.task:
             return False
         if self.status and row["status"] != self.status and (self.status != "failed" or row["success"]):
@@ -103,10 +103,10 @@ def row_of(task: TaskTickets, result: Any) -> Row:
 
 @dataclass
 class Picked:
-    """What some rows add to a page.
+    """The contribution of some rows to a page.
 
-    :param best: those that come first in its order, each with what it is sorted by.
-    :param causes: how many failed tickets have which error, those left out by the filter too.
+    :param best: the first rows in its order, each with its sort key.
+    :param causes: how many failed tickets have which error, including those that the filter excludes.
     """
 
     wanted: int
@@ -115,10 +115,10 @@ class Picked:
 
 
 class Page:
-    """One page of the rows that are wanted, in their order; rows are added task by task.
+    """One page of the selected rows, sorted; rows are added task by task.
 
-    :param offset: how many rows come before the page. At most ``MAX_HELD`` rows are held to sort them; a page beyond
-        is empty, except in the order of the input, where nothing has to be held.
+    :param offset: how many rows come before the page. At most ``MAX_HELD`` rows are kept for sorting; a later page is
+        empty, except in the order of the input, which needs no sorting.
     """
 
     def __init__(self, selection: Selection, offset: int, limit: int) -> None:
@@ -133,14 +133,14 @@ class Page:
         self._best: list[tuple[Any, Row]] = []
         self.causes = Causes()
         self.wanted = 0
-        """How many rows are wanted in all."""
+        """How many rows are selected in total."""
 
     def pick(self, rows: Iterable[Row]) -> Picked:
-        """Pick what may be on the page; it changes with the rows only once they are added."""
+        """Select rows for the page, without changing it yet."""
         picked = Picked(0, [], Causes())
 
         def numbered() -> Iterator[tuple[Any, Row]]:
-            # Equal rows stay in the order of the input, whichever way the column is sorted.
+            # Equal rows stay in the order of the input in both directions.
             sign = -1 if self._selection.descending else 1
             for row in rows:
                 if row["error"] and not row["success"]:
@@ -154,12 +154,12 @@ class Page:
         items = numbered()
         first = nlargest if self._selection.descending else nsmallest
         picked.best = first(self._size, items, key=itemgetter(0))
-        # To the end, also where none fits on the page: they are counted, and a file is checked to its end.
+        # To the end, even if no more fit on the page: they are counted, and a file is checked to its end.
         deque(items, maxlen=0)
         return picked
 
     def add(self, picked: Picked) -> None:
-        """Take over what was picked last."""
+        """Add rows that were picked."""
         self.wanted += picked.wanted
         self.causes.update(picked.causes)
         both = sorted([*self._best, *picked.best], key=itemgetter(0), reverse=self._selection.descending)
@@ -171,15 +171,15 @@ class Page:
 
     @property
     def reachable(self) -> int:
-        """How many rows of this order pages can show."""
+        """How many rows can be paged through in this order."""
         return self.wanted if self._in_order else min(self.wanted, MAX_HELD)
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
-    """Write rows as CSV that a spreadsheet opens, and takes no cell of for a formula."""
+    """Write rows as CSV for spreadsheets, with cells that could be read as formulas defused."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    buffer.write("\N{ZERO WIDTH NO-BREAK SPACE}")  # Excel takes the file for UTF-8 by it.
+    buffer.write("\N{ZERO WIDTH NO-BREAK SPACE}")  # Excel recognises UTF-8 by it.
     writer.writerow(Row.__annotations__)
     for row in rows:
         writer.writerow(_cell(value) for value in row.values())
@@ -208,13 +208,13 @@ def _sort_key(row: Row, number: int, column: Column) -> Any:
     if column == "row":
         return number
     value = row[column]
-    # What is missing comes last; SEC-9 before SEC-10. Python refuses numbers of some thousand digits.
+    # Missing values come last; SEC-9 before SEC-10. Python refuses numbers with thousands of digits.
     parts = re.split(r"(\d+)", (value or "").casefold())
     return not value, [int(part[:100]) if part.isdecimal() else part for part in parts]
 
 
 def _url(own: str | None, ticket_url: str | None, vendor_ticket_id: str | None) -> str | None:
-    """Return where a ticket is seen, None where that is no page or not known."""
+    """Return the URL of a ticket's page; None if it is unknown, or not a web address."""
     if own:
         return own if len(own) < _LONGEST_TEXT and _leads_to_a_page(own) else None
     if not ticket_url or not vendor_ticket_id or len(vendor_ticket_id) > _LONGEST_KEY:
@@ -225,9 +225,9 @@ def _url(own: str | None, ticket_url: str | None, vendor_ticket_id: str | None) 
 
 @lru_cache(maxsize=16)
 def _around_the_id(ticket_url: str) -> tuple[str, ...] | None:
-    """Return the address of tickets without the id, None where it leads to no page.
+    """Return a ticket's URL without the id; None if it is not a web address.
 
-    Once, since for each row anew it takes longer than all else. An id that is escaped changes neither scheme nor host.
+    Cached, since doing this for each row would dominate the time. An escaped id changes neither scheme nor host.
     """
     if len(ticket_url) > _LONGEST_TEXT:
         return None

@@ -1,6 +1,6 @@
-"""What the XComs of a task instance say about its tickets. Pure; a value that is no good becomes a remark.
+"""Reads a task instance's tickets from its XComs. Pure functions; an unusable value becomes a remark.
 
-Which tasks are Leen's is told by their operators, or, where a class of one's own is used, by the shape of the values.
+Leen's tasks are recognised by their operators, or, for a user's own operator class, by the shape of the values.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ LEEN_OPERATORS = frozenset({CREATES_MANY, CREATES_ONE, "LeenUpdateTicketsOperato
 GATE = "LeenTicketFailureSensor"
 
 FAILURES = ("unknown", *(status for status in FAILED if status != "unknown"), "unreadable")
-"""The most urgent first. ``unreadable``: the summary has an entry that is no result."""
+"""The most urgent first. ``unreadable``: an entry of the summary that is not a result."""
 
 STATUSES = (*FAILURES, *(status for status in SUCCEEDED if status != "existing"), "filed", "existing")
 """In the order in which the page shows them, last those about which nothing was done. ``filed``: created or found, by
 the operator that creates one."""
 
 UNREADABLE = object()
-"""Stands for the value of an XCom that is no JSON, or that Python refuses to read."""
+"""Stands for the value of an XCom that is not JSON, or that Python refuses to read."""
 
 _HIGHEST_COUNT = 10**9
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """A task instance as Airflow's database has it.
+    """A task instance in Airflow's database.
 
-    :param map_index: -1 where the task is not mapped.
+    :param map_index: -1 if the task is not mapped.
     :param operator: the name of the operator's class.
     :param values: its XComs by key.
-    :param rendered: its template fields as Airflow has recorded them, None where it has not or no longer.
-    :param label: what Airflow shows for its index, by ``map_index_template``.
+    :param rendered: its template fields as Airflow recorded them, None without a record.
+    :param label: its rendered ``map_index_template``.
     """
 
     task_id: str
@@ -56,20 +56,20 @@ class TaskRecord:
 
     @property
     def name(self) -> str:
-        """The task, for a person; with its index where it is mapped, and with what its template makes of that."""
+        """The task's name, with its index if it is mapped, and the rendered ``map_index_template``."""
         if self.map_index < 0:
             return self.task_id
-        # The index as well: two instances may have the same label.
+        # With the index: two instances may have the same label.
         index = str(self.map_index)
         return f"{self.task_id}[{index if self.label in (None, index) else f'{index}: {one_line(self.label, 80)}'}]"
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a gate has decided.
+    """The decision of a gate.
 
-    :param verdict: a sentence for a person, None where it has not decided.
-    :param judges: the ids of the tasks whose tickets it has judged, as far as it knows them.
+    :param verdict: a sentence for a person, None if it has not decided yet.
+    :param judges: the ids of the tasks whose tickets it judged, as far as they are known.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Gate:
 
 
 def read_gate(record: TaskRecord) -> Gate | None:
-    """Read what a gate has decided; None where the task is none."""
+    """Read a gate's decision; None if the task is not a gate."""
     if record.operator != GATE:
         return None
     value = record.values.get("verdict")
@@ -97,14 +97,14 @@ def read_gate(record: TaskRecord) -> Gate | None:
 class TaskTickets:
     """The tickets of one task instance.
 
-    :param may_change: whether the task is still to do something.
-    :param counts: how many tickets ended how; empty as long as nobody knows.
-    :param results: one entry for each ticket, where XCom carries them.
+    :param may_change: whether the task has not ended yet.
+    :param counts: the number of tickets by status; empty if unknown.
+    :param results: one entry for each ticket, if they are in XCom.
     :param results_path: the file that has them otherwise, if it may be read.
-    :param place: where that is.
+    :param place: the location of that file.
     :param withheld: whether there are results, and they can't be shown; ``remark`` says why.
-    :param ticket_url: where a ticket is seen, with ``{vendor_ticket_id}`` in it.
-    :param remark: what a person should know beside the counts.
+    :param ticket_url: the URL of a ticket's page, with ``{vendor_ticket_id}`` in it.
+    :param remark: what a person should know besides the counts.
     """
 
     name: str
@@ -121,10 +121,10 @@ class TaskTickets:
 
 
 def read_task(record: TaskRecord, folders: Sequence[Place] = ()) -> TaskTickets | None:
-    """Read what became of a task's tickets.
+    """Read the outcome of a task's tickets.
 
     :param folders: below which files may be read.
-    :return: None where it is no task of Leen's.
+    :return: None if it is no task of Leen's.
     """
     value = record.values.get("return_value")
     progress = _progress(record.values.get("progress"))
@@ -133,17 +133,19 @@ def read_task(record: TaskRecord, folders: Sequence[Place] = ()) -> TaskTickets 
         return None
     may_change = record.state not in ENDED
     at_work = may_change and record.state != "up_for_retry"
-    # While a task waits for Leen's jobs, its XCom has the results of the part that is done.
+    # While a task waits for Leen's jobs, its XCom has the results so far.
     if at_work or value is None:
         remark = _while_unknown(record.state, progress)
         return TaskTickets(record.name, record.state, may_change, progress, remark=remark)
     if value is UNREADABLE:
-        remark = "Its XCom return_value can't be read (it is no JSON, or nested too deep), so no ticket can be shown."
+        remark = (
+            "Its XCom return_value can't be read (it is not JSON, or nested too deeply), so no ticket can be shown."
+        )
         return TaskTickets(record.name, record.state, may_change, progress, withheld=True, remark=remark)
     if summary is None:
         remark = (
-            f"Its XCom return_value is no summary of tickets (it is of type {type(value).__name__}), so what became of "
-            "them can't be shown. A custom XCom backend keeps it where this page can't read it."
+            f"Its XCom return_value is not a summary of tickets (but of type {type(value).__name__}), so their outcome "
+            "can't be shown. A custom XCom backend may keep it where this page can't read it."
         )
         return TaskTickets(record.name, record.state, may_change, progress, withheld=True, remark=remark)
     return _read_summary(record, summary, may_change, folders)
@@ -159,7 +161,7 @@ def _read_summary(
         path = None
         counts = Counter(status_of(result) for result in results)
         if summary["total"] != len(results):
-            remark = f"Its summary counts {summary['total']} tickets and has {len(results)} results."
+            remark = f"Its summary counts {summary['total']} tickets, but has {len(results)} results."
     else:
         counts = Counter({status: summary[status] for status in STATUSES if is_count(summary.get(status))})
         place = place_of(path)
@@ -201,7 +203,7 @@ _COUNTED = {
 def _why_not(
     path: str, place: Place | None, rendered: Mapping[str, Any] | None, folders: Sequence[Place]
 ) -> str | None:
-    """Say why the file with a task's results is not read; None where it may be."""
+    """Return why the file with a task's results is not read; None if it may be."""
     if not folders or place is None or not may_be_allowed(place, folders):
         lists = "it lists none above this one" if folders else "it lists none"
         return (
@@ -211,10 +213,10 @@ def _why_not(
     own = None if rendered is None else rendered.get("results_path")
     if own is None:
         return (
-            f"Its results are in the file {_shown(path)}. This page reads only what the task's `results_path` was "
-            "rendered to, and Airflow has no record of that, or none any more."
+            f"Its results are in the file {_shown(path)}. This page reads only the file that the task's "
+            "`results_path` was rendered to, and Airflow has no record of that (any more)."
         )
-    # Whoever may write an XCom could otherwise have this server show another task's file.
+    # Otherwise, anyone who can write an XCom could make this server show another task's file.
     if not isinstance(own, str) or own.strip() != path.strip():
         return (
             f"Its summary names the file {_shown(path)}, which is not read: Airflow has recorded another "
@@ -242,7 +244,7 @@ def _as_summary(record: TaskRecord, value: Any) -> Mapping[str, Any] | None:
 
 
 def _summary_of_one(ticket: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the record of a ticket that was created alone as a summary."""
+    """Return a summary of the record of a single created ticket."""
     if not isinstance(ticket.get("id"), str):
         return None
     seen = Ticket.model_construct(url=ticket.get("url"), vendor_attributes=ticket.get("vendor_attributes"))
@@ -267,22 +269,22 @@ def _progress(value: Any) -> Progress | None:
 
 
 def _while_unknown(state: str | None, progress: Progress | None) -> str | None:
-    """Say why nobody knows yet, or ever, what became of a task's tickets."""
+    """Return why the outcome of a task's tickets is not known (yet)."""
     if state == "skipped":
-        return "It was skipped, and had nothing to do with any ticket."
+        return "It was skipped, and sent no tickets."
     if state in ("upstream_failed", "removed"):
         return f"It did not run (its state is {state})."
     if state in ENDED:
-        return f"It ended ({state}) without saying what became of its tickets: see the task's log."
+        return f"It ended ({state}) without publishing the outcome of its tickets: see the task's log."
     if state == "up_for_retry":
-        return "Its last try left no results. Airflow tries it again."
+        return "Its last try published no results. Airflow will retry it."
     if state == "deferred":
         return "It waits for Leen's jobs."
     if state in ("running", "restarting"):
-        return None if progress else "It is at work and has not counted its tickets yet."
+        return None if progress else "It is running, and has not counted its tickets yet."
     return "It has not started yet."
 
 
 def is_count(value: Any) -> bool:
-    """Tell whether a value from outside can be a number of tickets, or a position among them."""
+    """Return whether a value from outside can be a number of tickets, or a position among them."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _HIGHEST_COUNT

@@ -10,11 +10,8 @@ from airflow_provider_leen.api.text import one_line
 from airflow_provider_leen.bulk.watch import ENDED
 from airflow_provider_leen.plugins.tasks import FAILURES, STATUSES, Gate, TaskTickets
 
-NOTHING_IN_TASK = (
-    "This task has filed no tickets: it is none of Leen's operators. "
-    "The tab on the Dag run shows the tickets of all its tasks."
-)
-NOTHING_IN_RUN = "No Leen operator is part of this Dag run, or none has been scheduled yet."
+NOTHING_IN_TASK = "This task doesn't create tickets. The tab on the Dag run shows the tickets of all its tasks."
+NOTHING_IN_RUN = "This Dag run has no Leen operator, or none has been scheduled yet."
 
 
 def build_view(
@@ -22,9 +19,9 @@ def build_view(
 ) -> dict[str, Any]:
     """Return everything the page shows besides the rows, as plain JSON types.
 
-    :param gates: what the gates of a run have decided, or the one whose page this is.
+    :param gates: the verdicts of the run's gates, or of the one whose page this is.
     :param is_run: whether these are all tasks of a Dag run.
-    :param unreadable: by their names, the tasks whose files could not be read, and why.
+    :param unreadable: the tasks whose files could not be read, by name, and why.
     """
     counts: Counter[str] = Counter()
     progress: Counter[str] = Counter()

@@ -23,19 +23,19 @@ __all__ = ["LeenRetryPolicy"]
 
 
 class LeenRetryPolicy(RetryPolicy):
-    """Decides when a task that talks to Leen is tried again.
+    """Decides when a task that uses Leen is retried.
 
     =====================================  ===========================================================================
-    rate limit (LeenRateLimitError)        again, after as long as Leen said; where it said nothing, as after an outage
-    outage (LeenConnectError,              again, after ``first_delay``, doubled from try to try up to ``max_delay``
+    rate limit (LeenRateLimitError)        retried after the time that Leen asks for; without one, as after an outage
+    outage (LeenConnectError,              retried after ``first_delay``, doubled from try to try up to ``max_delay``
     LeenServerError)
-    unknown outcome                        failed at once: a retry can't know more. Where it can, since the tickets
-    (LeenOutcomeUnknownError)              carry their keys or ``on_unknown="resend"``, again, as after an outage
+    unknown outcome                        failed at once, unless a retry can find out more because the tickets
+    (LeenOutcomeUnknownError)              carry their keys, or ``on_unknown="resend"``: then as after an outage
     anything else                          Airflow's own ``retries`` and ``retry_delay``
     =====================================  ===========================================================================
 
-    The task's ``retries`` remain the limit. What a retry can't mend (a key that is refused, say) never gets here: the
-    operators raise it as ``AirflowFailException``.
+    The task's ``retries`` remain the limit. What a retry can't fix (such as a key that is refused) does not get here:
+    the operators raise it as ``AirflowFailException``.
 
     ::
 
@@ -47,7 +47,7 @@ class LeenRetryPolicy(RetryPolicy):
         )
 
     :param first_delay: how long to wait after the first try, default one minute.
-    :param max_delay: the longest wait, default one hour. How long Leen said is never cut short.
+    :param max_delay: the longest wait, default one hour. The time that Leen asks for is never shortened.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class LeenRetryPolicy(RetryPolicy):
         :param exception: what the try failed with.
         :param try_number: which try it was, from 1.
         :param max_tries: how many retries the task has.
-        :param context: the task's context; not looked at.
+        :param context: the task's context; not used.
         """
-        # Tasks that failed together must not all come back together.
+        # Tasks that failed together must not all retry at the same moment.
         return _decide(exception, try_number, self.first_delay, self.max_delay, random.random())
 
 
@@ -74,13 +74,13 @@ def _decide(
     exception: BaseException, try_number: int, first_delay: timedelta, max_delay: timedelta, jitter: float
 ) -> RetryDecision:
     if isinstance(exception, LeenRateLimitError) and exception.retry_after:
-        # Never less than Leen said: the jitter comes on top.
+        # Never less than Leen asked for: the jitter is added.
         seconds = exception.retry_after + jitter * min(60.0, exception.retry_after / 10)
-        return RetryDecision.retry(timedelta(seconds=seconds), "Leen asked to wait for so long.")
+        return RetryDecision.retry(timedelta(seconds=seconds), "Leen asked for this wait.")
     if isinstance(exception, LeenOutcomeUnknownError):
         if not exception.can_be_settled:
-            return RetryDecision.fail("Nobody can say what became of the tickets, and a retry can't know more.")
-        reason = "What became of the tickets isn't known; a retry can find out, or may send them again."
+            return RetryDecision.fail("The outcome of the tickets is unknown, and a retry can't find out more.")
+        reason = "The outcome of the tickets is unknown; a retry can look them up, or may send them again."
     elif isinstance(exception, PASSING):
         reason = f"Leen is not available ({type(exception).__name__})."
     else:

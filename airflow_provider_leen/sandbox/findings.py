@@ -31,7 +31,7 @@ class Weakness(NamedTuple):
     :param uid: a CVE, or for code the rule.
     :param product: a package, a service, or for code the file.
     :param version: the one found, for code the line; None for a service.
-    :param fixed_in: the first version without it, None where there is none.
+    :param fixed_in: the first version without it, None if there is none.
     """
 
     uid: str

@@ -20,7 +20,7 @@ _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/@\[\]]+))(?::\d*)?", re.IGNOREC
 
 
 def refusal(path: str, headers: Iterable[tuple[str, str]], listens_on: str) -> str | None:
-    """Return why a request is refused, None where it is not.
+    """Return why a request is refused, None if it is not.
 
     :param path: which route is asked for.
     :param headers: the request's, with names in lower case.
@@ -46,7 +46,7 @@ def refusal(path: str, headers: Iterable[tuple[str, str]], listens_on: str) -> s
 
 
 def answers_to(host: str, listens_on: str) -> bool:
-    """Tell whether a Host header names this sandbox: loopback, or the address that it was told to listen on.
+    """Return whether a Host header names this sandbox: loopback, or the address that it was told to listen on.
 
     Where that is every address, any address will do, and any name without a dot: no foreign page has such a name.
 

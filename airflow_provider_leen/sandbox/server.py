@@ -165,7 +165,7 @@ class SandboxServer:
         self._faults.remove_all()
 
     def sync_after(self, seconds: float | None) -> None:
-        """Let Leen know what happens past it from now on after so many seconds; None for only at :meth:`sync`."""
+        """Let Leen know what happens past it from now on after that many seconds; None for only at :meth:`sync`."""
         self._store.sync_after = seconds
 
     def workflow(self, transitions: Mapping[str, Sequence[str]]) -> None:

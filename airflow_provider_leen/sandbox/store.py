@@ -197,7 +197,7 @@ class Store:
         return rows[0] if rows else None
 
     def held(self, ticket_id: str) -> sqlite3.Row | None:
-        """The ticket with this UUID, None where a person deleted it."""
+        """The ticket with this UUID, None if a person deleted it."""
         rows = self._select("ticket_id = ?", (ticket_id,))
         return rows[0] if rows else None
 

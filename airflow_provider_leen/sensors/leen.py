@@ -1,4 +1,4 @@
-"""The gate: it lets a Dag run pass, or fails it, by the outcome of its tickets."""
+"""The gate: passes or fails a Dag run by the outcome of its tickets."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ _MAX_ERRORS_NAMED = 5
 class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
     """Fail when too many tickets failed.
 
-    With ``results`` it judges at once: it never waits, and needs neither ``mode`` nor ``poke_interval``. With
-    ``task_ids`` it watches tasks of the same Dag run while they run, and fails as soon as a limit is passed; it is done
-    when all of them, every mapped instance included, have ended. It fails with :class:`AirflowFailException`, so that
-    Airflow does not retry it; the message has the counts, the limit and the first errors, each as
-    ``task_id[map_index] #row``. With ``soft_fail=True`` it is skipped instead, as every sensor is in Airflow. A missing
-    or malformed summary fails it too. A watched task that was skipped counts as no tickets.
+    With ``results`` it decides at once: it never waits, and needs neither ``mode`` nor ``poke_interval``. With
+    ``task_ids`` it watches tasks of the same Dag run while they run, and fails as soon as a limit is exceeded; it
+    passes when all of them, including every mapped instance, have ended. It fails with :class:`AirflowFailException`,
+    so Airflow does not retry it; the message has the counts, the limit and the first errors, each as
+    ``task_id[map_index] #row``. With ``soft_fail=True`` it is skipped instead, like every sensor. A missing or
+    malformed summary fails it, too. A watched task that was skipped counts as having no tickets.
 
     Its verdict, and the names of the tasks that it judged, are in the XCom ``verdict``, which the tab shows.
 
-    Keep the default trigger rule where it judges a mapped operator: a mapped instance that ended without a summary has
-    none to be counted.
+    Keep the default trigger rule if it judges a mapped operator: a mapped instance that ends without a summary can't be
+    counted.
 
     ::
 
@@ -61,22 +61,22 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         LeenTicketFailureSensor(task_id="gate", results=create.output, max_failure_rate=0.05)
 
     :param results: the summary that :class:`LeenBulkCreateTicketsOperator` or :class:`LeenUpdateTicketsOperator`
-        returned (its ``.output``), or, where the operator is mapped, those of all its instances, which are added up; or
-        a list of several operators' outputs (templated). Either this or ``task_ids``
+        returned (its ``.output``); for a mapped operator, those of all its instances, which are added up; or a list of
+        several operators' outputs (templated). Either this or ``task_ids``
     :param task_ids: the id, or the ids, of bulk operators of this Dag to watch; the gate must not be downstream of them
     :param max_failures: fail when more tickets than this failed; a whole number. Default: no such limit
         (templated)
     :param max_failure_rate: fail when more than this share failed, 0 to 1: failed / (total - existing - pending), so
-        that known tickets do not hide failures; 0 if that leaves none. Default: no such limit. With neither limit, any
-        failure fails the gate; with both, either does (templated)
-    :return: the counts (``total``, ``succeeded``, ``failed`` and one for each status), when the gate lets pass
-    :raises LeenConfigError: in the Dag file, when a limit makes no sense
-    :raises AirflowFailException: from :class:`LeenThresholdError` when a limit was passed, from
+        that known tickets do not hide failures; 0 if there are none. Default: no such limit. With neither limit, any
+        failure fails the gate; with both, exceeding either does (templated)
+    :return: the counts (``total``, ``succeeded``, ``failed`` and one for each status), when the gate passes
+    :raises LeenConfigError: in the Dag file, when a limit can't be used
+    :raises AirflowFailException: from :class:`LeenThresholdError` when a limit is exceeded, from
         :class:`LeenConfigError` when there is no summary to judge
     """
 
     judges_tickets: ClassVar[bool] = True
-    """Lets an operator see that it has a gate."""
+    """Lets an operator find its gate."""
 
     argument_checks: ClassVar[dict[str, Argument]] = THRESHOLDS
     template_fields: Sequence[str] = ("results", *argument_checks)
@@ -95,7 +95,7 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         if (results is None) == (task_ids is None):
             raise LeenConfigError("Write either `results` or `task_ids`, one of the two.")
         self.results = results
-        # Each task once, in order: named twice, its tickets would count twice.
+        # Each task once, in order, so that no ticket is counted twice.
         self.task_ids = (
             None if task_ids is None else list(dict.fromkeys([task_ids] if isinstance(task_ids, str) else task_ids))
         )
@@ -106,7 +106,7 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         check_literals(self, self.argument_checks)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Judge the results, or the tasks that are watched; return the counts once there are all, or raise."""
+        """Judge the results, or the tasks that are watched; return the counts when all are there, or raise."""
         try:
             judged = self._given() if self.task_ids is None else self._watch(context, self.task_ids)
         except LeenThresholdError as error:
@@ -123,7 +123,7 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         self._publish(f"{verdict or failed}.", [name for name, _ in judged], context)
         if verdict:
             _fail(LeenThresholdError(_with_details(verdict, counts, judged), summary=counts))
-        self.log.info("The gate lets pass: %s.", failed)
+        self.log.info("The gate passes: %s.", failed)
         return PokeReturnValue(is_done=True, xcom_value=counts)
 
     @property
@@ -133,7 +133,7 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         return self.max_failures, self.max_failure_rate
 
     def _publish(self, verdict: str, judged: Iterable[str], context: Context) -> None:
-        """Leave the verdict, and whose tickets were judged, for the tab. The gate decides without it."""
+        """Publish the verdict and the judged tasks for the tab. The gate does not depend on it."""
         tasks = list(dict.fromkeys(name.partition("[")[0] for name in judged if name))
         try:
             context["ti"].xcom_push(key=VERDICT, value={"verdict": verdict, "tasks": tasks})
@@ -147,13 +147,13 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
         """Name the tasks whose summaries were given; those that were watched have their names."""
         if self.task_ids is not None:
             return judged
-        # What the Dag file says: rendering has replaced it.
+        # From the Dag file: rendering has replaced the attribute.
         given = getattr(self, "_templates", {}).get("results")
         names = names_of_summaries(given, self.results, context)
         return [(name, summary) for name, (_, summary) in zip(names, judged, strict=True)]
 
     def _watch(self, context: Context, task_ids: Sequence[str]) -> list[_Judged] | None:
-        """Return the summaries of the tasks that are watched once all have ended, else None."""
+        """Return the summaries of the watched tasks once all have ended, else None."""
         from airflow_provider_leen.bulk.watch import over_threshold_already, without_summary
 
         tasks = [task for task_id in task_ids for task in _watched(context, task_id)]
@@ -167,7 +167,7 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
 
 
 def _watched(context: Context, task_id: str) -> list[WatchedTask]:
-    """Read how the instances of a task of this Dag run are doing."""
+    """Return the states of the instances of a task in this Dag run."""
     from airflow_provider_leen.bulk.watch import WatchedTask
 
     ti = context["ti"]
@@ -182,7 +182,7 @@ def _watched(context: Context, task_id: str) -> list[WatchedTask]:
             task = replace(task, progress=value)
         watched.append(task)
     if not watched:
-        raise LeenConfigError(f"`task_ids` names {task_id!r}, and this Dag run has no such task.")
+        raise LeenConfigError(f"`task_ids` names {task_id!r}, but this Dag run has no such task.")
     return watched
 
 
@@ -197,7 +197,7 @@ def _with_details(verdict: str, counts: dict[str, int], judged: list[_Judged]) -
 
 
 def _first_errors(task: str, summary: AnySummary) -> list[str]:
-    """Name the first failed tickets of a summary; if its results cannot be read, its counts are judged alone."""
+    """Name the first failed tickets of a summary; if its results can't be read, only its counts are judged."""
     if not summary["failed"]:
         return []
     from airflow_provider_leen.tasks.files import results_of
@@ -205,7 +205,7 @@ def _first_errors(task: str, summary: AnySummary) -> list[str]:
     try:
         results = iter(results_of(summary))
         errors = first_errors(results, _MAX_ERRORS_NAMED, task)
-        # Only at its end is it known whether a file is this summary's.
+        # Only at its end is it certain that the file belongs to this summary.
         deque(results, maxlen=0)
         return errors
     except LeenConfigError as error:

@@ -1,4 +1,4 @@
-"""The sensor that waits until Leen knows the tickets that were created with vendor ids."""
+"""The sensor that waits until Leen has synced tickets that were created with vendor ids."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _MAX_NAMED = 20
 class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
     """Wait until Leen knows the tickets of a summary that have no ``ticket_id`` (Leen's own id) yet.
 
-    Tickets that were created with vendor ids have none before the connector has synced them from the tracker, which it
-    does every few hours (every six in Leen's example for Jira), and only for the projects that it is set up for. They
-    are found in Leen's list by the tracker's id. Where that isn't known either, as after a deferred creation whose
-    tickets could not be asked for, they are looked up by their ``identifier``. What has a ``ticket_id`` already, and
-    what failed, is not waited for. An outage of Leen is waited out.
+    Tickets that were created with vendor ids have none until the connector syncs them from the tracker. It does so
+    every few hours (every six in Leen's example for Jira), and only for the projects that it is set up for. The sensor
+    finds them in Leen's list by the tracker's id, or, if that is unknown too (for example after a deferred creation),
+    by their ``identifier``. It does not wait for tickets that have a ``ticket_id`` or that failed. It keeps waiting
+    during an outage of Leen.
 
     ::
 
@@ -45,18 +45,18 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
         LeenTicketSyncSensor(task_id="synced", results=create.output, deferrable=True)
 
     :param results: the summary that :class:`LeenBulkCreateTicketsOperator` returned (its ``.output``) in the same Dag
-        run; map the sensor where the operator is mapped (templated).
+        run; map the sensor if the operator is mapped (templated).
     :param leen_conn_id: the Airflow connection, default ``leen_default`` (templated).
     :param connection_id: the Leen connection ID to use instead of the connection's login (templated).
-    :param deferrable: wait in the triggerer, default False (templated); the default ``mode`` holds no worker either.
-    :param poke_interval: seconds between two looks, default 1800 (half an hour).
+    :param deferrable: wait in the triggerer, default False (templated); the default ``mode`` frees the worker, too.
+    :param poke_interval: seconds between two checks, default 1800 (half an hour).
     :param timeout: seconds after which the sensor gives up, default 86400 (a day).
-    :param mode: default ``reschedule``, which frees the worker between two looks.
-    :return: the summary, with ``ticket_id`` filled in, and ``vendor_ticket_id`` where a look-up gave it; where the
-        results are in a file (``results_path``), they are filled in there.
-    :raises AirflowSensorTimeout: Leen does not know all tickets in time.
+    :param mode: default ``reschedule``, which frees the worker between two checks.
+    :return: the summary, with ``ticket_id`` filled in, and ``vendor_ticket_id`` if a look-up found it; if the results
+        are in a file (``results_path``), they are filled in there.
+    :raises AirflowSensorTimeout: Leen has not synced all tickets in time.
     :raises AirflowFailException: from :class:`LeenConfigError`, :class:`LeenAuthError` or :class:`LeenNotFoundError`,
-        which waiting cannot fix. With ``soft_fail=True`` the sensor is skipped instead, as on a timeout.
+        which waiting can't fix. With ``soft_fail=True`` the sensor is skipped instead, as on a timeout.
     """
 
     argument_checks: ClassVar[dict[str, Argument]] = {"deferrable": FLAG}
@@ -83,10 +83,10 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
         check_literals(self, self.argument_checks)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look for the tickets; return the summary when Leen knows all of them, else wait.
+        """Look for the tickets; return the summary if Leen knows all of them, else wait.
 
-        A deferrable sensor leaves for the triggerer from here, and not from ``execute``, where Airflow's ``soft_fail``
-        and ``never_fail`` would not see what goes wrong at the first look.
+        A deferrable sensor defers from here rather than from ``execute``, so that Airflow's ``soft_fail`` and
+        ``never_fail`` apply to errors of the first check.
         """
         summary, left = self._look(context)
         if left and self.deferrable:
@@ -94,13 +94,13 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
         return PokeReturnValue(is_done=not left, xcom_value=summary if left else _written(summary))
 
     def execute_complete(self, context: Context, event: Any = None) -> Summary:
-        """Go on after the trigger: look once more, and return the summary."""
+        """Continue after the trigger: check once more, and return the summary."""
         status = event.get("status") if isinstance(event, dict) else None
         if status == "error":
-            raise AirflowFailException(f"Leen refuses to be asked: {event.get('message')}")
+            raise AirflowFailException(f"Leen refused the request: {event.get('message')}")
         if status not in ("done", "timeout"):
             raise LeenOutcomeUnknownError(
-                f"The trigger that waited for Leen's sync sent no usable event ({event!r:.200}); a retry waits again.",
+                f"The trigger that waited for Leen's sync sent an unusable event: {event!r:.200}. A retry waits again.",
                 can_be_settled=True,
             )
         summary, left = self._look(context)
@@ -111,11 +111,11 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
                 f"Leen did not know {counted(len(left), 'ticket')} within {self.timeout:g} s: {_names(left)}. Does the "
                 "connector sync the project?"
             )
-        # The trigger found them, and Leen cannot be asked just now.
+        # The trigger found them, but Leen is not available now.
         return self._wait_in_triggerer(context, left, event["deadline"])
 
     def _look(self, context: Context) -> tuple[Summary, Awaited]:
-        """Return the summary with the ids that are known by now, and the tickets that Leen does not know yet."""
+        """Return the summary with the ids known so far, and the tickets that Leen does not know yet."""
         from airflow_provider_leen.bulk.sync import fill_in, find_synced, read_one_summary, unsynced
         from airflow_provider_leen.hooks.leen import LeenHook
         from airflow_provider_leen.tasks.files import with_results
@@ -129,7 +129,7 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
                 client = hook.get_conn()
                 found = client.run(find_synced(client.aio, awaited, _begin(context)))
         except PASSING as error:
-            self.log.warning("Leen can't be asked just now, waiting on: %s", error)
+            self.log.warning("Leen is not available, still waiting: %s", error)
             return summary, awaited
         except LeenError as error:
             raise AirflowFailException(str(error)) from error
@@ -161,14 +161,14 @@ class LeenTicketSyncSensor(RendersOnce, BaseSensorOperator):
 
 
 def _written(summary: Summary) -> Summary:
-    """Return what goes into XCom; results that came from a file go back there, with their ids."""
+    """Return the summary for XCom; results that came from a file are written back to it, with their ids."""
     from airflow_provider_leen.tasks.files import results_written
 
     return results_written(summary)
 
 
 def _begin(context: Context) -> datetime:
-    """Return since when this Dag run's tickets may exist. Clearing a run moves its start, hence the other dates."""
+    """Return the earliest time of this Dag run's tickets. Clearing a run moves its start, hence the other dates."""
     run = context["dag_run"]
     # Airflow 2 has no run_after.
     given = [getattr(run, name, None) for name in ("start_date", "run_after", "data_interval_end")]

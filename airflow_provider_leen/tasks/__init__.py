@@ -1,1 +1,1 @@
-"""What runs inside a task; operators, sensors and the notifier declare it."""
+"""The code that runs inside a task; operators, sensors and the notifier only declare it."""

@@ -1,4 +1,4 @@
-"""Checks of arguments: of a literal when the Dag file is read, of what a template or a task yields when the task runs.
+"""Checks of arguments: literals when the Dag file is parsed, rendered values when the task runs.
 
 Each refusal says what to write instead.
 """
@@ -16,12 +16,12 @@ from airflow_provider_leen.tasks.templates import is_template
 
 @dataclass(frozen=True)
 class Argument:
-    """What an argument may be.
+    """The allowed values of an argument.
 
-    :param accepts: tells whether a value can be used.
+    :param accepts: returns whether a value can be used.
     :param advice: what to write instead of one that can't.
-    :param parse: makes a value of a text that a template has yielded; a ``ValueError`` leaves the text as it is.
-    :param optional: whether None, or the text ``None``, or no text, stands for no value.
+    :param parse: converts a text that a template rendered to; after a ``ValueError``, the text is kept.
+    :param optional: whether None, the text ``None`` and the empty text mean "no value".
     """
 
     accepts: Callable[[Any], bool]
@@ -38,7 +38,7 @@ class Argument:
             raise LeenConfigError(f"`{name}` is {value!r:.200}: {self.advice}.")
 
     def __call__(self, name: str, value: Any) -> Any:
-        """Return the value of what was rendered, parsed where it is a text.
+        """Return a rendered value, parsed if it is a text.
 
         :raises LeenConfigError: it can't be used.
         """
@@ -66,7 +66,7 @@ def check_source(tickets: Any, tickets_path: Any) -> None:
 
 
 def check_literals(task: Any, checks: Mapping[str, Argument]) -> None:
-    """Refuse what is written in the Dag file and can't be used; what is a template is checked once it is rendered.
+    """Refuse unusable literals of the Dag file; templates are checked once they are rendered.
 
     :raises LeenConfigError: naming the argument, what it holds and what to write instead.
     """
@@ -101,10 +101,10 @@ _FLAGS = {"true": True, "false": False}
 FLAG = Argument(
     lambda value: isinstance(value, bool), "write True or False", lambda text: _FLAGS.get(text.lower(), text)
 )
-"""True or False: a text such as 'False' in the Dag file would count as true."""
+"""True or False only: a text such as 'False' in the Dag file would count as true."""
 
 OPTIONAL_FLAG = replace(FLAG, advice="write True or False, or leave it out", optional=True)
-"""The same where the default depends on another argument."""
+"""The same, if the default depends on another argument."""
 
 SECONDS = Argument(lambda value: _number(value) and 0 < value < math.inf, "write a number of seconds above 0", float)
 
@@ -117,6 +117,6 @@ MAX_FAILURE_RATE = Argument(
 )
 
 RATE = replace(MAX_FAILURE_RATE, optional=False)
-"""The same where there is always one."""
+"""The same, if it is required."""
 
 THRESHOLDS = {"max_failures": MAX_FAILURES, "max_failure_rate": MAX_FAILURE_RATE}

@@ -1,4 +1,4 @@
-"""What happens inside a task that creates many tickets: drive the run, then publish or free the worker, then raise."""
+"""The task that creates many tickets: drives the run, then publishes or frees the worker, then raises."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class CreatingTask(BulkTask[Summary]):
-    """The creation of the tickets of an operator."""
+    """Creates the tickets of an operator."""
 
     operator: LeenBulkCreateTicketsOperator
 
@@ -53,9 +53,9 @@ class CreatingTask(BulkTask[Summary]):
         self._run = self._make_run()
 
     def execute(self) -> Summary:
-        """Do the work; publish what is known; raise when the task has to fail."""
+        """Do the work, publish the results, and raise if the task has to fail."""
         interruption: BaseException | None = None
-        # An empty list says nothing of what an earlier run has left unknown in a register.
+        # Even with an empty list, a register may have unknown outcomes of earlier runs.
         if self._register is not None or any(row.error is None for row in self._rows):
             interruption = self._drive()
         jobs = list(self._run.jobs_under_way)
@@ -66,7 +66,7 @@ class CreatingTask(BulkTask[Summary]):
         return self._publish(interruption)
 
     def _drive(self) -> BaseException | None:
-        """Do the work; return what cut it short, where something is known that may be published all the same."""
+        """Do the work; return what interrupted it, if there are still results to publish."""
         interruption: BaseException | None = None
         try:
             drive(self.operator, self.client, self._run, self._run.run())
@@ -93,7 +93,7 @@ class CreatingTask(BulkTask[Summary]):
     def _read_rows(self) -> list[TicketRow]:
         from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-        # Airflow 2 has no supervisor, and what a mapped upstream gave can be read there in this very thread only.
+        # Airflow 2 has no supervisor, and the outputs of a mapped upstream can only be read in this thread.
         given = self.supervisor.call(self._given_rows) if AIRFLOW_V_3_0_PLUS else self._given_rows()
         scope = key_scope(self.context, self.client.settings)
         rows = prepare(given, self._defaults, scope, self._fitting)
@@ -106,7 +106,7 @@ class CreatingTask(BulkTask[Summary]):
         return read_tickets(operator.tickets) if operator.tickets_path is None else rows_at(str(operator.tickets_path))
 
     def _results_files(self) -> ResultsFiles | None:
-        """Return where the results go, ready to be written; None where they go into XCom."""
+        """Return where the results go, ready to be written; None if they go into XCom."""
         operator = self.operator
         if operator.results_path is None or not str(operator.results_path).strip():
             return None
@@ -123,7 +123,7 @@ class CreatingTask(BulkTask[Summary]):
         place: Place | None = None
         self._may_send_again = True
         if resumed is not None:
-            # Once in a try is enough.
+            # Once per try is enough.
             place, self._may_send_again = resumed.carried
         options: dict[str, Any] = {
             "batch_size": operator.batch_size,
@@ -157,14 +157,14 @@ class CreatingTask(BulkTask[Summary]):
         )
 
     def _refusal(self) -> LeenConfigError | None:
-        """Say why the whole list is refused: a row of it is invalid, and the Dag's author wants all or nothing."""
+        """Return why the whole list is refused: a row is invalid, and the Dag's author wants all or nothing."""
         invalid = [row for row in self._rows if row.error is not None]
         if self.operator.on_invalid != "fail" or not invalid:
             return None
         first = invalid[0]
         return LeenConfigError(
-            f"{len(invalid)} of {counted(len(self._rows), 'row')} can't be sent and on_invalid='fail', so nothing was "
-            f"sent. The first is #{first.index}: {first.error}."
+            f"{len(invalid)} of {counted(len(self._rows), 'row')} can't be sent and on_invalid is 'fail', so nothing "
+            f"was sent. The first is #{first.index}: {first.error}."
         )
 
     # Waiting for jobs
@@ -183,7 +183,7 @@ class CreatingTask(BulkTask[Summary]):
 
     @staticmethod
     def read_carried(carried: Any) -> tuple[Place, bool]:
-        """Read where the task is in its ledger, and whether tickets may be sent again whose outcome is unknown."""
+        """Read the task's position in its ledger, and whether tickets with an unknown outcome may be sent again."""
         place = carried["place"]
         return Place(int(place["lease"]), str(place["token"]), int(place["values"])), carried["may_send_again"] is True
 
@@ -222,7 +222,7 @@ class CreatingTask(BulkTask[Summary]):
         if operator.ticket_link:
             publisher.push(LeenTicketsLink.xcom_key, operator.ticket_link)
         if settings.ticket_url:
-            # For the tab in the UI: Airflow's API server must not need the connection.
+            # For the tab in the UI: Airflow's API server does not need the connection.
             publisher.push("ticket_url", settings.ticket_url)
         self._close_ledger()
         self.conclude(publisher, summary, error, PUBLISHED_BY_A_RETRY if self._remembers else None)
@@ -231,13 +231,13 @@ class CreatingTask(BulkTask[Summary]):
     def _failed_rows(self, summary: Summary) -> Iterable[Any]:
         results = summary["results"]
         for row, result in zip(self._rows, results[: len(self._rows)], strict=True):
-            # A ticket that was only to be changed exists.
+            # Not tickets that were to be changed: they exist.
             exists = result["ticket_id"] or result["vendor_ticket_id"]
             if result["status"] in MAY_BE_SENT_AGAIN and not exists:
                 yield clean_json(row.given)
 
     def _written(self, files: ResultsFiles, summary: Summary, failed: Iterable[Any]) -> BaseException | None:
-        """Write the results' files; return what kept them from being written, if anything did."""
+        """Write the results' files; return the error if they can't be written."""
         results = map(clean_json, summary["results"])
         try:
             return self.supervisor.call(files.write, results, failed, remembered=self._remembers)
@@ -250,25 +250,25 @@ class CreatingTask(BulkTask[Summary]):
         try:
             self.client.run(self._run.ledger.close())
         except LeenError as error:
-            # All is published: failing now would only make a retry doubt what is known.
+            # Everything is published: if the task failed now, a retry would treat known outcomes as unknown.
             log.warning("The ledger could not be closed: %s", error)
 
     def _retry_can_settle(self) -> bool:
-        """Say whether a retry can find out about tickets with an unknown outcome, or may send them again."""
+        """Return whether a retry can determine unknown outcomes, or may send those tickets again."""
         operator = self.operator
         if not operator.durable:
             return False
         if operator.on_unknown == "lookup":
-            # A job may go on, and Leen knows its tickets as soon as they exist.
+            # A job may still be running, and Leen knows its tickets as soon as they exist.
             return bool(self._embedded or operator.deferrable)
         return operator.on_unknown == "resend"
 
 
 def warn_of_earlier(unknown: int) -> None:
-    """Warn of tickets of findings that are no longer in the list, and whose outcome is unknown."""
+    """Warn of tickets with an unknown outcome whose findings are no longer in the list."""
     if unknown:
         log.warning(
-            "%s of findings that are no longer in the list may exist: their outcome is unknown since an earlier run. "
-            "Look for them in the tracker, then run `airflow leen register settle`.",
+            "The outcome of %s of an earlier run is unknown, and their findings are gone from the list. Look for the "
+            "tickets in the tracker, then run `airflow leen register settle`.",
             counted(unknown, "ticket"),
         )

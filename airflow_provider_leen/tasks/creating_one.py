@@ -1,4 +1,4 @@
-"""What happens inside a task that creates one ticket: look where it may be already, create it, look again."""
+"""The task that creates one ticket: looks the ticket up, creates it, and looks it up again if the reply is lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_UP_INTERVAL = 10.0
-"""Seconds between two look-ups of a ticket whose creation had no reply."""
+"""Seconds between two look-ups of a ticket whose reply was lost."""
 
 
 def create_ticket(operator: LeenCreateTicketOperator, context: Context, stops: SimpleQueue[None]) -> dict[str, Any]:
@@ -65,30 +65,30 @@ class _CreatingOneTask:
         self._run_started = _run_started(context)
 
     def known_ticket(self) -> Ticket | None:
-        """Look for the ticket before it is created, where it may be there already."""
+        """Look for the ticket before it is created, if it may already exist."""
         if not self._is_retry and not self._skips:
             return None
         identifier = str(self.row.identifier)
         known = self._hook.get_ticket_by_identifier(identifier)
         if known is None:
             return None
-        # When an earlier try sent it isn't known: at any time since the run began.
+        # An earlier try may have sent it at any time since the run began.
         if not self._skips and not _is_this(known, self.row, self._run_started, NEVER):
             created_at = read_ticket(known).created_at
             if created_at is not None and created_at < self._run_started - CLOCK_SKEW:
                 return None
             raise LeenOutcomeUnknownError(
-                f"Leen has the ticket {known.id} with the identifier {identifier}. Nothing shows that an earlier try "
-                "of this task created it, nor that another run did. Look into the tracker: if it is this ticket, "
-                "mark the task as successful, or set if_exists='skip' and clear it.",
+                f"Leen has the ticket {known.id} with the identifier {identifier}. It is unknown whether an earlier "
+                "try of this task or another run created it. Look at it in the tracker: if it is this ticket, mark "
+                "the task as successful, or set if_exists='skip' and clear the task.",
                 identifiers=[identifier],
                 can_be_settled=True,
             )
-        log.info("Leen knows the ticket already (identifier %s): not creating it again.", identifier)
+        log.info("The ticket already exists in Leen (identifier %s): not creating it again.", identifier)
         return known
 
     def create(self) -> Ticket:
-        """Create the ticket. Where the reply is lost, look it up."""
+        """Create the ticket. If the reply is lost, look it up."""
         started, sent_at, row = time.monotonic(), time.time(), self.row
         try:
             ticket = self._hook.create_ticket(payload(row, None))
@@ -99,20 +99,20 @@ class _CreatingOneTask:
         else:
             log.info("Created the ticket %s (identifier %s).", clean(ticket.id), row.identifier)
             return ticket
-        # A request may be worked on for another timeout after its reply was given up.
+        # A request may be processed for another timeout after the client stopped waiting.
         found = self._look_up(sent_at, until=started + 2 * self._hook.settings.timeout, reason=lost)
         if found is not None:
             return found
         raise LeenOutcomeUnknownError(
-            f"The ticket {row.name!r:.80} (identifier {row.identifier}) was sent, and it cannot be determined whether "
-            f"it exists. {lost} No look-up by its identifier has found it. Look for it in the tracker; a retry looks "
-            "it up again, and creates it when Leen does not know it.",
+            f"The ticket {row.name!r:.80} (identifier {row.identifier}) was sent, and its outcome is unknown. "
+            f"{lost} No look-up by its identifier found it. Look for it in the tracker; a retry looks it up again, "
+            "and creates it if Leen does not know it.",
             identifiers=[str(row.identifier)],
             can_be_settled=True,
         ) from lost
 
     def _look_up(self, sent_at: float, *, until: float, reason: LeenError) -> Ticket | None:
-        """Ask Leen again and again for a ticket whose creation had no reply."""
+        """Look up a ticket whose reply was lost, repeatedly."""
         log.warning(
             "%s Looking the ticket up by its identifier for %.0f s.", reason, max(0.0, until - time.monotonic())
         )

@@ -1,8 +1,7 @@
-"""How a task frees its worker while Leen's jobs run: until when, and how what it knows comes back.
+"""How a task frees its worker while Leen's jobs run: until when, and how its state crosses the deferral.
 
-What the next process needs goes in by the trigger's arguments and comes back in its event: where the task is in its
-ledger, or, of one without a durable ledger, an outline of what it knows. Airflow drops what else a deferral hands over
-in ``dag.test()``.
+The state goes in by the trigger's arguments and comes back in its event: the task's position in its ledger, or, without
+a durable ledger, an outline of the tickets. In ``dag.test()``, Airflow drops everything else that a deferral passes on.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from typing import Any, NamedTuple
 from airflow_provider_leen.api.errors import LeenOutcomeUnknownError
 
 LEFT_FOR_THE_END = 60.0
-"""Seconds of its time, at the most, that a deferred task keeps for collecting and publishing."""
+"""The most seconds of its time that a deferred task reserves for collecting and publishing."""
 
-NOTHING_TWICE = "A retry asks for them again and submits nothing twice."
+NOTHING_TWICE = "A retry polls them again and submits nothing twice."
 
 _STATUSES = ("done", "timeout", "error")
 
 
 class Resumed(NamedTuple):
-    """What a trigger's event says.
+    """The content of a trigger's event.
 
     :param status: ``done``, ``timeout`` or ``error``.
-    :param message: why the triggerer could not ask, where it could not.
-    :param carried: what the task knew before it waited.
+    :param message: why the trigger could not poll, if it could not.
+    :param carried: the task's state before it waited.
     """
 
     status: str
@@ -36,12 +35,12 @@ class Resumed(NamedTuple):
 
 
 def read_event(event: Any, read_carried: Callable[[Any], Any], *, retry: str = NOTHING_TWICE) -> Resumed:
-    """Return what a trigger's event says, if it is one.
+    """Read a trigger's event.
 
     :param event: what the trigger sent.
-    :param read_carried: reads what the task knew; an error of its means that it can't be understood.
+    :param read_carried: reads the task's state; if it raises, the state is unreadable.
     :param retry: what a retry of the task does, for a person.
-    :raises LeenOutcomeUnknownError: it can't be understood, and must not pass for success.
+    :raises LeenOutcomeUnknownError: the event is unreadable, and must not pass for success.
     """
     try:
         if event["status"] in _STATUSES:
@@ -49,18 +48,18 @@ def read_event(event: Any, read_carried: Callable[[Any], Any], *, retry: str = N
     except (KeyError, TypeError, ValueError, AttributeError):
         pass
     raise LeenOutcomeUnknownError(
-        f"The trigger that waited for Leen's jobs sent no usable event ({event!r:.200}). The jobs go on at Leen. "
-        f"{retry}",
+        f"The trigger that waited for Leen's jobs sent an unusable event: {event!r:.200}. The jobs keep running at "
+        f"Leen. {retry}",
         can_be_settled=True,
     )
 
 
 def waiting_ends_at(started: datetime | None, execution_timeout: timedelta | None) -> float | None:
-    """Say until when a task may wait: somewhat before its time is over, so that it can still publish what it knows.
+    """Return until when a task may wait: somewhat before its time is over, so that it can still publish its results.
 
-    Airflow's own end of a deferred task, where it has one (2.11), calls no method of the operator.
+    Airflow's own timeout of a deferred task, in versions that have one (2.11), calls no method of the operator.
 
-    :param started: when this try began, before any wait; None where Airflow doesn't say: now.
+    :param started: when this try began, before any wait; None if Airflow doesn't report it: now.
     :return: seconds since the epoch; None for no end.
     """
     if execution_timeout is None:
@@ -78,10 +77,10 @@ def end_of_waiting(
     *,
     retry: str = NOTHING_TWICE,
 ) -> BaseException | None:
-    """Say why jobs that go on are not waited for any longer; None when they are.
+    """Return why the task stops waiting for jobs that are still running; None if it doesn't.
 
-    :param resumed: what the trigger's event says.
-    :param jobs: the jobs that go on.
+    :param resumed: the content of the trigger's event.
+    :param jobs: the running jobs.
     :param unknown: the identifiers of the tickets whose outcome is unknown.
     :param execution_timeout: the task's.
     :param retry: what a retry of the task does, for a person.
@@ -91,7 +90,7 @@ def end_of_waiting(
     if resumed.status == "timeout":
         return waited_too_long(jobs, execution_timeout, retry)
     return LeenOutcomeUnknownError(
-        f"{len(jobs)} of Leen's jobs had not ended when the triggerer could not ask for them any more "
+        f"{len(jobs)} of Leen's jobs had not ended when the trigger could not poll them any more "
         f"({resumed.message}): {_listed(jobs)}. {retry}",
         identifiers=list(unknown),
         can_be_settled=True,
@@ -103,8 +102,8 @@ def waited_too_long(jobs: Sequence[str], execution_timeout: timedelta | None, re
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
     return AirflowTaskTimeout(
-        f"{len(jobs)} of Leen's jobs had not ended when the task's execution_timeout of {execution_timeout} was "
-        f"about over: {_listed(jobs)}. {retry}"
+        f"{len(jobs)} of Leen's jobs had not ended shortly before the task's execution_timeout of "
+        f"{execution_timeout}: {_listed(jobs)}. {retry}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The files of operators: the tickets that they read, and the results that are too many for XCom."""
+"""The files of operators: the tickets that they read, and results that are too large for XCom."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 def object_path(argument: str, text: str) -> Any:
     """Return the path that an argument holds, as Airflow's ``ObjectStoragePath``.
 
-    :raises LeenConfigError: it is relative to a worker's own folder, or of a store that is not there.
+    :raises LeenConfigError: it is a relative path, or its store is not available.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     if "://" not in text and not text.startswith("/"):
-        # "None" of an empty template, too.
+        # Also "None", from an empty template.
         raise LeenConfigError(
-            f"`{argument}` is {text!r}: write an object-storage URL or an absolute path that all workers reach."
+            f"`{argument}` is {text!r}: write an object-storage URL or an absolute path that all workers can reach."
         )
     try:
         return ObjectStoragePath(text)
@@ -42,7 +42,7 @@ def object_path(argument: str, text: str) -> Any:
 
 
 def rows_at(tickets_path: str) -> Sequence[Any]:
-    """Read the rows of ``tickets_path``; they wait in a temporary file, so that their number takes no memory.
+    """Read the rows of ``tickets_path`` into a temporary file, to save memory.
 
     :raises LeenConfigError: they can't be read.
     """
@@ -55,17 +55,17 @@ def rows_at(tickets_path: str) -> Sequence[Any]:
     called = f"`tickets_path` {text!r}"
     try:
         path = ObjectStoragePath(text)
-        _ = path.fs  # not every release asks for the store before the file is opened
+        _ = path.fs  # not every release creates the store before the file is opened
     except (ValueError, ImportError) as error:
         raise LeenConfigError(
-            f"{called} can't be read: no file system is there for it ({error}); an object store needs its Airflow "
+            f"{called} can't be read: its file system is not available ({error}); an object store needs its Airflow "
             "provider installed."
         ) from None
     return read_file(path, called).rows
 
 
 def _check_temporary_folder() -> None:
-    """Tell a worker without room for temporary files from a file that is not there.
+    """Check that the worker can write temporary files.
 
     :raises LeenError: no such folder can be written to; another worker may have one.
     """
@@ -74,14 +74,14 @@ def _check_temporary_folder() -> None:
         return
     except FileNotFoundError as error:
         problem = str(error.strerror)
-    raise LeenError(f"Nothing was sent: tickets wait in a temporary file, and there is no room for it ({problem}).")
+    raise LeenError(f"Nothing was sent: tickets are kept in a temporary file, and it can't be written ({problem}).")
 
 
 def results_of(summary: Mapping[str, Any]) -> Iterable[TicketResult]:
-    """Return a summary's results, one at a time where they are in a file.
+    """Return a summary's results, one at a time if they are in a file.
 
     :param summary: from XCom, checked.
-    :raises LeenConfigError: the file can't be read, or is not this summary's.
+    :raises LeenConfigError: the file can't be read, or belongs to another summary.
     """
     place = summary.get("results_path")
     if not place:
@@ -93,13 +93,13 @@ def results_of(summary: Mapping[str, Any]) -> Iterable[TicketResult]:
 def with_results(summary: Summary) -> Summary:
     """Return a summary with its results, wherever they are.
 
-    :raises LeenConfigError: their file can't be read, or is not this summary's.
+    :raises LeenConfigError: their file can't be read, or belongs to another summary.
     """
     return summary | {"results": list(results_of(summary))}
 
 
 def results_written(summary: Summary) -> Summary:
-    """Put a summary's results back into the file that they came from, if any; return what goes into XCom."""
+    """Write a summary's results back to the file that they came from, if any; return the summary for XCom."""
     place = cast("Mapping[str, Any]", summary).get("results_path")
     if not place:
         return summary
@@ -108,7 +108,7 @@ def results_written(summary: Summary) -> Summary:
 
 
 class ResultsFiles:
-    """Where a task's results go, and the failed tickets beside them, instead of into XCom.
+    """The files for a task's results and its failed tickets, instead of XCom.
 
     :param results_path: what the operator's argument was rendered to.
     :param tickets_path: where the tickets come from, if from a file.
@@ -127,7 +127,7 @@ class ResultsFiles:
             )
 
     def check(self) -> None:
-        """Find out whether the results can be written.
+        """Check that the results can be written.
 
         :raises LeenConfigError: they can't.
         """
@@ -142,15 +142,15 @@ class ResultsFiles:
         )
 
     def without_results(self, summary: Summary) -> Summary:
-        """Return what goes into XCom: the counts, and where the results are."""
+        """Return the summary for XCom: the counts, and the path of the results."""
         return cast("Summary", {**summary, "results": [], "results_path": self.results_path})
 
     def write(self, results: Iterable[TicketResult], failed: Iterable[Any], *, remembered: bool) -> LeenError | None:
-        """Write the results and the failed tickets; return the error that they can't be written, if they can't.
+        """Write the results and the failed tickets; return the error if they can't be written.
 
-        :param results: what became of each ticket.
+        :param results: the result of each ticket.
         :param failed: the failed tickets, as given.
-        :param remembered: whether another try knows what this one has sent.
+        :param remembered: whether there is a durable ledger for the next try.
         """
         try:
             write_lines(self._failed, failed)
@@ -159,12 +159,14 @@ class ResultsFiles:
         except Exception as error:  # each object store has errors of its own
             problem = _reason(error)
         sentence = (
-            f"The results can't be written to {self.results_path} ({problem}): XCom has the counts, the log the first "
-            "errors."
+            f"The results can't be written to {self.results_path} ({problem}). XCom has the counts, the log has the "
+            "first errors."
         )
         if remembered:
-            return LeenError(f"{sentence} Another try writes them, and sends nothing again that exists.")
-        return LeenConfigError(f"{sentence} Nothing remembers what was sent, so don't clear the task: look into Leen.")
+            return LeenError(f"{sentence} A retry writes them, and creates nothing twice.")
+        return LeenConfigError(
+            f"{sentence} There is no durable ledger of what was sent, so don't clear the task: look into the tracker."
+        )
 
 
 def check_differs(context: Context, task_id: str) -> None:
@@ -172,18 +174,18 @@ def check_differs(context: Context, task_id: str) -> None:
 
     :raises LeenConfigError: they would overwrite each other's results.
     """
-    # An operator that a task executes by hand is in no Dag: what it was given there may differ.
+    # An operator that a task executes by hand is not in the Dag; its arguments may differ.
     shared = getattr(context["dag"].task_dict.get(task_id), "partial_kwargs", {}).get("results_path")
     is_path = isinstance(shared, str) or hasattr(shared, "joinpath")
     if is_path and "map_index" not in str(shared) and "task." not in str(shared):
         raise LeenConfigError(
             f"`results_path` is {str(shared)!r} for all mapped instances, which would overwrite each other's results: "
-            "write {{ ti.map_index }} into it."
+            "add {{ ti.map_index }} to it."
         )
 
 
 def _plain(path: str) -> str:
-    """Return a path without its scheme, links and doubled slashes; a URL comes out as something else, yet unique."""
+    """Return a path without its scheme, links and doubled slashes, to compare it; URLs stay distinct, too."""
     return os.path.realpath(path.strip().removeprefix("file://"))
 
 

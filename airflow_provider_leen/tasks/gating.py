@@ -1,4 +1,4 @@
-"""What a gate and the tasks that it judges find out about each other."""
+"""How a gate finds the tasks that it judges, and how they find their gate."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LEAVE_NO_SUMMARY = ("skipped", "upstream_failed", "removed")
 
 
 def is_gated(task_id: str, dag: Any) -> bool:
-    """Return whether a gate of this Dag judges a task: one that is downstream of it, or one that watches it.
+    """Return whether a gate of this Dag judges a task: a gate downstream of it, or one that watches it.
 
-    :param dag: the Dag as its file defines it; what is none has no gate.
+    :param dag: the Dag as its file defines it; anything else has no gate.
     """
     tasks = getattr(dag, "task_dict", {})
     gates = [task for task in tasks.values() if getattr(getattr(task, "operator_class", task), "judges_tickets", False)]
@@ -51,16 +51,16 @@ def states_of(context: Context, task_id: str) -> dict[int, str | None]:
 
 
 def instance_name(task_id: str, map_index: int | None) -> str:
-    """Return what a task instance is called: ``create``, or ``create[2]`` where it is mapped."""
+    """Return the name of a task instance: ``create``, or ``create[2]`` if it is mapped."""
     return task_id if map_index is None or map_index < 0 else f"{task_id}[{map_index}]"
 
 
 def names_of_summaries(given: Any, summaries: Any, context: Context) -> list[str]:
     """Return whose summaries these are: ``create``, or ``create[0]``, ``create[2]`` of a mapped operator.
 
-    :param given: what the Dag file gave as ``results``.
-    :param summaries: what that was rendered to.
-    :return: a name for each summary; what no task can be named for is numbered, if it is not alone.
+    :param given: the value of ``results`` in the Dag file.
+    :param summaries: the summaries that it was rendered to.
+    :return: a name for each summary; those of unknown tasks are numbered, if there are several.
     """
     names = list(_names(given, summaries, context))
     return [name or (f"summary {number}" if len(names) > 1 else "") for number, name in enumerate(names, 1)]
@@ -74,7 +74,7 @@ def _names(given: Any, summaries: Any, context: Context) -> list[str]:
     if task is None:
         return [""] if is_one else [name for summary in summaries for name in _names(None, summary, context)]
     if is_one:
-        # Where both are in one mapped task group, each gate judges the operator of its own map index.
+        # If both are in one mapped task group, each gate judges the operator of its own map index.
         shares_index = not hasattr(task, "expand_input") and task.get_closest_mapped_task_group() is not None
         return [instance_name(task.task_id, context["ti"].map_index if shares_index else None)]
     indexes = _with_xcom(task.task_id, given.key, len(summaries), context)

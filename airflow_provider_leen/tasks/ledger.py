@@ -62,7 +62,7 @@ def make_ledger(context: Context, store: Store, threads: Executor, *, embedded: 
 
 
 def may_have_forgotten(context: Context, store: Store) -> float | None:
-    """Say since when an earlier try may have sent tickets even if the ledger is empty; None where none can have.
+    """Say since when an earlier try may have sent tickets even if the ledger is empty; None if none can have.
 
     A try that reached this point has left a lease. It is gone only where nothing is durable, or where the memory was
     discarded when the task was cleared (Airflow 3.4 does so by default).

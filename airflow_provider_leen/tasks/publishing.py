@@ -1,4 +1,4 @@
-"""Publishes what a task knows: each XCom stands alone, and none of them hides what ended the task."""
+"""Publishes a task's XComs: each is independent, and a failed one does not hide the error that ended the task."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PUBLISHED_BY_A_RETRY = "A retry publishes them, and sends nothing again that exists."
+PUBLISHED_BY_A_RETRY = "A retry publishes them, and creates nothing twice."
 
 
 class Publisher:
-    """Pushes the XComs of a task, made safe for any database. One that fails is logged, and the others are pushed.
+    """Pushes the XComs of a task, made safe for any database. A failure is logged, and the others are still pushed.
 
-    The ``return_value`` is pushed here, too: Airflow publishes what a task returns only when it succeeds, and would
-    retry the task where that fails, whether or not anything remembers what was sent.
+    The ``return_value`` is pushed here, too: Airflow publishes it only if the task succeeds, and would retry the task
+    if the push fails, even without a durable ledger.
 
     :param context: the task's.
     :param supervisor: makes the calls.
@@ -34,21 +34,21 @@ class Publisher:
         self._interruption: BaseException | None = None
 
     def push(self, key: str, value: Any) -> None:
-        """Push one XCom. What goes wrong is found in :meth:`problem`."""
+        """Push one XCom. :meth:`problem` reports a failure."""
         try:
             self._supervisor.call(self._push, key=key, value=clean_json(value))
         except Exception as error:  # Airflow's, a database's, a custom XCom backend's
             self._failed.append(f"{key} ({type(error).__name__}: {one_line(str(error), 300)})")
             log.error("The XCom %s could not be published.", self._failed[-1])
         except BaseException as error:
-            # A signal: the task's time is over, or it was stopped. The others are pushed before it ends.
+            # A signal: the task timed out, or was stopped. The others are still pushed.
             log.warning("The task was interrupted while it published the XCom %s.", key)
             self._interruption = self._interruption or error
 
     def problem(self, retry: str | None) -> BaseException | None:
-        """Return what the task has to fail with if nothing else has ended it; None where all was published.
+        """Return the error to fail the task with, unless it failed anyway; None if everything was published.
 
-        :param retry: what a retry of the task does, for a person; None where it must not be retried.
+        :param retry: what a retry of the task does, for a person; None if it must not be retried.
         """
         if self._interruption is not None or not self._failed:
             return self._interruption
@@ -60,6 +60,6 @@ class Publisher:
         )
 
     def conclude(self, ended_with: BaseException | None, retry: str | None) -> None:
-        """Raise what ended the task, else what kept it from publishing; see :meth:`problem`."""
+        """Raise the error that ended the task, else that of :meth:`problem`."""
         if error := ended_with or self.problem(retry):
             raise error

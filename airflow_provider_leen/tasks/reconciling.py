@@ -85,7 +85,7 @@ class ReconcilingTask(CreatingTask):
 
 
 def expected_plan(given: str | None) -> str | None:
-    """Return the plan that was approved; None where any is.
+    """Return the plan that was approved; None if any is.
 
     :raises LeenConfigError: a template has found none: that must not pass for "any".
     """

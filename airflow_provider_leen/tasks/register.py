@@ -44,7 +44,7 @@ class RegisterPlace(NamedTuple):
 
 
 def register_of(operator: Any, context: Context) -> RegisterPlace | None:
-    """Return an operator's register; None where it has none.
+    """Return an operator's register; None if it has none.
 
     :raises LeenConfigError: its arguments contradict one another.
     """

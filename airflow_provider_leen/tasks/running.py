@@ -1,4 +1,4 @@
-"""What all tasks that drive a run share: how one begins, frees its worker while jobs run, and ends."""
+"""What all tasks about many tickets share: how they begin, free the worker while jobs run, and end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SummaryT = TypeVar("SummaryT", bound=AnySummary)
 
 @contextmanager
 def connected(operator: Any) -> Iterator[tuple[SupervisorThread, LeenHook]]:
-    """Let a task call Airflow's supervisor and Leen; what a retry cannot help fails without one."""
+    """Let a task call Airflow's supervisor and Leen; errors that a retry can't fix fail it without one."""
     with (
         fail_without_retry(),
         SupervisorThread() as supervisor,
@@ -41,11 +41,11 @@ def connected(operator: Any) -> Iterator[tuple[SupervisorThread, LeenHook]]:
 class BulkTask(Generic[SummaryT]):
     """One process of one try of a task about many tickets. A subclass has the body: :meth:`prepare`, :meth:`execute`.
 
-    :param resumed: what the trigger's event says, where the task has waited for its jobs.
+    :param resumed: the content of the trigger's event, if the task has waited for its jobs.
     """
 
     retry_does: ClassVar[str] = NOTHING_TWICE
-    """What a retry does about the jobs of this try, for a person."""
+    """What a retry does with the jobs of this try, for a person."""
 
     def __init__(
         self,
@@ -64,13 +64,13 @@ class BulkTask(Generic[SummaryT]):
 
     @classmethod
     def start(cls, operator: Any, context: Context) -> SummaryT:
-        """Do a task's work, publish the results, and raise when it has to fail."""
+        """Do a task's work, publish the results, and raise if it has to fail."""
         with connected(operator) as (supervisor, hook):
             return cls(operator, context, supervisor, hook.get_conn(), None).execute()
 
     @classmethod
     def go_on(cls, operator: Any, context: Context, event: Any) -> SummaryT:
-        """Go on after the trigger: collect what the jobs did, publish it, and raise when the task has to fail."""
+        """Continue after the trigger: collect the jobs' results, publish them, and raise if the task has to fail."""
         resumed = read_event(event, cls.read_carried, retry=cls.retry_does)
         with connected(operator) as (supervisor, hook):
             return cls(operator, context, supervisor, hook.get_conn(), resumed).execute()
@@ -85,25 +85,23 @@ class BulkTask(Generic[SummaryT]):
         raise NotImplementedError
 
     def execute(self) -> SummaryT:
-        """Do the work; publish what is known; raise when the task has to fail."""
+        """Do the work, publish the results, and raise if the task has to fail."""
         raise NotImplementedError
 
     def report_progress(self, progress: Progress) -> None:
-        """Let the gate that watches this task know how far it is."""
+        """Publish the progress for the gate that watches this task."""
         self.supervisor.begin(self.context["ti"].xcom_push, key="progress", value=progress)
 
     def wait_for(self, jobs: Sequence[str], carried: Mapping[str, Any], *, register: str | None = None) -> NoReturn:
         """Free the worker until jobs have ended.
 
-        :param carried: what the process that goes on needs to know.
+        :param carried: the state for the process that continues.
         :param register: the folder of the register's scope whose lease this try holds.
         """
         from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 
         operator = self.operator
-        log.info(
-            "Waiting for %s, and freeing the worker meanwhile: %s", counted(len(jobs), "job"), ", ".join(jobs[:20])
-        )
+        log.info("Freeing the worker while %s run: %s", counted(len(jobs), "job"), ", ".join(jobs[:20]))
         operator.defer(
             trigger=LeenJobsTrigger(
                 operator.leen_conn_id,
@@ -121,14 +119,14 @@ class BulkTask(Generic[SummaryT]):
     def conclude(
         self, publisher: Publisher, summary: SummaryT, ended_with: BaseException | None, retry: str | None
     ) -> None:
-        """Log the results, once they are published, and raise what ended the task, if anything did.
+        """Log the published results, and raise the error that ended the task, if any.
 
-        :param retry: what a retry of the task does where an XCom could not be published; see :class:`Publisher`.
+        :param retry: what a retry of the task does if an XCom could not be published; see :class:`Publisher`.
         """
         operator = self.operator
         operator.counts = counts_in(summary)
         give_to_assets(operator.outlets, self.context, operator.counts)
-        # The task's own logger: Airflow 3 drops the fields of lines that other loggers write.
+        # The task's own logger: Airflow 3 drops the extra fields of other loggers.
         operator.log.info(
             "Results of %s:\n%s",
             counted(summary["total"], "ticket"),

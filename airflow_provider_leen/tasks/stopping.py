@@ -1,4 +1,4 @@
-"""How a task's work ends: by itself, by a signal, or with an error that a retry cannot help."""
+"""How a task's work ends: by itself, by a signal, or with an error that a retry can't fix."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOT_RETRYABLE = (
     LeenValidationError,
     LeenThresholdError,
 )
-"""What a retry of the task cannot help: raised as ``AirflowFailException`` from the typed exception."""
+"""Errors that a retry of the task can't fix: raised as ``AirflowFailException`` from the typed exception."""
 
 PAGES: dict[type[LeenError], str] = {
     LeenAuthError: "what-happens-when-it-breaks#401-403-key-or-connection-refused",
@@ -53,12 +53,12 @@ PAGES: dict[type[LeenError], str] = {
     LeenThresholdError: "gate#without-a-gate",
     LeenValidationError: "what-happens-when-it-breaks#400-413-422-the-whole-call-refused",
 }
-"""Where the docs go on about an error. One that says all there is to do, such as a wrong argument, is not here."""
+"""The page of the docs about an error. Errors whose message is enough, such as a wrong argument, are not here."""
 
 
 @contextmanager
 def fail_without_retry() -> Iterator[None]:
-    """Let Airflow retry nothing that a retry cannot help, and let each error end with the page that helps."""
+    """Fail without a retry on errors that a retry can't fix, and end each message with the page that helps."""
     try:
         yield
     except LeenError as error:
@@ -74,9 +74,9 @@ def fail_without_retry() -> Iterator[None]:
 
 
 class Stoppable(Protocol):
-    """A run of many calls that ends soon after it was asked to, from any thread or signal handler.
+    """A run of many calls that can be stopped from any thread or signal handler.
 
-    :param stop_grace: seconds that calls in flight get to end then.
+    :param stop_grace: seconds that calls in flight get to end after a stop.
     """
 
     stop_grace: float
@@ -86,23 +86,23 @@ class Stoppable(Protocol):
 
 
 class Interruptible:
-    """The part of an operator that stops its run when Airflow stops the task."""
+    """Stops an operator's run when Airflow stops the task."""
 
-    # Not in an object of their own, which the copies that Airflow makes of a task, one a try, would share.
+    # Attributes of the operator: Airflow copies it for each try, and the copies would share an object.
     under_way: Stoppable | None = None
     stop_reason: str | None = None
 
     def on_kill(self) -> None:
-        """Ask the run to stop. Called in the signal handler, in the middle of whatever the main thread does."""
+        """Ask the run to stop. Called in the signal handler, at any point of the main thread."""
         self.stop_reason = "The task was stopped from outside before its work was done."
         if self.under_way is not None:
             self.under_way.stop(self.stop_reason)
 
 
 def drive(operator: Interruptible, client: LeenClient, run: Stoppable, work: Coroutine[Any, Any, None]) -> None:
-    """Let a run do its work in the client's thread, while the main thread takes signals.
+    """Drive a run in the client's thread, while the main thread receives signals.
 
-    What interrupts the wait for it, a task's timeout say, is raised once the run has stopped.
+    An exception that interrupts the wait, such as a task's timeout, is raised once the run has stopped.
     """
     operator.under_way = run
     if operator.stop_reason is not None:
@@ -111,8 +111,8 @@ def drive(operator: Interruptible, client: LeenClient, run: Stoppable, work: Cor
     try:
         wait([future])
     except BaseException:
-        # Raised by a signal in this thread: the run knows nothing of it yet.
-        run.stop("The task ran into its timeout before its work was done.")
+        # Raised by a signal in this thread: the run doesn't know it yet.
+        run.stop("The task's timeout ended before its work was done.")
         wait([future], timeout=run.stop_grace + 1)
         raise
     future.result()

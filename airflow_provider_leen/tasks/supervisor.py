@@ -1,4 +1,4 @@
-"""How operators call Airflow's supervisor (XCom, task state) without a signal getting in between."""
+"""Calls to Airflow's supervisor (XCom, task state) that signals can't interrupt."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 LAST_CALL = 3.0
-"""Seconds that a call under way gets to end when the main thread is interrupted."""
+"""Seconds that a running call gets to end when the main thread is interrupted."""
 
 
 class SupervisorThread:
-    """Calls to Airflow's supervisor, one at a time in a thread of their own.
+    """Makes calls to Airflow's supervisor, one at a time, in a separate thread.
 
-    Signals reach only the main thread. An exception that a signal raises in the middle of such a call would shift every
-    later reply by one.
+    Signals reach only the main thread. If a signal raised an exception during such a call, every later reply would be
+    shifted by one.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class SupervisorThread:
         self.executor.shutdown(wait=True)
 
     def begin(self, function: Callable[..., object], **kwargs: Any) -> None:
-        """Let a call be made, and don't wait for it."""
+        """Start a call without waiting for it."""
         self.executor.submit(function, **kwargs)
 
     def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-        """Make a call and return what it returns."""
+        """Make a call and return its result."""
         future = self.executor.submit(function, *args, **kwargs)
         try:
             wait([future])

@@ -1,7 +1,7 @@
-"""What is rendered as a template: text of the Dag file, once. The text of a finding never is, by whatever road it came.
+"""Renders templates: only text of the Dag file, once. The text of a finding is never rendered, wherever it comes from.
 
-Airflow's own rendering leaves three doors open: what ``expand_kwargs`` got from upstream is rendered like text of the
-Dag file; a Dag that renders natively makes numbers of texts; and what was rendered once may be rendered again.
+Airflow's own rendering has three gaps: values that ``expand_kwargs`` gets from upstream are rendered like text of the
+Dag file; native rendering turns texts into numbers; and a rendered value may be rendered again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _MARKS = ("{{", "{%", "{#")
 
 
 def is_template(value: Any) -> bool:
-    """Tell whether an argument has its value only once it is rendered."""
+    """Return whether an argument has no value before it is rendered."""
     if isinstance(value, str):
         return any(mark in value for mark in _MARKS)
     return is_reference(value) or callable(value)
 
 
 def is_reference(value: Any) -> bool:
-    """Tell whether a value stands for another task's output, a parameter of the run, or a mapped group's argument."""
+    """Return whether a value stands for another task's output, a parameter of the run, or a mapped group's argument."""
     return hasattr(value, "iter_references")
 
 
@@ -41,27 +41,28 @@ class Absent(tuple[()]):
 class RendersOnce:
     """Renders the template fields of an operator, a sensor or a notifier: strings of the Dag file, each once, to text.
 
-    A string without template marks is left as it is. Mix it in before Airflow's base class.
+    Strings without template marks are kept. Mix it in before Airflow's base class.
     """
 
     rendered_to_objects: ClassVar[frozenset[str]] = frozenset()
-    """Fields that, in a Dag that renders natively, become what their template yields, where they are one template."""
+    """Fields that a Dag with native rendering turns into objects, if they consist of one template."""
 
     joined_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that may be a list of several tasks' outputs, of which one that yields None adds nothing."""
+    """Fields that may be a list of several tasks' outputs; outputs that are None are skipped."""
 
     argument_checks: ClassVar[Mapping[str, Argument]] = {}
-    """What fields may be, once rendered; what is no text is parsed from what a template yields."""
+    """The allowed values of fields, once rendered; values that are not texts are parsed."""
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
     ) -> None:
-        """Render, in place of Airflow's method of this name, which every release calls for operators and notifiers."""
+        """Render. Overrides Airflow's method of this name, which every release calls for operators and notifiers."""
         if parent is not self:
-            # An object with template fields of its own, in a list of the Dag file.
+            # An object with its own template fields, in a list of the Dag file.
             super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)  # type: ignore[misc]
             return
-        # What is rendered again (on a resume or a retry in the same process) is the Dag file's text, not the result.
+        # If it is rendered again (on a resume or a retry in the same process), render the Dag file's text, not the
+        # result.
         templates = self.__dict__.setdefault("_templates", {})
         text_env = _environment_for_text(jinja_env, context)
         from_upstream = _from_upstream(self, template_fields, context)
@@ -106,12 +107,12 @@ class RendersOnce:
         jinja_env: jinja2.Environment | None = None,
         seen_oids: set[int] | None = None,
     ) -> Any:
-        """Render a string to text where it holds template marks; collections as Airflow does.
+        """Render a string with template marks to text; collections as Airflow does.
 
         :param content: a value of the Dag file.
         :param context: Airflow's context.
         :param jinja_env: default: the Dag's.
-        :param seen_oids: Airflow's, for objects that hold themselves.
+        :param seen_oids: Airflow's, for objects that contain themselves.
         """
         if isinstance(content, str):
             env = jinja_env or self.get_template_env()  # type: ignore[attr-defined]
@@ -139,11 +140,11 @@ def _from_upstream(task: Any, template_fields: Iterable[str], context: Context) 
         return set()
     given = mapped.expand_input.value
     written: set[str] = set()
-    if isinstance(given, Mapping):  # .expand(): each argument for itself
+    if isinstance(given, Mapping):  # .expand(): each argument by itself
         written = {name for name, values in given.items() if not is_reference(values)}
     elif isinstance(given, Sequence) and isinstance(arguments := given[context["ti"].map_index or 0], Mapping):
         written = set(arguments)  # .expand_kwargs() over a list of the Dag file
-    # The very object, since expand_kwargs(…, strict=False) lets an upstream override what partial() says.
+    # Compared by identity: with expand_kwargs(…, strict=False), an upstream may override arguments of partial().
     partial = {name: value for name, value in mapped.partial_kwargs.items() if getattr(task, name, None) is value}
     return set(template_fields) - written - set(partial)
 
@@ -162,9 +163,10 @@ def _has_marks(text: str, env: jinja2.Environment) -> bool:
 
 
 def _yielded_by(template: jinja2.Template, context: Context) -> Any:
-    """Return what a template yields: in a native environment the object of its only expression, else its text.
+    """Render a template: in a native environment to the object of its only expression, else to text.
 
-    Unlike Jinja's own native rendering, it takes no text for a Python literal: what reads the argument knows JSON, too.
+    Unlike Jinja's own native rendering, it does not parse texts as Python literals: the readers of arguments parse
+    JSON, too.
     """
     from jinja2 import Undefined
     from jinja2.nativetypes import NativeEnvironment
@@ -176,7 +178,7 @@ def _yielded_by(template: jinja2.Template, context: Context) -> Any:
 
 
 def _parts(template: jinja2.Template, context: Context) -> list[Any]:
-    # Not by Template.render(), which copies the context whole: in Airflow 2 that warns of each deprecated name in it.
+    # Not by Template.render(), which copies the whole context: in Airflow 2, that warns of each deprecated name in it.
     variables: Any = copy.copy(context)
     variables.update({name: value for name, value in template.globals.items() if name not in variables})
     env = template.environment

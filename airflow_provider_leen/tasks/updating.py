@@ -1,4 +1,4 @@
-"""What happens inside a task that changes many tickets: drive the run, then publish or free the worker, then raise."""
+"""The task that changes many tickets: drives the run, then publishes or frees the worker, then raises."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class UpdatingTask(BulkTask[UpdateSummary]):
-    """The change of the tickets of an operator."""
+    """Changes the tickets of an operator."""
 
     operator: LeenUpdateTicketsOperator
     retry_does = SAME_VALUES_AGAIN
@@ -50,7 +50,7 @@ class UpdatingTask(BulkTask[UpdateSummary]):
         )
 
     def execute(self) -> UpdateSummary:
-        """Do the work; publish what is known; raise when the task has to fail."""
+        """Do the work, publish the results, and raise if the task has to fail."""
         try:
             interruption = self._go_on(self.resumed) if self.resumed else self._submit_and_wait()
         except TaskDeferred:
@@ -67,12 +67,12 @@ class UpdatingTask(BulkTask[UpdateSummary]):
         drive(operator, self.client, run, run.submit())
         if operator.deferrable and run.jobs_under_way and run.error is None:
             self._wait_for_jobs()
-        # After an error, too: what is under way is waited for before it is raised.
+        # Also after an error: running jobs are waited for before it is raised.
         drive(operator, self.client, run, run.wait(operator.poll_interval, self._report_progress))
         return None
 
     def _go_on(self, resumed: Resumed) -> BaseException | None:
-        """Ask for the jobs that the trigger waited for; return why those that go on are not waited for any longer."""
+        """Get the jobs that the trigger waited for; return why the task stops waiting for those still running."""
         run = self._run
         drive(self.operator, self.client, run, run.resume(resumed.carried))
         if run.error is not None or not run.jobs_under_way:
@@ -85,7 +85,7 @@ class UpdatingTask(BulkTask[UpdateSummary]):
         return ended
 
     def _timed_out(self, error: BaseException) -> BaseException:
-        """Name the jobs that go on."""
+        """Name the running jobs."""
         jobs = list(self._run.jobs_under_way)
         if not jobs:
             return error

@@ -1,4 +1,4 @@
-"""The trigger that waits for Leen's jobs while no worker is held."""
+"""The trigger that waits for Leen's jobs without holding a worker."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 ASKED_AT_ONCE = 8
 
 SIGNS_EVERY = 60.0
-"""Seconds between two signatures of the lease of a register."""
+"""Seconds between two renewals of a register's lease."""
 
 _PASSING_STATUSES = (200, 408, 425)
-"""Of replies that say nothing of a job: what says so now may say more later."""
+"""Statuses that say nothing about a job: asking again later may help."""
 
 
 class LeenJobsTrigger(BaseTrigger):
@@ -36,14 +36,14 @@ class LeenJobsTrigger(BaseTrigger):
     :param leen_conn_id: the Airflow connection.
     :param connection_id: the Leen connection ID to use instead of the connection's login.
     :param job_ids: the jobs.
-    :param poll_interval: seconds between two rounds of asking.
+    :param poll_interval: seconds between two polls.
     :param deadline: when to stop waiting, in seconds since the epoch; None to wait without end.
-    :param carried: what the task that waits needs to go on, in plain JSON types; it comes back in the event.
-    :param register: the folder of the register's scope whose lease the task holds: it is signed meanwhile, which is all
-        that is written.
+    :param carried: what the waiting task needs to continue, in plain JSON types; it comes back in the event.
+    :param register: the folder of the register's scope whose lease the task holds: the trigger renews it, and writes
+        nothing else.
     :return: an event with ``carried`` and ``status``: ``done`` (all jobs have ended, or Leen no longer knows them),
-        ``timeout`` (the deadline came first) or ``error`` (Leen refuses to be asked; ``message`` says why). What the
-        jobs did is not in it: the task asks Leen.
+        ``timeout`` (the deadline came first) or ``error`` (Leen refuses the requests; ``message`` says why). It does
+        not say what the jobs did: the task asks Leen.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class LeenJobsTrigger(BaseTrigger):
         self._failures = Thinned()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what another triggerer needs to make this trigger again."""
+        """Return what a triggerer needs to recreate this trigger."""
         return (
             "airflow_provider_leen.triggers.leen.LeenJobsTrigger",
             {
@@ -82,11 +82,11 @@ class LeenJobsTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask until all jobs have ended or the deadline has come."""
+        """Poll until all jobs have ended or the deadline has come."""
         signing = None if self.register is None else asyncio.create_task(self._sign())
         seconds = None if self.deadline is None else self.deadline - time.time()
         try:
-            # The whole of it: one question that Leen does not answer may take longer than is left.
+            # Around everything: one unanswered request may take longer than the time left.
             async with asyncio.timeout(seconds) as limit:
                 await self._wait()
         except TimeoutError:
@@ -115,7 +115,7 @@ class LeenJobsTrigger(BaseTrigger):
                 answers = await self._ask(hook, waiting)
                 left = [job_id for job_id in waiting if job_id in answers]
                 if len(left) < len(waiting) and (progress.is_due() or not left):
-                    log.info("Ended: %d of %s.", len(self.job_ids) - len(left), counted(len(self.job_ids), "job"))
+                    log.info("%d of %s have ended.", len(self.job_ids) - len(left), counted(len(self.job_ids), "job"))
                 waiting = left
                 if waiting:
                     await asyncio.sleep(max(self.poll_interval, *answers.values()))
@@ -123,8 +123,8 @@ class LeenJobsTrigger(BaseTrigger):
     async def _ask(self, hook: LeenAsyncHook, job_ids: Sequence[str]) -> dict[str, float]:
         """Ask for each job once.
 
-        :return: by job that goes on, as far as is known, how many seconds Leen asked to wait.
-        :raises LeenError: Leen refuses to be asked.
+        :return: for each job that may still be running, how many seconds Leen asked to wait.
+        :raises LeenError: Leen refuses the requests.
         """
         at_once = asyncio.Semaphore(ASKED_AT_ONCE)
         going_on: dict[str, float] = {}
@@ -139,7 +139,7 @@ class LeenJobsTrigger(BaseTrigger):
                     if not isinstance(error, PASSING) and getattr(error, "status", None) not in _PASSING_STATUSES:
                         raise
                     if self._failures.is_due():
-                        log.warning("Job %s could not be asked for; asking again later: %s", job_id, error)
+                        log.warning("Could not get job %s; retrying later: %s", job_id, error)
                     going_on[job_id] = getattr(error, "retry_after", None) or 0.0
                 else:
                     if not has_ended(job):
@@ -153,9 +153,9 @@ class LeenJobsTrigger(BaseTrigger):
 
 
 def _ends_the_waiting(error: LeenError) -> bool:
-    """Tell whether there is nothing to wait for: Leen knows no such job, or answers with what can't be read.
+    """Return whether waiting is pointless: Leen does not know the job, or its reply can't be read.
 
-    The task then finds out about its tickets. A reply that can't be read was asked for several times by now.
+    The task then looks its tickets up. The client has already retried an unreadable reply several times.
     """
     if isinstance(error, LeenConnectError):
         return error.unreadable
@@ -163,7 +163,7 @@ def _ends_the_waiting(error: LeenError) -> bool:
 
 
 def sign_lease(folder: str, number: int, token: str) -> None:
-    """Keep the lease of a task that waits for its jobs, as far as that is possible just now.
+    """Renew the lease of a task that waits for its jobs; failures are logged only.
 
     :param folder: of the scope of the register.
     :param number: the lease's.
@@ -178,4 +178,4 @@ def sign_lease(folder: str, number: int, token: str) -> None:
         if not sign(RegisterStore(ObjectStoragePath(folder)), number, token, time.time()):
             log.warning("The lease of the register at %s is gone: another run has taken over.", folder)
     except Exception as error:  # each object store has errors of its own
-        log.warning("The lease of the register at %s could not be signed, which is tried again: %s", folder, error)
+        log.warning("The lease of the register at %s could not be renewed; retrying: %s", folder, error)

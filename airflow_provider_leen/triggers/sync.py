@@ -1,4 +1,4 @@
-"""The trigger that waits until a sync has brought tickets into Leen."""
+"""The trigger that waits until Leen has synced tickets."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 
 
 class LeenTicketSyncTrigger(BaseTrigger):
-    """Wait until Leen knows tickets. It only asks (``GET /itsm/tickets`` and, by identifier, ``…/by-identifier/…``).
+    """Wait until Leen knows tickets. It only reads (``GET /itsm/tickets`` and, by identifier, ``…/by-identifier/…``).
 
     :param leen_conn_id: the Airflow connection.
     :param connection_id: the Leen connection ID to use instead of the connection's login.
     :param vendor_ticket_ids: tickets, by the tracker's ids.
     :param identifiers: further tickets, by their identifiers.
-    :param since: none of them was created before, in seconds since the epoch.
-    :param poll_interval: seconds between two looks.
+    :param since: no ticket was created before this time, in seconds since the epoch.
+    :param poll_interval: seconds between two checks.
     :param deadline: when to stop waiting, in seconds since the epoch.
     :return: an event with ``status``: ``done`` (Leen knows them all), ``timeout`` (the deadline came first) or
-        ``error`` (Leen refuses to be asked; ``message`` says why), and the ``deadline``. The ids are not in it: the
+        ``error`` (Leen refuses the requests; ``message`` says why), and the ``deadline``. It does not have the ids: the
         sensor asks Leen.
     """
 
@@ -56,7 +56,7 @@ class LeenTicketSyncTrigger(BaseTrigger):
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what another triggerer needs to make this trigger again."""
+        """Return what a triggerer needs to recreate this trigger."""
         return (
             "airflow_provider_leen.triggers.sync.LeenTicketSyncTrigger",
             {
@@ -71,10 +71,10 @@ class LeenTicketSyncTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until Leen knows all tickets or the deadline has come."""
+        """Check until Leen knows all tickets or the deadline has come."""
         event: dict[str, Any] = {"status": "done", "deadline": self.deadline}
         try:
-            # The whole of it: one look at a Leen that does not answer may take longer than is left.
+            # Around everything: one unanswered request may take longer than the time left.
             async with asyncio.timeout(self.deadline - time.time()) as limit:
                 await self._wait()
         except TimeoutError:
@@ -96,6 +96,6 @@ class LeenTicketSyncTrigger(BaseTrigger):
                 try:
                     left = left.without(await find_synced(client, left, since))
                 except PASSING as error:
-                    log.warning("Leen can't be asked just now, waiting on: %s", error)
+                    log.warning("Leen is not available, still waiting: %s", error)
                 else:
                     log.info("Leen knows %d of %s.", total - len(left), counted(total, "ticket"))

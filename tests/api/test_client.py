@@ -219,14 +219,14 @@ def test_another_ticket_than_the_one_that_was_asked_for_is_a_response_error(scri
 def test_a_look_up_that_is_answered_with_another_ticket_finds_nothing_out(
     scripted: Scripted, answer: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(LeenResponseError, match=f"{said}.*isn't known") as caught:
+    with pytest.raises(LeenResponseError, match=f"{said}.*it is unknown") as caught:
         scripted(answer).get_ticket_by_identifier("scan-1")
     assert caught.value.status == 200
 
 
 @pytest.mark.parametrize("answer", [{}, [], None, "text", {"id": 5}, {"name": "x"}])
 def test_what_is_no_ticket_is_a_response_error_when_reading(scripted: Scripted, answer: Any) -> None:
-    with pytest.raises(LeenResponseError, match="Leen's reply is no ticket") as caught:
+    with pytest.raises(LeenResponseError, match="Leen's reply is not a ticket") as caught:
         scripted(answer).get_ticket("t-1")
     assert caught.value.status == 200
 

@@ -91,7 +91,7 @@ def test_an_acceptance_whose_job_cant_be_asked_for_is_an_unknown_outcome(
     client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str], job_id: Any
 ) -> None:
     sandbox.inject("status", path=path, status=202, content={"job_id": job_id}, commit=True)
-    with pytest.raises(LeenOutcomeUnknownError, match="names no job; it may run all the same") as caught:
+    with pytest.raises(LeenOutcomeUnknownError, match="names no job; the job may still run") as caught:
         submit(client)
     assert caught.value.identifiers == names
     assert sent(sandbox, path) == 1
@@ -103,7 +103,7 @@ def test_an_acceptance_that_speaks_of_an_error_besides_is_an_unknown_outcome(
     client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str], besides: dict[str, Any]
 ) -> None:
     sandbox.inject("status", path=path, status=202, content={"job_id": "j-1"} | besides, commit=True)
-    with pytest.raises(LeenOutcomeUnknownError, match="as the job j-1, but the reply speaks of an error") as caught:
+    with pytest.raises(LeenOutcomeUnknownError, match="as the job j-1, but the reply also reports an error") as caught:
         submit(client)
     assert caught.value.identifiers == names
     assert sent(sandbox, path) == 1
@@ -155,7 +155,7 @@ def test_a_job_takes_one_to_fifty_tickets(
 def test_a_reply_without_a_status_is_no_job(content: Any) -> None:
     settings = LeenSettings(base_url="https://leen.test/v1", api_key="k", connection_id="c", max_retries=0)
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=content))
-    with LeenClient(settings, transport=transport) as client, pytest.raises(LeenResponseError, match="no job"):
+    with LeenClient(settings, transport=transport) as client, pytest.raises(LeenResponseError, match="not a job"):
         client.get_job("1")
 
 
@@ -208,7 +208,7 @@ def test_filters_are_written_as_leen_reads_them(
 @pytest.mark.parametrize(
     ("filters", "said"),
     [
-        ({"severities": "HIGH"}, "can't be filtered by severities: Leen knows severity, state"),
+        ({"severities": "HIGH"}, "can't be filtered by severities: use severity, state"),
         ({"severity": []}, "severity is an empty list: leave it out to get every finding"),
         ({"ids": [ID] * 101}, "at most 100 ids, not 101"),
     ],

@@ -74,11 +74,11 @@ def test_one_layer_of_gzip_or_deflate_is_unpacked(packed: bytes, encoding: str, 
 @pytest.mark.parametrize(
     ("packed", "encoding", "why"),
     [
-        (gzipped(gzipped(BODY)), "gzip, gzip", "packed as 'gzip, gzip'"),
-        (gzipped(zlib.compress(BODY)), "deflate,gzip", "packed as"),
-        (BODY, "br", "packed as 'br'"),
-        (BODY, "zstd", "packed as"),
-        (BODY, "\x1b[31m", "packed as"),
+        (gzipped(gzipped(BODY)), "gzip, gzip", "compressed as 'gzip, gzip'"),
+        (gzipped(zlib.compress(BODY)), "deflate,gzip", "compressed as"),
+        (BODY, "br", "compressed as 'br'"),
+        (BODY, "zstd", "compressed as"),
+        (BODY, "\x1b[31m", "compressed as"),
         (BODY, "gzip", "can't be unpacked"),
         (gzipped(BODY)[:-9], "gzip", "its end is missing"),
         (zlib.compress(BODY)[:-5], "deflate", "its end is missing"),
@@ -288,7 +288,7 @@ def refused(server: RawServer, call: Callable[[LeenClient], Any]) -> LeenError:
     [
         pytest.param(
             reply(gzipped(gzipped(b" " * 50_000_000)), b"content-encoding: gzip, gzip"),
-            "packed as 'gzip, gzip'",
+            "compressed as 'gzip, gzip'",
             id="two layers",
         ),
         pytest.param(reply(gzipped(b" " * 50_000_000), b"content-encoding: gzip"), "larger than 32 MB", id="one layer"),
@@ -322,7 +322,7 @@ def test_the_timeout_covers_the_unpacking() -> None:
         settings = LeenSettings(
             base_url=f"http://127.0.0.1:{server.port}/v1", api_key="k", connection_id="c", timeout=1.0, max_retries=0
         )
-        with LeenClient(settings) as client, pytest.raises(LeenConnectError, match=r"no whole reply within 1 s"):
+        with LeenClient(settings) as client, pytest.raises(LeenConnectError, match=r"no complete reply within 1 s"):
             list(client.iter_projects())
 
 

@@ -156,7 +156,7 @@ def test_the_base_url_is_put_together_from_airflows_fields(
     [
         ("https://me:hunter2@api.leen.dev/v1", "http", "begins with https://"),
         (LOCAL, "https", "begins with http://"),
-        (None, "http", "https alone"),
+        (None, "http", "only https"),
     ],
 )
 def test_a_schema_that_contradicts_the_host_is_named(host: str | None, schema: str, said: str) -> None:
@@ -199,13 +199,13 @@ def test_the_forms_extras_are_all_known() -> None:
 @pytest.mark.parametrize(
     ("host", "said"),
     [
-        pytest.param("https://", "no web address", id="no host"),
-        pytest.param("ftp://api.leen.dev/v1", "no web address", id="another scheme"),
-        pytest.param("api.leen.dev/v1", "no web address", id="no scheme"),
-        pytest.param("https://api leen dev/v1", "no web address", id="a space"),
-        pytest.param("https://läen.dev/v1", "no web address", id="an umlaut"),
-        pytest.param("https://api.leen.dev:99999/v1", "no web address", id="no such port"),
-        pytest.param("https://[::1/v1", "no web address", id="half an IPv6 address"),
+        pytest.param("https://", "not a web address", id="no host"),
+        pytest.param("ftp://api.leen.dev/v1", "not a web address", id="another scheme"),
+        pytest.param("api.leen.dev/v1", "not a web address", id="no scheme"),
+        pytest.param("https://api leen dev/v1", "not a web address", id="a space"),
+        pytest.param("https://läen.dev/v1", "not a web address", id="an umlaut"),
+        pytest.param("https://api.leen.dev:99999/v1", "not a web address", id="no such port"),
+        pytest.param("https://[::1/v1", "not a web address", id="half an IPv6 address"),
         pytest.param("https://api.leen.dev", "write https://api.leen.dev/v1", id="no version"),
         pytest.param("https://api.leen.dev/v2", "write https://api.leen.dev/v2/v1", id="another version"),
         pytest.param("http://api.leen.dev/v1", "https://", id="http over a network"),

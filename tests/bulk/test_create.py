@@ -223,7 +223,7 @@ def test_without_embedded_keys_leen_is_asked_and_what_it_does_not_know_stays_unk
     assert known["ticket_id"] == sandbox.tickets()[0]["ticket_id"]
     assert unknown["status"] == "unknown"
     assert "its reply was lost" in str(unknown["error"])
-    assert "Looked up: Leen does not know its identifier, which proves nothing" in str(unknown["error"])
+    assert "Looked up: Leen does not know its identifier, but that proves nothing" in str(unknown["error"])
     assert (len(bulk_calls(sandbox)), look_ups(sandbox), searches(sandbox)) == (1, 2, 0)
 
 

@@ -1,4 +1,4 @@
-"""When a batch may leave: single decisions. What they come to is in `test_rate_limit.py`."""
+"""When a batch may leave: single decisions. Their overall effect is in `test_rate_limit.py`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import pytest
 
 from airflow_provider_leen.bulk.throttle import (
-    MOST_LATE,
-    MOST_SLOWING,
-    QUIET_FOR_A_PLACE,
-    QUIET_FOR_A_STEP,
+    CALLS_PER_CONCURRENCY,
+    CALLS_PER_STEP,
+    MAX_LATENESS,
+    MAX_SLOWDOWN,
     SAFETY,
-    SECONDS_FOR_A_STEP,
+    SECONDS_PER_STEP,
     SHORTEST_WINDOW,
     Pace,
 )
 
 
-def left(places: int, times: Sequence[float]) -> Pace:
-    pace = Pace(places)
+def left(concurrency: int, times: Sequence[float]) -> Pace:
+    pace = Pace(concurrency)
     for time in times:
         pace.leaves(time)
     return pace
@@ -42,23 +42,23 @@ def test_the_rate_is_what_was_accepted_in_as_long_a_time_as_leen_asks_to_wait(
     now = times[-1] + 0.01
     for left_at in refused:
         pace.refuse(left_at, now, wait)
-    assert 1 / pace.gap == pytest.approx(rate * SAFETY)
+    assert 1 / pace.interval == pytest.approx(rate * SAFETY)
     assert pace.opens_at == now + wait
 
 
 @pytest.mark.parametrize("wait", [0.1, 1.0, 60.0])
-def test_where_none_was_accepted_there_is_a_wait_and_no_rate_to_be_learnt(wait: float) -> None:
+def test_if_none_was_accepted_there_is_a_wait_but_no_rate_to_learn(wait: float) -> None:
     pace = left(4, [0.0, 0.0])
     pace.refuse(0.0, 0.1, wait)
     pace.refuse(0.0, 0.1, wait)
-    assert (pace.gap, pace.places, pace.opens_at) == (0.0, 2, 0.1 + wait)
+    assert (pace.interval, pace.concurrency, pace.opens_at) == (0.0, 2, 0.1 + wait)
 
 
 def test_without_a_refusal_nothing_is_held_back() -> None:
     pace = left(4, [0.0, 0.0, 0.1])
     for _ in range(1000):
         pace.accept(1000.0)
-    assert (pace.places, pace.gap) == (4, 0.0)
+    assert (pace.concurrency, pace.interval) == (4, 0.0)
     assert pace.opens_at <= 0.1
 
 
@@ -66,13 +66,13 @@ def test_without_a_refusal_nothing_is_held_back() -> None:
     ("late", "next_at"),
     [
         pytest.param(0.0, 2.0, id="in time"),
-        pytest.param(MOST_LATE / 2, 2.0, id="a little late: the next one is not"),
-        pytest.param(0.5, 2.5 - MOST_LATE, id="late: what was missed is not made up for"),
+        pytest.param(MAX_LATENESS / 2, 2.0, id="a little late: the next one is not"),
+        pytest.param(0.5, 2.5 - MAX_LATENESS, id="late: what was missed is not made up for"),
     ],
 )
 def test_a_batch_that_leaves_late_does_not_slow_down_all_that_follow(late: float, next_at: float) -> None:
     pace = left(4, [0.0])
-    pace.gap, pace.opens_at = 1.0, 1.0
+    pace.interval, pace.opens_at = 1.0, 1.0
     pace.leaves(1.0 + late)
     assert pace.opens_at == pytest.approx(next_at)
 
@@ -84,58 +84,58 @@ def test_refusals_that_have_nothing_to_do_with_a_rate_do_not_slow_down_without_e
         now = pace.opens_at
         pace.leaves(now)
         pace.refuse(now, now + 0.01, 0.05)
-    assert pace.gap <= SHORTEST_WINDOW / SAFETY
+    assert pace.interval <= SHORTEST_WINDOW / SAFETY
 
 
-def test_a_pause_for_another_reason_tells_nothing_of_the_rate() -> None:
+def test_a_pause_for_another_reason_does_not_change_the_rate() -> None:
     pace = left(4, [0.0])
     pace.pause(1.0, 5.0)
     pace.pause(1.0, 1.0)
-    assert (pace.places, pace.gap, pace.opens_at) == (4, 0.0, 6.0)
+    assert (pace.concurrency, pace.interval, pace.opens_at) == (4, 0.0, 6.0)
 
 
-def test_places_grow_back_by_one_after_each_run_of_quiet_calls_and_not_beyond_the_most() -> None:
+def test_the_concurrency_grows_by_one_after_enough_accepted_calls_up_to_its_maximum() -> None:
     pace = left(4, [0.0])
     pace.refuse(0.0, 0.1, 1.0)
-    places = [pace.places]
-    for _ in range(4 * QUIET_FOR_A_PLACE):
+    concurrency = [pace.concurrency]
+    for _ in range(4 * CALLS_PER_CONCURRENCY):
         pace.accept(2.0)
-        places.append(pace.places)
-    assert places[::QUIET_FOR_A_PLACE] == [2, 3, 4, 4, 4]
+        concurrency.append(pace.concurrency)
+    assert concurrency[::CALLS_PER_CONCURRENCY] == [2, 3, 4, 4, 4]
 
 
 def test_a_refusal_ends_the_run() -> None:
     pace = left(4, [0.0])
     pace.refuse(0.0, 0.1, 1.0)
     for number in range(2, 50):
-        for _ in range(QUIET_FOR_A_PLACE - 1):
+        for _ in range(CALLS_PER_CONCURRENCY - 1):
             pace.accept(float(number))
         pace.leaves(float(number))
         pace.refuse(float(number), number + 0.1, 1.0)
-    assert pace.places == 1
+    assert pace.concurrency == 1
 
 
 @pytest.mark.parametrize(
     ("calls", "seconds", "steps"),
     [
-        (QUIET_FOR_A_STEP, SECONDS_FOR_A_STEP, 1),
-        (QUIET_FOR_A_STEP - 1, SECONDS_FOR_A_STEP, 0),
-        (QUIET_FOR_A_STEP, SECONDS_FOR_A_STEP - 0.1, 0),
+        (CALLS_PER_STEP, SECONDS_PER_STEP, 1),
+        (CALLS_PER_STEP - 1, SECONDS_PER_STEP, 0),
+        (CALLS_PER_STEP, SECONDS_PER_STEP - 0.1, 0),
     ],
 )
 def test_the_rate_grows_after_enough_calls_and_enough_time(calls: int, seconds: float, steps: int) -> None:
     pace = left(4, [0.0, 0.1])
     pace.refuse(0.1, 0.2, 1.0)
-    before = pace.gap
+    before = pace.interval
     for _ in range(calls):
         pace.accept(1.201 + seconds)
-    assert pace.gap == pytest.approx(before / 1.01**steps)
+    assert pace.interval == pytest.approx(before / 1.01**steps)
 
 
-def test_a_known_rate_is_not_given_up_for_one_wave() -> None:
+def test_one_burst_of_refusals_slows_a_known_rate_down_only_a_little() -> None:
     pace = left(4, [0.0, 0.1, 0.2, 0.3])
     pace.refuse(0.3, 0.3, 1.0)
-    before = pace.gap
+    before = pace.interval
     pace.leaves(9.0)
     pace.refuse(9.0, 9.1, 1.0)
-    assert pace.gap == pytest.approx(MOST_SLOWING * before)
+    assert pace.interval == pytest.approx(MAX_SLOWDOWN * before)

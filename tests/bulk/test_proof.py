@@ -150,7 +150,7 @@ def test_a_reply_to_another_request_is_believed_of_neither(defaults: Content) ->
     ended = run(truth, [*NAMES, "t10"], store, defaults=defaults)
     assert Counter(result["status"] for result in ended.results) == {"unknown": 10, "created": 1}
     assert truth.contradicts(ended) == []
-    assert all("contradict one another name" in str(result["error"]) for result in ended.results[:10])
+    assert all("Contradictory replies name" in str(result["error"]) for result in ended.results[:10])
     # What was on record as created is taken back there, too.
     again = run(truth, [*NAMES, "t10"], store, defaults=defaults)
     assert Counter(result["status"] for result in again.results) == {"unknown": 10, "created": 1}

@@ -1,4 +1,4 @@
-"""A vendor that takes so many calls in any second: how much of the limit is used, how often it is passed."""
+"""A vendor that limits the calls in any second: how much of the limit is used, how often it is exceeded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.virtual_time import now
 
 
 class Vendor:
-    """Takes so many calls in any one second, and asks to come back in a second.
+    """Limits the calls in any one second, and asks to come back in a second.
 
     :param service: how long an accepted call takes.
     :param says_when: whether it says when to come back.

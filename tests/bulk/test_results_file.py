@@ -51,13 +51,13 @@ def test_none_of_none_is_no_mismatch(tmp_path: Path) -> None:
     ("content", "says"),
     [
         pytest.param(None, "there is no such file", id="missing"),
-        pytest.param("", "it has 0 results", id="empty"),
-        pytest.param("\n".join(map(json.dumps, THREE[:2])), "it has 2 results", id="too few"),
+        pytest.param("", "its 0 results", id="empty"),
+        pytest.param("\n".join(map(json.dumps, THREE[:2])), "its 2 results", id="too few"),
         pytest.param(
             "\n".join(map(json.dumps, results("created", "created", "created"))), "3 results", id="other ones"
         ),
         pytest.param('{"name": "half', "JSONDecodeError", id="no JSON"),
-        pytest.param('{"name": "a ticket"}', "something else than results", id="other JSON"),
+        pytest.param('{"name": "a ticket"}', "entries that are not results", id="other JSON"),
         pytest.param(b"\xff", "UnicodeDecodeError", id="no UTF-8"),
     ],
 )

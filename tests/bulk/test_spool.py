@@ -26,7 +26,7 @@ def test_rows_come_back_as_they_were_in_any_order() -> None:
 
 
 def test_a_row_that_could_not_be_read_stays_one() -> None:
-    unreadable = UnreadableRow("{oops", "line 2 is no JSON")
+    unreadable = UnreadableRow("{oops", "it is not JSON", 2)
     assert list(SpooledRows([{"name": "a"}, unreadable, {"name": "b"}])) == [{"name": "a"}, unreadable, {"name": "b"}]
 
 

@@ -91,10 +91,10 @@ def test_what_another_host_recorded_may_have_left_a_minute_later() -> None:
 @pytest.mark.parametrize(
     ("steps", "error"),
     [
-        ([leaves], "It was sent, and no reply is on record."),
+        ([leaves], "It was sent, and no reply is recorded."),
         ([leaves, lambda table: table.unknown([A], "It timed out.")], "It timed out."),
-        ([leaves, leaves_again, refused], "record. Sent again, and refused: no such project"),
-        ([leaves, named], "Replies that contradict one another name SEC-9."),
+        ([leaves, leaves_again, refused], "recorded. Sent again, and refused: no such project"),
+        ([leaves, named], "Contradictory replies name SEC-9."),
         ([leaves, refused], "no such project"),
         ([leaves, lambda table: table.refused({A: ""})], "Leen gave no reason."),
         ([lambda table: sent(table, A, as_job=True), lambda table: table.submitted([A], JOB)], "in job job-1"),
@@ -105,7 +105,7 @@ def test_a_person_can_read_why_a_ticket_failed(steps: list[Story], error: str) -
 
 
 def test_where_a_reply_named_ids_nobody_reads_that_there_was_none() -> None:
-    assert story(leaves, named)[A].error == "Replies that contradict one another name SEC-9."
+    assert story(leaves, named)[A].error == "Contradictory replies name SEC-9."
 
 
 def test_a_ticket_that_exists_has_no_error() -> None:

@@ -149,7 +149,7 @@ def test_the_verdict_names_the_thresholds_that_were_passed(
         pytest.param(
             {"failed": 2, "existing": 96, "total": 100},
             0.05,
-            "2 of 100 tickets failed (50 % of the 4 that were not known before), more than max_failure_rate=0.05",
+            "2 of 100 tickets failed (50 % of the 4 that did not exist before), more than max_failure_rate=0.05",
             id="half of the new ones",
         ),
         pytest.param({"failed": 1, "existing": 5, "pending": 4, "total": 10}, 0.9, "100 % of the 1 that", id="pending"),
@@ -234,10 +234,10 @@ class TestReadSummaries:
     @pytest.mark.parametrize(
         ("value", "part"),
         [
-            pytest.param(None, "left no summary", id="None"),
-            pytest.param("None", "left no summary", id="None as text"),
+            pytest.param(None, "published no summary", id="None"),
+            pytest.param("None", "published no summary", id="None as text"),
             pytest.param([], "empty list", id="empty list"),
-            pytest.param([ONE, None], "left no summary", id="one missing"),
+            pytest.param([ONE, None], "published no summary", id="one missing"),
             pytest.param([ONE, {}], "`total` is missing", id="one malformed"),
             pytest.param("", "empty text", id="empty text"),
             pytest.param("LazyXComSequence(<unevaluated length>)", ".output", id="lazy sequence as text"),

@@ -79,7 +79,7 @@ def test_during_a_pause_none_leaves_and_after_it_those_that_may() -> None:
     run(work())
 
 
-def test_a_pause_also_holds_those_that_were_waiting_for_a_place() -> None:
+def test_a_pause_also_holds_batches_that_were_waiting_for_others_to_end() -> None:
     async def work() -> None:
         throttle = Throttle(1)
         batches = Batches(throttle)
@@ -94,36 +94,36 @@ def test_a_pause_also_holds_those_that_were_waiting_for_a_place() -> None:
     run(work())
 
 
-@pytest.mark.parametrize(("places", "halved"), [(8, 4), (5, 2), (1, 1)])
-def test_one_wave_of_refusals_halves_the_places_once(places: int, halved: int) -> None:
+@pytest.mark.parametrize(("concurrency", "halved"), [(8, 4), (5, 2), (1, 1)])
+def test_one_burst_of_refusals_halves_the_concurrency_once(concurrency: int, halved: int) -> None:
     async def work() -> None:
-        throttle = Throttle(places)
+        throttle = Throttle(concurrency)
         batches = Batches(throttle)
-        batches.start(places)
+        batches.start(concurrency)
         await batches.settle()
         await asyncio.sleep(0.1)
         for admitted_at in batches.admitted:
             throttle.refuse(admitted_at, 0.001)
-        assert throttle.pace.places == halved
+        assert throttle.pace.concurrency == halved
         await batches.all()
 
     run(work())
 
 
-def test_the_next_wave_halves_them_again_and_never_below_one() -> None:
+def test_the_next_burst_halves_it_again_down_to_one() -> None:
     async def work() -> None:
         throttle = Throttle(4)
-        places = []
+        concurrency = []
         for _ in range(4):
             async with throttle.slot() as admitted_at:
                 throttle.refuse(admitted_at, 0.001)
-            places.append(throttle.pace.places)
-        assert places == [2, 1, 1, 1]
+            concurrency.append(throttle.pace.concurrency)
+        assert concurrency == [2, 1, 1, 1]
 
     run(work())
 
 
-def test_after_a_refusal_batches_leave_at_even_distances() -> None:
+def test_after_a_refusal_batches_leave_at_an_even_interval() -> None:
     async def work() -> None:
         throttle = Throttle(2)
         admitted = []
@@ -132,7 +132,9 @@ def test_after_a_refusal_batches_leave_at_even_distances() -> None:
                 admitted.append(admitted_at)
                 if number == 3:
                     throttle.refuse(admitted_at, 9.0)
-        assert throttle.pace.gap == pytest.approx(3.0 / SAFETY), "three were accepted in as long a time as the wait"
+        assert throttle.pace.interval == pytest.approx(3.0 / SAFETY), (
+            "three were accepted in as long a time as the wait"
+        )
         assert admitted[4] == pytest.approx(9.0)
         assert [later - earlier for earlier, later in pairwise(admitted[4:])] == pytest.approx([3.0 / SAFETY] * 3)
         assert now() == admitted[-1]
@@ -140,7 +142,7 @@ def test_after_a_refusal_batches_leave_at_even_distances() -> None:
     run(work())
 
 
-def test_a_closed_throttle_turns_away_who_waits_and_leaves_alone_who_is_in_flight() -> None:
+def test_a_closed_throttle_rejects_waiting_batches_and_not_those_in_flight() -> None:
     async def work() -> None:
         throttle = Throttle(1)
         batches = Batches(throttle)
@@ -172,7 +174,7 @@ def test_closing_ends_a_pause() -> None:
     run(work())
 
 
-def test_a_batch_that_is_cancelled_while_it_waits_takes_no_place() -> None:
+def test_a_batch_that_is_cancelled_while_it_waits_does_not_count_as_in_flight() -> None:
     async def work() -> None:
         throttle = Throttle(1)
         async with throttle.slot():

@@ -150,8 +150,8 @@ class TestValidation:
         assert (prepared.name, prepared.identifier, prepared.key) == (None, None, None)
 
     def test_a_row_that_could_not_be_read_is_an_invalid_row(self) -> None:
-        row = prepare_one(UnreadableRow("'{oops'", "line 1 is no JSON"))
-        assert (row.error, row.given, row.key) == ("line 1 is no JSON", "'{oops'", None)
+        row = prepare_one(UnreadableRow("'{oops'", "it is not JSON", 1))
+        assert (row.error, row.given, row.key) == ("line 1: it is not JSON", "'{oops'", None)
 
     def test_field_names_must_be_text(self) -> None:
         assert "the key 3 is of type int" in error_of({**ticket(), 3: "x"})
@@ -354,9 +354,9 @@ class TestTexts:
             prepare(given, None, SCOPE, Fitting(embed_key=True))
         (record,) = caplog.records
         assert record.getMessage() == (
-            "Not sent as given: in 2 tickets control characters are left out, in 1 ticket half a surrogate pair is "
-            "replaced, in 1 ticket the description is cut, so that the key fits, in 1 ticket the identifier is an "
-            "earlier row's, and so is the ticket."
+            "Not sent as given: in 2 tickets, control characters are removed; in 1 ticket, half a surrogate pair is "
+            "replaced; in 1 ticket, the description is cut to make room for the key; in 1 ticket, the identifier is an "
+            "earlier row's: the two share one ticket."
         )
 
     def test_a_description_ends_with_the_key_where_keys_are_embedded(self) -> None:
@@ -395,7 +395,7 @@ class TestIdentifiers:
         prepare([ticket(identifier="x"), ticket(identifier="x", name="another")], None, SCOPE)
         told, record = caplog.records
         assert (told.levelname, record.levelname) == ("INFO", "WARNING")
-        assert "in 1 ticket the identifier is that of an earlier row with another name" in record.getMessage()
+        assert "in 1 ticket, the identifier is that of an earlier row with another name" in record.getMessage()
 
     def test_what_scanners_write_instead_of_a_fingerprint_is_no_identifier(self) -> None:
         rows = prepare([ticket(identifier="requires login"), ticket(identifier="requires login")], None, SCOPE)

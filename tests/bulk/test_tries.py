@@ -146,7 +146,7 @@ def test_without_its_memory_and_without_embedded_keys_all_is_unknown_and_the_mes
         for _ in range(2):
             ended = run_try(known, store, given, batch_size=2, may_have_forgotten=began)
             assert ended.counts == {"unknown": 4}
-            assert "the record of that is gone: keep the task's state" in str(ended.results[0]["error"])
+            assert "its record is gone: keep the task's state" in str(ended.results[0]["error"])
             error = str(final_error(summarise(ended.results), ended.error, None, None))
             assert error.startswith("The outcome of 4 tickets is unknown. Look for them in the tracker")
         assert known.posts == 2
@@ -234,7 +234,7 @@ def test_rows_that_are_gone_after_the_wait_have_results_and_new_ones_are_unsent(
     ]
     assert [result["request_index"] for result in ended.results] == list(range(8))
     assert [result["identifier"] for result in ended.results[3:]] == [row.key for row in rows_of(given)[1:]]
-    assert all("Its row has gone from the list." in str(result["error"]) for result in ended.results[3:])
+    assert all("Its row is gone from the list." in str(result["error"]) for result in ended.results[3:])
     assert "no such project" in str(ended.results[4]["error"])
     assert "500" in str(ended.results[6]["error"])
     assert truth.calls == 3
@@ -278,5 +278,5 @@ def test_a_try_that_cant_read_its_ledger_publishes_nothing_and_claims_nothing(ea
         with pytest.raises(LeenLedgerError) as raised:
             run_try(known, store, tickets(3))
         assert known.posts == earlier_tries
-    assert "nothing is known of what earlier tries sent, and this one sends nothing" in str(raised.value)
+    assert "it is unknown what earlier tries sent, and this one sends nothing" in str(raised.value)
     assert "tickets" not in str(raised.value)

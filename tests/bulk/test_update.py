@@ -262,7 +262,7 @@ def test_a_job_that_leen_no_longer_knows_is_not_waited_for() -> None:
 def test_a_job_of_which_no_reply_can_be_read_is_not_waited_for(reply: httpx.Response) -> None:
     update = change(Leen(asked=[reply] * 20), IDS[:2], batch_size=2)
     assert set(statuses(update).values()) == {"unknown"}
-    assert "Its job job-1 could not be asked for" in error_of(update, IDS[0])
+    assert "Its job job-1 could not be read" in error_of(update, IDS[0])
     assert update.jobs_under_way == {}
 
 
@@ -294,7 +294,7 @@ def test_a_list_that_is_another_one_after_the_wait_leaves_its_tickets_unknown() 
     update = resumed(leen, change(leen, IDS[:4], then=nothing), IDS[1:4])
     assert leen.calls == ["POST"]
     assert set(statuses(update).values()) == {"unknown"}
-    assert "another one than before" in error_of(update, IDS[1])
+    assert "has changed since" in error_of(update, IDS[1])
 
 
 def resumed(leen: Leen, before: Update, ids: list[str]) -> Update:

@@ -236,12 +236,12 @@ def test_several_runs_are_read_and_equal_findings_of_them_are_one() -> None:
 @pytest.mark.parametrize(
     ("run", "remark"),
     [
-        ({"invocations": [{"executionSuccessful": False}]}, "says that its scan failed"),
+        ({"invocations": [{"executionSuccessful": False}]}, "reports that its scan failed"),
         (
             {"invocations": [{"toolExecutionNotifications": [{"level": "error", "message": {"text": "no\nparser"}}]}]},
-            "reports 1 error of its own, the first: no parser",
+            "reports 1 error during the scan, the first: no parser",
         ),
-        ({"externalPropertyFileReferences": {"results": [{"location": {"uri": "more.sarif"}}]}}, "into other files"),
+        ({"externalPropertyFileReferences": {"results": [{"location": {"uri": "more.sarif"}}]}}, "to other files"),
     ],
 )
 def test_what_makes_a_report_incomplete_is_remarked_upon(
@@ -257,7 +257,7 @@ def test_a_run_without_any_list_of_results_is_remarked_upon() -> None:
     document = report()
     assert tickets_from_sarif(document).remarks == []
     del document["runs"][0]["results"]
-    assert "no results, not even an empty list" in tickets_from_sarif(document).remarks[0]
+    assert "no list of results, not even an empty one" in tickets_from_sarif(document).remarks[0]
 
 
 @pytest.mark.parametrize(

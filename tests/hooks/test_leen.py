@@ -125,7 +125,7 @@ AIRFLOW_REFUSES = pytest.mark.skipif(
 @pytest.mark.parametrize("extra", ["no JSON", "[1]", '"text"', "5", "{"])
 def test_an_extra_that_is_no_object_is_refused(connect: Connect, extra: str) -> None:
     connect(extra=extra)
-    with pytest.raises(LeenConfigError, match="extra of connection 'leen_default' is no JSON object"):
+    with pytest.raises(LeenConfigError, match="extra of connection 'leen_default' is not a JSON object"):
         _ = LeenHook().settings
 
 
@@ -187,7 +187,7 @@ def free_port() -> int:
         pytest.param({"password": ""}, "The API key is missing", id="no key"),
         pytest.param({"login": ""}, "The Leen connection ID is missing", id="no connection ID"),
         pytest.param({"extra": {"timeout": "soon"}}, "Timeout (s) is 'soon'", id="a bad extra"),
-        pytest.param({"extra": "no JSON"}, "no JSON object", id="no extra", marks=AIRFLOW_REFUSES),
+        pytest.param({"extra": "no JSON"}, "not a JSON object", id="no extra", marks=AIRFLOW_REFUSES),
     ],
 )
 def test_the_test_says_in_a_sentence_what_is_wrong(

@@ -110,7 +110,7 @@ def test_the_outcome_of_a_task_is_read_from_its_state(fields: dict[str, Any], ex
         (Event("task", "nightly", "scan", outcome="running"), "Airflow: task scan of Dag nightly has started"),
         (
             Event("task", "nightly", "scan", outcome="up_for_retry"),
-            "Airflow: task scan of Dag nightly failed and is tried again",
+            "Airflow: task scan of Dag nightly failed and will be retried",
         ),
         (Event("dag", "nightly", outcome="success"), "Airflow: Dag nightly succeeded"),
         (Event("task", "nightly", "scan"), "Airflow: task scan of Dag nightly failed"),

@@ -163,7 +163,7 @@ def test_every_other_callback_says_what_happened(run_dag: RunDag, sandbox: Sandb
         "Airflow: Dag nightly succeeded",
         "Airflow: task fine of Dag nightly has started",
         "Airflow: task fine of Dag nightly succeeded",
-        "Airflow: task flaky of Dag nightly failed and is tried again",
+        "Airflow: task flaky of Dag nightly failed and will be retried",
         "Airflow: task idle of Dag nightly was skipped",
     ]
 

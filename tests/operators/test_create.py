@@ -120,7 +120,7 @@ def test_an_outcome_that_stays_unknown_names_the_ticket_and_says_what_to_do(
     (error,) = run.exceptions
     assert type(error) is LeenOutcomeUnknownError
     assert error.identifiers == ["own"]
-    assert "(identifier own) was sent, and it cannot be determined whether it exists. POST /itsm/tickets" in str(error)
+    assert "(identifier own) was sent, and its outcome is unknown. POST /itsm/tickets" in str(error)
     assert "HTTP 503" in str(error)
     assert "a retry looks it up again" in str(error)
 

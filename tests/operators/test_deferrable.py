@@ -187,7 +187,7 @@ def test_a_job_that_never_ends_meets_the_timeout_and_is_not_sent_again(
     assert run.states == {"create": "failed"}
     assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout] * 2
     for error in run.exceptions:
-        assert "1 of Leen's jobs had not ended when the task's execution_timeout of 0:16:40" in str(error)
+        assert "1 of Leen's jobs had not ended shortly before the task's execution_timeout of 0:16:40" in str(error)
     assert statuses(run) == ["unknown", "unknown", "invalid"]
     assert "has not ended (status RUNNING)" in str(run.summary()["results"][0]["error"])
     assert run.xcom("create", "failed_tickets") == [{"nam": "typo"}]

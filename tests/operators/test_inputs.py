@@ -233,8 +233,8 @@ def test_the_path_is_a_template(sandbox: SandboxServer, run_dag: Any, tmp_path: 
     [
         pytest.param("gone.jsonl", None, "there is no such file", id="missing"),
         pytest.param("findings.xlsx", b"PK", "its name must end in .json, .jsonl", id="wrong ending"),
-        pytest.param("latin.jsonl", '{"name": "Zürich"}'.encode("latin-1"), "not in UTF-8", id="lines not UTF-8"),
-        pytest.param("latin.json", '[{"name": "Zürich"}]'.encode("latin-1"), "not in UTF-8", id="array not UTF-8"),
+        pytest.param("latin.jsonl", '{"name": "Zürich"}'.encode("latin-1"), "not UTF-8", id="lines not UTF-8"),
+        pytest.param("latin.json", '[{"name": "Zürich"}]'.encode("latin-1"), "not UTF-8", id="array not UTF-8"),
         pytest.param("lines.json", b'{"name": "a"}\n{"name": "b"}', "name the file .jsonl", id="lines in .json"),
         pytest.param("text.json", b'"findings"', "write an array of objects", id="a text"),
     ],

@@ -206,7 +206,7 @@ def named_as_going_on(run: Any, sandbox: SandboxServer) -> bool:
     assert result["status"] == "unknown"
     assert result["error"] == f"It was submitted in job {job_id}, which has not ended (status RUNNING)."
     return str(run.exceptions[0]) == (
-        "1 of Leen's jobs had not ended when the task's execution_timeout of 0:16:40 was about over: "
+        "1 of Leen's jobs had not ended shortly before the task's execution_timeout of 0:16:40: "
         f"{job_id}. A retry sets the same values again, which does no harm."
     )
 
@@ -278,7 +278,7 @@ def test_jobs_that_go_on_when_the_trigger_was_refused_are_named(run_dag: Any, sa
     (error,) = run.exceptions
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.identifiers == ids
-    assert "could not ask for them any more" in str(error)
+    assert "could not poll them any more" in str(error)
     assert statuses(run) == {"unknown": 1}
 
 

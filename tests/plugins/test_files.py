@@ -256,7 +256,7 @@ def test_a_long_list_can_be_walked_to_its_end(
     [
         (None, "there is no such file"),
         ("root:x:0:0:root:/root:/bin/bash\n", "can't be read"),
-        ('{"password": "secret"}\n', "it holds something else than results"),
+        ('{"password": "secret"}\n', "it has entries that are not results"),
         ("[" * 100_000, "can't be read"),
         ("\ud800", "can't be read"),
     ],
@@ -292,7 +292,7 @@ def test_of_a_file_that_does_not_agree_with_the_counts_no_row_is_shown(
     whole = path.read_text()
     leave(str(path), count=2500)
     assert len(get("download", dag_run, task_id="create", format="json").json()) == 2500
-    for content, why in ((whole[:-20], "can't be read"), (whole + whole, "not those that the summary counts")):
+    for content, why in ((whole[:-20], "can't be read"), (whole + whole, "differ from the summary's counts")):
         path.write_text(content)
         answer = shown(get, dag_run)
         assert (answer["rows"], answer["matched"], answer["total"]) == ([], 0, 2500)
@@ -445,7 +445,7 @@ def test_a_store_that_never_replies_is_waited_for_to_a_limit_and_then_left_alone
         assert "it takes too long" in first.json()["tasks"][0]["remark"]
         assert first.json()["total"] == 2
         assert "ETag" not in first.headers
-        assert "others wait for its store" in shown(get, dag_run)["tasks"][0]["remark"]
+        assert "other requests wait for it" in shown(get, dag_run)["tasks"][0]["remark"]
         assert get("download", dag_run, task_id="create").status_code == 502
         assert len(taken) == 1
 

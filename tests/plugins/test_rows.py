@@ -67,7 +67,7 @@ def test_an_entry_that_is_no_result_has_a_row_that_says_so(result: Any) -> None:
     made = row_of(TASK, result)
     assert made["status"] == "unreadable"
     assert not made["success"]
-    assert made["error"] == "This entry of the summary is no result that this version of the page knows."
+    assert made["error"] == "This version of the page can't read this entry of the summary."
 
 
 def test_values_of_a_wrong_type_become_nothing() -> None:

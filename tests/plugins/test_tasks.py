@@ -116,14 +116,14 @@ def test_what_a_deferred_task_has_put_aside_is_not_taken_for_its_outcome() -> No
 def test_a_leen_operator_with_a_value_that_is_no_summary_says_so(value: Any) -> None:
     task = read_task(record(return_value=value))
     assert task is not None
-    assert "is no summary of tickets" in str(task.remark)
+    assert "is not a summary of tickets" in str(task.remark)
 
 
 def test_entries_that_are_no_results_are_counted_and_a_wrong_total_is_said() -> None:
     task = read_task(record(return_value={"total": 5, "results": [RESULT, None, {"status": []}, {"status": "odd"}]}))
     assert task is not None
     assert task.counts == {"unreadable": 3, "created": 1}
-    assert "counts 5 tickets and has 4 results" in str(task.remark)
+    assert "counts 5 tickets, but has 4 results" in str(task.remark)
 
 
 def in_file(path: Any = FILE, rendered: Any = FILE, folders: Any = FOLDERS) -> Any:
@@ -155,7 +155,7 @@ def test_a_file_with_results_that_may_be_read_is_counted_by_the_summary() -> Non
         ({"rendered": "s3://reports/res... truncated"}, "recorded another `results_path`"),
         ({"rendered": "***"}, "recorded another `results_path`"),
         ({"rendered": {"path": FILE}}, "recorded another `results_path`"),
-        ({"rendered": None}, "has no record of that, or none any more"),
+        ({"rendered": None}, "has no record of that (any more)"),
     ],
 )
 def test_a_file_that_may_not_be_read_shows_its_counts_and_why(file: dict[str, Any], remark: str) -> None:

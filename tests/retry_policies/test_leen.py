@@ -72,10 +72,10 @@ def test_an_unknown_outcome_that_no_retry_can_settle_fails_at_once() -> None:
 @pytest.mark.parametrize(
     ("exception", "reason"),
     [
-        (LeenOutcomeUnknownError("lost", can_be_settled=True), "a retry can find out, or may send them again"),
-        (LeenOutcomeUnknownError("lost"), "a retry can't know more"),
+        (LeenOutcomeUnknownError("lost", can_be_settled=True), "a retry can look them up, or may send them again"),
+        (LeenOutcomeUnknownError("lost"), "a retry can't find out more"),
         (LeenConnectError("no route"), "Leen is not available (LeenConnectError)"),
-        (LeenRateLimitError("slow down", retry_after=60.0), "Leen asked to wait"),
+        (LeenRateLimitError("slow down", retry_after=60.0), "Leen asked for this wait"),
     ],
 )
 def test_the_reason_says_what_is_so(exception: Exception, reason: str) -> None:

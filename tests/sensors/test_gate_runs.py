@@ -143,7 +143,7 @@ def test_known_tickets_do_not_hide_that_all_new_ones_failed(sandbox: SandboxServ
     run = run_dag(dag)
     assert run.states == {"create": "success", "gate": "failed", "own": "failed"}
     for error in run.exceptions:
-        assert "1 of 10 tickets failed (100 % of the 1 that were not known before)" in str(error)
+        assert "1 of 10 tickets failed (100 % of the 1 that did not exist before)" in str(error)
 
 
 def test_a_gate_behind_a_failed_operator_still_judges_what_it_published(sandbox: SandboxServer, run_dag: Any) -> None:
