@@ -1,7 +1,7 @@
-"""Closes or reopens tickets of a register, through Leen's update jobs: each step is a fact in the register first.
+"""Closes or reopens tickets of a register through Leen's update jobs; each step is recorded in the register first.
 
-A change that is about to leave is on record before it leaves, then the job that it is in, then how it ended, and that
-this try saw it. So whatever ends a run in between, the next one knows which tickets to read before it plans.
+A change is recorded before it is sent, then its job, then its end, and that this try saw it. So wherever a run ends,
+the next one knows which tickets to read before it plans.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.update import Update
 
 WAITS_FOR_JOBS = 600.0
-"""Seconds for which a run waits for the jobs of its changes; those that go on are settled by the next run."""
+"""Seconds for which a run waits for the jobs of its changes; the next run collects those still running."""
 
 
 class StatusChange(Update):
     """A change of the status of tickets.
 
-    :param register: where each step is put on record.
+    :param register: the register in which each step is recorded.
     :param keys: by Leen's id in lower case, the keys of the tickets.
-    :param wanted: what they are to be.
-    :param status: Leen's status that stands for that.
+    :param wanted: the wanted state.
+    :param status: Leen's status for that state.
     :param by: the task of a Dag run that changes them.
     """
 
@@ -48,7 +48,7 @@ class StatusChange(Update):
         super().__init__(client, recorded, list(keys), {"status": status}, **options)
 
     async def run(self, poll_interval: float) -> None:
-        """Do it all, and put on record how far it came."""
+        """Make the change, and record its progress."""
         try:
             await self.submit()
             await self.wait(poll_interval, lambda: None, WAITS_FOR_JOBS)
@@ -56,13 +56,13 @@ class StatusChange(Update):
             self.ledger.note()
 
     def errors(self) -> dict[str, str]:
-        """Return by key why tickets were not changed, where that is known."""
+        """Return by key why tickets were not changed, if known."""
         tickets = {key: self.ledger.table[ticket_id] for ticket_id, key in self.ledger.keys.items()}
         return {key: ticket.error for key, ticket in tickets.items() if ticket.error}
 
 
 class _RecordedChange(Ledger):
-    """The facts of a change. They are kept in memory; what the next run needs of them is on the register's record."""
+    """The facts of a change, in memory; those that the next run needs are recorded in the register."""
 
     def __init__(self, register: RegisterLedger, keys: Mapping[str, str], wanted: Shown, by: str) -> None:
         journal = Journal(MemoryStore(), Owner({}, 1))
@@ -73,20 +73,20 @@ class _RecordedChange(Ledger):
         self._by = by
 
     async def intend(self, keys: Sequence[str], *, as_job: bool = False, settled_after: float = 0.0) -> Intent:
-        """Put on record that tickets are about to be changed."""
+        """Record that tickets are about to be changed."""
         leaves_by = self.now() + LEAVES_WITHIN
         self._step(keys, lambda history, _: history.sent(self._wanted, leaves_by, self._by))
         await self._register.flush()
         return await super().intend(keys, as_job=as_job, settled_after=settled_after)
 
     async def flush(self) -> None:
-        """Put on record what is known of them."""
+        """Record what is known of them."""
         self.note()
         await self._register.flush()
         await super().flush()
 
     def note(self) -> None:
-        """State at the register what is known of the tickets that were sent."""
+        """Record the state of sent tickets in the register."""
         now = self.now()
         self._step(
             [ticket_id for ticket_id in self.keys if ticket_id in self.table],
@@ -105,7 +105,7 @@ class _RecordedChange(Ledger):
 
 
 def _after(history: History, ticket: Ticket, now: float, by: str) -> History:
-    """Return a ticket's history with what is known of the change that is under way."""
+    """Return a ticket's history with the state of its running change."""
     if ticket.status == "updated":
         return history.made(now, by)
     if ticket.status == "rejected":

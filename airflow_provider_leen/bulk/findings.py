@@ -1,7 +1,7 @@
-"""What a register knows of each finding and its ticket, as plain data, and how a change of a ticket moves it on.
+"""The state of each finding and its ticket in a register, as plain data, and its transitions.
 
-Everything is immutable: a step returns a new :class:`History`. :func:`.plan.plan` decides the steps; the story of a run
-records each new history as a fact before it matters.
+Everything is immutable: a step returns a new :class:`History`. :func:`.plan.plan` decides the steps; a run records each
+new history before it acts on it.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 Shown = Literal["open", "closed"]
-"""What a ticket can be changed to, and what the tracker shows of one."""
+"""The states that a ticket can be changed to, and that the tracker shows."""
 
 By = Literal["us", "person"]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of a ticket that is on record, and whose outcome is not.
+    """A recorded change of a ticket without a recorded outcome.
 
-    :param wanted: what the ticket is to be.
-    :param sent_at: until when the request may have left, in seconds since the epoch.
+    :param wanted: the wanted state.
+    :param sent_at: until when the request may have been sent, in seconds since the epoch.
     :param job: the job's id; empty if the reply was lost.
-    :param ended: whether the job is known to have ended, but not how this ticket fared.
+    :param ended: whether the job has ended without this ticket's outcome.
     """
 
     wanted: Shown
@@ -36,19 +36,18 @@ class Change:
 class History:
     """What earlier runs have seen and done since a ticket was filed.
 
-    :param missing: the Dag runs whose complete lists, one after another, did not have the finding; as many as were
-        needed.
-    :param away: whether it was missing so often that being found again makes it a returned finding; until that has been
-        dealt with.
+    :param missing: the consecutive Dag runs whose complete lists did not have the finding; at most as many as needed.
+    :param away: whether it was missing long enough that finding it again makes it a returned finding; until that is
+        handled.
     :param close_since: since when its ticket is to be closed, in seconds since the epoch; the brake has counted it.
-    :param closed_by: who closed the ticket, where it is known to be closed.
+    :param closed_by: who closed the ticket, if it is known to be closed.
     :param closed_at: when the try that sent our closing saw its end; None if nobody saw it.
     :param deleted: whether the ticket is gone from the tracker.
-    :param held: whether a person reopened the ticket, so that it is not closed before its finding was listed again.
-    :param late: whether our closing was still under way when its finding was back.
+    :param held: whether a person reopened the ticket, so that it is not closed until its finding was listed again.
+    :param late: whether our closing was still running when its finding was back.
     :param refusal: why the tracker refused to reopen the ticket.
-    :param change: the change whose outcome is not on record.
-    :param changed_at: until when our last change may have left.
+    :param change: the change without a recorded outcome.
+    :param changed_at: until when our last change may have been sent.
     :param sent_by: the task of a Dag run that sent our last change.
     :param made_by: the one that saw or learnt that our last change was made, while nothing else is known.
     """
@@ -69,37 +68,37 @@ class History:
 
     @property
     def is_open(self) -> bool:
-        """Whether the ticket is open, as far as is known."""
+        """Whether the ticket is open, as far as known."""
         return self.closed_by is None and not self.deleted
 
     # A list
 
     def listed(self) -> History:
-        """Its finding is in a list, of whatever kind."""
+        """Its finding is in a list, complete or not."""
         if not self.missing and self.change is None and self.close_since is None and not self.held:
             return self
         is_closing = self.change is not None and self.change.wanted == "closed"
         return replace(self, missing=(), close_since=None, held=False, late=self.late or is_closing)
 
     def missed(self, run: str, close_after: int) -> History:
-        """Its finding is not in the complete list of a Dag run. A run that was cleared counts once."""
+        """Its finding is not in the complete list of a Dag run. A cleared run counts once."""
         missing = self.missing
         if run not in missing and len(missing) < close_after:
             missing = (*missing, run)
         return replace(self, missing=missing, away=self.away or len(missing) >= close_after)
 
     def dealt_with(self) -> History:
-        """The return of its finding needs nothing more."""
+        """The return of its finding has been handled."""
         return replace(self, away=False, late=False)
 
-    # What a reading showed
+    # Readings
 
     def seen_open(self) -> History:
-        """It is open, whatever was known."""
+        """It was read as open."""
         return replace(self, closed_by=None, closed_at=None, refusal="", change=None, made_by="")
 
     def seen_closed(self) -> History:
-        """It is closed, and not by us, as far as can be proved."""
+        """It was read as closed, and we are not proved to have closed it."""
         return replace(self, closed_by="person", closed_at=None, close_since=None, change=None, made_by="")
 
     def seen_gone(self) -> History:
@@ -109,7 +108,7 @@ class History:
     # A change of ours
 
     def sent(self, wanted: Shown, at: float, by: str = "") -> History:
-        """A request that changes it is about to leave: recorded before it does."""
+        """A request that changes it is about to be sent; recorded before."""
         return replace(self, change=Change(wanted, at), changed_at=at, sent_by=by, made_by="")
 
     def submitted(self, job: str) -> History:
@@ -135,17 +134,17 @@ class History:
         return replace(self, change=None, refusal=reason if self.change.wanted == "open" else self.refusal)
 
     def withdrawn(self) -> History:
-        """The request did nothing."""
+        """The request had no effect."""
         return replace(self, change=None)
 
     def ended(self) -> History:
-        """The job has ended without saying how this ticket fared."""
+        """The job has ended without this ticket's outcome."""
         return self if self.change is None else replace(self, change=replace(self.change, ended=True))
 
     # As a fact
 
     def as_json(self) -> dict[str, Any]:
-        """Return what differs from a new ticket's history, in plain JSON types."""
+        """Return the differences from a new ticket's history, in plain JSON types."""
         new = History()
         facts = {item.name: getattr(self, item.name) for item in fields(self)}
         stated = {name: value for name, value in facts.items() if value != getattr(new, name)}
@@ -157,9 +156,9 @@ class History:
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> History:
-        """Return what :meth:`as_json` stated.
+        """Read the output of :meth:`as_json`.
 
-        :raises TypeError, KeyError: it is nothing of this kind.
+        :raises TypeError, KeyError: it has another form.
         """
         given = dict(stated)
         if "missing" in given:
@@ -171,13 +170,13 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A finding, and what is known of its newest ticket.
+    """A finding and the state of its newest ticket.
 
-    :param identifier: as the register knows it.
+    :param identifier: as in the register.
     :param generation: how many tickets it had before this one.
     :param ticket: ``none`` was filed, or each was refused or is absent; ``filed`` by us; ``unknown`` whether it was
-        filed; ``taken over`` from a list of tickets that existed before, and never changed; ``unwanted``, since the
-        finding is known to want none.
+        filed; ``taken over`` from a list of tickets that existed before, and never changed; ``unwanted``, if the
+        finding needs none.
     :param ticket_id: Leen's id of the ticket.
     :param vendor_ticket_id: the tracker's.
     :param follows: the tracker's id of the ticket before this one.
@@ -194,5 +193,5 @@ class Finding:
     is_new: bool = False
 
     def successor(self) -> Finding:
-        """Return the finding as it waits for a new ticket that names this one."""
+        """Return the finding in the state of waiting for a new ticket that names this one."""
         return Finding(self.identifier, self.generation + 1, follows=self.vendor_ticket_id or self.ticket_id)

@@ -1,10 +1,10 @@
-"""What a run does about a list of findings: one pure function of the list, the register and what the tracker shows.
+"""Plans a reconciliation: one pure function of the list, the register, and the tickets' state in the tracker.
 
-:func:`plan` is called first with nothing read, and says in :attr:`Plan.to_read` which tickets must be read before it
-can decide; then with what the reading showed. A person's work is never undone: what could not be read stays as it is.
+:func:`plan` is called first without readings, and returns in :attr:`Plan.to_read` which tickets must be read before it
+can decide; then with the readings. A person's changes are never undone: tickets that can't be read are not changed.
 
-What the plan says of findings (:attr:`Plan.changed`) is put on record before anything is sent. A second plan of the
-same run, after a crash say, then decides the same, but for what has been done meanwhile.
+The new state of findings (:attr:`Plan.changed`) is recorded before anything is sent. So a second plan of the same run,
+for example after a crash, decides the same, except for what was done meanwhile.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ WAIT_FOR_ID = 7 * DAY
 """Seconds that a change waits for Leen's id of its ticket before it counts as rejected."""
 
 WAIT_FOR_CHANGE = 3 * DAY
-"""Seconds that a change whose outcome can't be learnt is waited for; then what is read counts."""
+"""Seconds to wait for the outcome of a change; after that, the ticket's state counts."""
 
 TOUCHED_AFTER = 60.0
-"""Seconds after our own change in which the tracker may still note it."""
+"""Seconds after our own change within which the tracker may still update the ticket."""
 
 ALWAYS_ALLOWED = 5
-"""So many tickets may be closed in one run, whatever share that is."""
+"""This many tickets may always be closed in one run, whatever their share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a scope is kept; the arguments of the operator.
+    """How a scope is reconciled; the arguments of the operator.
 
-    :param settled_after: seconds after a request has left from when on nothing more comes of it.
+    :param settled_after: the seconds after which a request can have no further effect.
     """
 
     on_gone: str = "close"
@@ -53,7 +53,7 @@ class FindingList:
     """The list of a Dag run.
 
     :param rows: by identifier, in order, whether a ticket can be filed for it.
-    :param complete: whether what is missing from it has gone.
+    :param complete: whether findings that are missing from it are gone.
     :param run: the Dag run's id.
     :param at: which list is newer, in seconds since the epoch.
     :param task: the task of the Dag run that reconciles it; its tries have it in common.
@@ -68,7 +68,7 @@ class FindingList:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the register knows of a scope.
+    """The findings of a scope in the register.
 
     :param findings: by identifier.
     :param newest: the newest list that reached its plan.
@@ -80,12 +80,12 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the tracker, or Leen, shows of a ticket.
+    """A ticket's state in the tracker or in Leen.
 
-    :param state: ``gone`` where it was deleted.
-    :param updated_at: when anything of it was changed last, in seconds since the epoch.
-    :param vendor_ticket_id: the tracker's id by now, where it is shown: a ticket that was moved has a new one.
-    :param ticket_id: Leen's id, where it is shown.
+    :param state: ``gone`` if it was deleted.
+    :param updated_at: when it was last changed, in seconds since the epoch.
+    :param vendor_ticket_id: the tracker's current id, if shown: a moved ticket has a new one.
+    :param ticket_id: Leen's id, if shown.
     """
 
     state: Literal["open", "closed", "gone"]
@@ -99,11 +99,11 @@ Kind = Literal["create", "keep", "reopen", "close", "reopened", "closed", "pendi
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What is done about a finding.
+    """The action for a finding.
 
-    :param kind: ``unknown`` is left to the filing story, which settles it; ``reject`` is a change that can't be made;
-        ``reopened`` and ``closed`` were done before: by an earlier try, or by an earlier run that did not learn it.
-    :param finding: as it is known by now: for ``create``, the finding of the new ticket.
+    :param kind: ``unknown`` is left to the filing, which determines the outcome; ``reject`` is an impossible change;
+        ``reopened`` and ``closed`` were done by an earlier try, or by an earlier run that did not learn the outcome.
+    :param finding: its new state; for ``create``, the finding of the new ticket.
     :param reason: for a person.
     :param listed: whether it is in the list.
     """
@@ -116,7 +116,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why nothing at all is sent, for a person."""
+    """Why nothing is sent, for a person."""
 
     kind: Literal["older list", "max_close_rate", "max_new", "other plan"]
     message: str
@@ -124,15 +124,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done.
+    """The plan.
 
     :param actions: those of the list's rows in order, then those of the findings that are gone.
     :param to_read: the findings whose tickets must be read first.
-    :param changed: the findings of which more is known now, by identifier: to be recorded before anything is sent.
-    :param newest: the newest list from now on.
-    :param waiting: findings that are gone, and whose tickets stay open since the list is empty.
-    :param closed_by_people: tickets that a reading has shown as closed by a person.
-    :param earlier_unknown: findings that are not in the list, and of which nobody knows whether a ticket was filed.
+    :param changed: the findings with a new state, by identifier: to be recorded before anything is sent.
+    :param newest: the time of the newest list.
+    :param waiting: gone findings whose tickets stay open because the list is empty.
+    :param closed_by_people: tickets that were read and found closed by a person.
+    :param earlier_unknown: findings that are not in the list, and whose filing has an unknown outcome.
     :param known: findings of the list that the register knows.
     :param task: the task of the Dag run that it is of.
     """
@@ -151,9 +151,9 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """A hash of what this task sends: two plans that send the same have the same one.
+        """A hash of what this task sends: plans that send the same have the same hash.
 
-        What earlier tries of the task have sent is part of it, so that an approved plan holds for all of them.
+        It includes what earlier tries of the task have sent, so that an approved plan is valid for all of them.
         """
         sent = sorted(
             (kind, it.finding.identifier, it.finding.generation)
@@ -184,30 +184,30 @@ def plan(
     running: Collection[str] = (),
     expected: str | None = None,
 ) -> Plan:
-    """Decide what is done about each finding.
+    """Decide the action for each finding.
 
     :param found: the list.
-    :param scope: what the register knows.
-    :param shown: what was read, by identifier; None for what can't be read.
+    :param scope: the state in the register.
+    :param shown: the tickets that were read, by identifier; None for a ticket that can't be read.
     :param now: the time, in seconds since the epoch.
-    :param running: the jobs that Leen says have not ended.
-    :param expected: the hash of the plan that was approved; None for any.
+    :param running: the jobs that are still running.
+    :param expected: the hash of the approved plan; None for any.
     """
     if scope.newest is not None and found.at < scope.newest:
         message = (
-            "This list is older than the newest one that this register has seen: a run that was cleared must not undo "
-            "what a later run did. Nothing was sent. Run the newest Dag run instead."
+            "This list is older than the newest one in the register, so nothing was sent: a cleared run must not undo "
+            "what a later run did. Run the newest Dag run instead."
         )
         return Plan(found.complete, scope.newest, refusal=Refusal("older list", message))
     draft = _Draft(found, scope, shown, settings, now, running)
     made = draft.plan()
-    # A plan that still needs readings can't be compared: what they show may change it.
+    # A plan that still needs readings can't be compared: they may change it.
     refusal = draft.brake(made)
     if refusal is None and expected is not None and not made.to_read and expected != made.hash:
         refusal = Refusal(
             "other plan",
-            f"The plan is not the one that was expected: it is {made.hash}, and `expected_plan` is {expected}. The "
-            "register or the tracker has changed since it was made. Nothing was sent. Make and approve a new plan.",
+            f"The plan has changed since it was approved: it is {made.hash} now, but `expected_plan` is {expected}. "
+            "Nothing was sent. Make a new dry run, and approve its plan.",
         )
     if refusal is None:
         return made
@@ -268,16 +268,16 @@ class _Draft:
         )
 
     def brake(self, made: Plan) -> Refusal | None:
-        """Say why nothing at all is sent, if so."""
+        """Return why nothing is sent, if so."""
         new = sum(action.kind == "create" for action in made.actions)
         limit = self.settings.max_new
         if limit is not None and new > limit:
             return Refusal(
                 "max_new",
-                f"This run would file {counted(new, 'ticket')}, and max_new is {limit}: nothing was sent. The register "
-                f"knows {made.known} of the {counted(len(self.found.rows), 'finding')} of the list. Is it the right "
-                "register and scope, and are the identifiers the same as yesterday? If all of them are new, raise "
-                "max_new for this run.",
+                f"This run would file {counted(new, 'ticket')}, and max_new is {limit}, so nothing was sent. The "
+                f"register knows {made.known} of the {counted(len(self.found.rows), 'finding')} of the list. Check "
+                "that register and scope are right, and that the identifiers are the same as yesterday. If the "
+                "findings really are new, raise max_new for this run.",
             )
         open_tickets = sum(it.ticket == "filed" and it.history.is_open for it in self.scope.findings.values())
         rate = self.settings.max_close_rate
@@ -285,8 +285,8 @@ class _Draft:
             return Refusal(
                 "max_close_rate",
                 f"This run would close {self.decided} of {counted(open_tickets, 'open ticket')}, and max_close_rate is "
-                f"{rate}: nothing was sent. Is the list whole? If all of them have gone, raise max_close_rate for this "
-                "run.",
+                f"{rate}, so nothing was sent. Check that the list is complete. If the findings really are gone, raise "
+                "max_close_rate for this run.",
             )
         return None
 
@@ -327,7 +327,7 @@ class _Draft:
         return Action("create", successor, f"Its finding is back. {successor.follows} is not reopened: {why}")
 
     def may_reopen(self, finding: Finding, reading: Reading) -> bool:
-        """Tell whether it is we who closed the ticket, and nobody touched it since."""
+        """Return whether we closed the ticket and nobody touched it since."""
         history = finding.history
         return (
             self.settings.on_returned != "create"
@@ -386,7 +386,7 @@ class _Draft:
         if finding.ticket_id is not None:
             return Action("close", finding, "Its finding is gone.", listed=False)
         if self.now - (history.close_since or self.now) < WAIT_FOR_ID:
-            return Action("pending", finding, "Leen does not know the ticket before its next sync.", listed=False)
+            return Action("pending", finding, "Leen does not know the ticket until its next sync.", listed=False)
         return Action("reject", finding, _NOT_SYNCED, listed=False)
 
     # Both
@@ -398,13 +398,13 @@ class _Draft:
         return self.shown[finding.identifier]
 
     def after_its_change(self, finding: Finding, *, listed: bool) -> tuple[Finding, str]:
-        """Settle the change whose outcome is not on record; say why the finding has to wait for it, if so."""
+        """Determine the outcome of a change that has none recorded; return why its finding has to wait, if so."""
         history, change = finding.history, finding.history.change
         if change is None:
             return finding, ""
         is_overdue = self.now - change.sent_at >= WAIT_FOR_CHANGE
         if change.job in self.running and not is_overdue:
-            return finding, f"Job {change.job}, which changes it, has not ended."
+            return finding, f"Job {change.job}, which changes it, is still running."
         reading = self.read(finding)
         if reading is None:
             return finding, _UNREAD
@@ -418,19 +418,19 @@ class _Draft:
             return _with(finding, made), ""
         if change.ended or is_overdue:
             return _with(finding, history.withdrawn()), ""
-        return finding, "It was to be changed, and the outcome is unknown so far."
+        return finding, "The outcome of its last change is not known yet."
 
     def is_told_now(self, history: History) -> bool:
         """Tell whether it is this task that saw or learnt that our last change was made."""
         return bool(self.found.task) and history.made_by == self.found.task
 
     def is_a_persons(self, reading: Reading, sent_at: float) -> bool:
-        """Tell whether a person may have done what our own change, which was sent then, was to do."""
+        """Return whether a person may have made the change, rather than our request of that time."""
         ours_until = sent_at + self.settings.settled_after + TOUCHED_AFTER
         return reading.updated_at is None or reading.updated_at > ours_until
 
 
-_UNREAD = "The ticket could not be read, and is not changed unread."
+_UNREAD = "The ticket could not be read, so it is not changed."
 _NOT_SYNCED = (
     "Leen has not synced the ticket for a week, so it can't be changed. Is its project in the filter of the Leen "
     "connection? Close it by hand, or forget it: airflow leen register forget."
@@ -442,6 +442,6 @@ def _with(finding: Finding, history: History) -> Finding:
 
 
 def _as_shown(finding: Finding, reading: Reading) -> Finding:
-    """Take over the ids that a reading shows."""
+    """Take over the ids that were read."""
     vendor_ticket_id = reading.vendor_ticket_id or finding.vendor_ticket_id
     return replace(finding, vendor_ticket_id=vendor_ticket_id, ticket_id=finding.ticket_id or reading.ticket_id)

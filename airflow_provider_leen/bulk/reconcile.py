@@ -1,7 +1,7 @@
-"""Reconciles a list of findings with their tickets: files what is new, reopens what is back, closes what has gone.
+"""Reconciles a list of findings with their tickets: files new ones, reopens returned ones, closes gone ones.
 
-The story is that of :mod:`.register`, with :mod:`.plan` in its middle (:meth:`Reconciliation._story`). What the plan
-knows of findings is in the register's table; what it decides goes there before anything is sent.
+The steps are those of :mod:`.register`, with :mod:`.plan` in the middle (:meth:`Reconciliation._story`). The plan reads
+the findings' state from the register's table, and its decisions are recorded there before anything is sent.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ log = logging.getLogger(__name__)
 class Reconciliation(RegisterCreation):
     """One run over the list of a scope.
 
-    :param payload: makes the request body of a valid row, with a text that goes into its description.
-    :param settings: how the scope is kept.
+    :param payload: makes the request body of a valid row, with a text for its description.
+    :param settings: how the scope is reconciled.
     :param is_whole: whether all sources of the list were there; rows that can't be told make it incomplete, too.
     :param run: the Dag run's id.
-    :param at: which list is newer, in seconds since the epoch.
-    :param statuses: what ``open`` and ``closed`` are called by Leen.
-    :param poll_interval: seconds between two rounds of asking for jobs.
-    :param dry_run: decide and ask, and send and record nothing.
-    :param expected: the hash of the plan that was approved; None for any.
+    :param at: the time of the list, in seconds since the epoch.
+    :param statuses: Leen's statuses for ``open`` and ``closed``.
+    :param poll_interval: seconds between two polls of jobs.
+    :param dry_run: plan only: send and record nothing.
+    :param expected: the hash of the approved plan; None for any.
     """
 
     def __init__(
@@ -100,14 +100,12 @@ class Reconciliation(RegisterCreation):
         _refuse(made)
         if made.waiting:
             log.warning(
-                "The list is empty, so %s of findings that are gone stay open. If they really are gone, run it with "
+                "The list is empty, so %s of gone findings stay open. If they really are gone, run it with "
                 "max_close_rate=1.",
                 counted(made.waiting, "ticket"),
             )
         if self._dry_run:
-            log.info(
-                "This is a dry run: nothing was sent, and the results say what would be. The plan is %s.", made.hash
-            )
+            log.info("This is a dry run: nothing was sent; the results show what would be. The plan is %s.", made.hash)
         else:
             await self._carry_out(made)
 
@@ -115,7 +113,7 @@ class Reconciliation(RegisterCreation):
         await self._create()
         await self._send_changes("open", made)
         if any(self._history(it.finding).refusal for it in made.actions if it.kind == "reopen"):
-            # The tracker refuses to reopen some: they get new tickets in this run.
+            # Findings whose tickets the tracker refused to reopen get new tickets in this run.
             again = await self._make_plan(replace(self._settings, max_new=None))
             self._record(again)
             await self._create()
@@ -126,10 +124,10 @@ class Reconciliation(RegisterCreation):
             await self._send()
             await self._settle()
 
-    # What earlier runs have sent
+    # Changes of earlier runs
 
     async def _collect_changes(self) -> None:
-        """Learn how the jobs ended in which earlier tries changed tickets."""
+        """Collect the jobs by which earlier tries changed tickets."""
         table, by_job = self.ledger.table, dict[str, dict[str, str]]()
         for key, history in table.histories.items():
             ticket_id, job = table[key].ticket_id, history.get("change", {}).get("job")
@@ -145,7 +143,7 @@ class Reconciliation(RegisterCreation):
                 raise
             return
         except PASSING as error:
-            log.warning("Job %s, which changes tickets, could not be asked for: %s", job_id, error)
+            log.warning("Could not get job %s, which changes tickets: %s", job_id, error)
             self._running_jobs.add(job_id)
             return
         if not jobs.has_ended(job):
@@ -162,7 +160,7 @@ class Reconciliation(RegisterCreation):
         table.reconciled(steps)
 
     def _lacking_ids(self, before: float) -> list[Known]:
-        """Ask for the ids of tickets that are to be closed for as long as it takes."""
+        """Look up the ids of tickets that are to be closed, however long ago they were filed."""
         table = self.ledger.table
         return [
             known
@@ -207,7 +205,7 @@ class Reconciliation(RegisterCreation):
         return Asked(identifier, known.key, known.vendor_ticket_id, known.ticket_id, written_at)
 
     def _record(self, made: Plan) -> None:
-        """State what the plan says of findings."""
+        """Record the findings' new states."""
         table = self.ledger.table
         if made.refusal is None or made.refusal.kind != "older list":
             table.list_seen([self._dag_run], self._at)
@@ -253,7 +251,7 @@ class Reconciliation(RegisterCreation):
     # Results
 
     def summary(self) -> ReconcileSummary:
-        """Return what was done about each finding: those of the list in its order, then those that are gone."""
+        """Return the result of each finding: those of the list in its order, then the gone ones."""
         results, made = self.results(), self.plan
         actions: Mapping[str, Action] = {it.finding.identifier: it for it in made.actions} if made else {}
         for row, result in zip(self._tickets.rows, results, strict=True):
@@ -282,14 +280,14 @@ class Reconciliation(RegisterCreation):
         return cast(ReconcileSummary, summary)
 
     def _tell(self, result: TicketResult, action: Action) -> None:
-        """Change a row's result to what was done about its finding."""
+        """Replace a row's result by that of its finding's action."""
         status, error = self._outcome(action)
         if status is not None:
             result["status"], result["error"] = status, shown_error(error or None)
             result["success"] = status in SUCCEEDED
 
     def _outcome(self, action: Action) -> tuple[ReconcileStatus | None, str]:
-        """Return how it ended what was to be done about a finding, and why; None where its filing tells that."""
+        """Return the status and reason of a finding's action; None if its filing has them."""
         if action.kind in ("pending", "reopened", "closed"):
             return action.kind, action.reason
         if action.kind == "reject":
@@ -304,16 +302,16 @@ class Reconciliation(RegisterCreation):
         key = self._key(action.finding)
         newest = self.ledger.table.known(action.finding.identifier)
         if newest is not None and newest.generation > action.finding.generation:
-            return None, ""  # The tracker refused to reopen it: the filing of its successor tells.
+            return None, ""  # The tracker refused to reopen it: the result is that of its successor's filing.
         history, error = self._history(action.finding), self._errors.get(key, "")
         if history.change is not None:
-            return "pending", error or "It was to be changed, and the outcome is unknown so far."
+            return "pending", error or "The outcome of its last change is not known yet."
         if history.closed_by == ("us" if action.kind == "close" else None):
             return done, ""
         return ("rejected", error) if error else ("unsent", f"Not sent: {self.error}" if self.error else "Not sent.")
 
     def _note_of(self, row: TicketRow) -> str:
-        """Return what a new ticket says of the one before it; empty where there is none."""
+        """Return the note in a new ticket about the one before it; empty if there is none."""
         table = self.ledger.table
         before = table.before(row.key) if row.key in table.entries else None
         named = before and (before.vendor_ticket_id or before.ticket_id)
@@ -327,18 +325,18 @@ class Reconciliation(RegisterCreation):
 
 
 def scope_of(table: RegisterTable) -> Scope:
-    """Return what a register's table knows, as the plan needs it."""
+    """Return a register's table in the form that the plan needs."""
     findings = {same(known.identifier): finding_of(table, known) for known in table.all_known()}
     return Scope(findings, table.newest_list)
 
 
 def finding_of(table: RegisterTable, known: Known) -> Finding:
-    """Return what is known of a finding, as the plan needs it."""
+    """Return a finding in the form that the plan needs."""
     has_ticket = bool(known.ticket_id or known.vendor_ticket_id)
     before = table.before(known.key) if known.generation else None
     kind: Any = "unknown" if known.status == "unknown" else "none"
     if known.status in ("created", "existing"):
-        # What somebody else has filed is never changed.
+        # Tickets that others filed are never changed.
         is_ours = not known.given and known.filed_at is not None
         kind = "filed" if is_ours else "taken over" if has_ticket else "unwanted"
     return Finding(
@@ -354,7 +352,7 @@ def finding_of(table: RegisterTable, known: Known) -> Finding:
 
 
 def _others(table: RegisterTable) -> dict[str, list[str]]:
-    """Return by project the newest tickets of ours in it, but for those that are known to be deleted."""
+    """Return our newest tickets by project, without those known to be deleted."""
     others: dict[str, list[str]] = {}
     for known in reversed(list(table.all_known())):
         project = jira.project_of(known.vendor_ticket_id or "")
@@ -365,7 +363,7 @@ def _others(table: RegisterTable) -> dict[str, list[str]]:
 
 
 def _refuse(made: Plan) -> None:
-    """Raise why nothing at all is sent, if so.
+    """Raise an error if nothing may be sent.
 
     :raises LeenBrakeError: more would be filed or closed than is allowed.
     :raises LeenConfigError: the list is older than one before it, or the plan is not the expected one.

@@ -1,7 +1,7 @@
-"""Creates the tickets of a list that comes again and again: what a register knows is not filed again.
+"""Creates the tickets of a regular list: findings that the register knows are not filed again.
 
-The story is that of :mod:`.create`, with the findings' own keys. Before anything is sent, what earlier runs left
-unknown is settled, and the brake is looked at; at the end, Leen's ids of tickets filed by vendor IDs are learnt.
+The steps are those of :mod:`.create`, with the findings' own keys. Before anything is sent, unknown outcomes of earlier
+runs are looked up and the brake is checked; at the end, Leen's ids of tickets filed by vendor IDs are collected.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from airflow_provider_leen.bulk.tickets import TicketRow
 log = logging.getLogger(__name__)
 
 LEARNS_FOR = 7 * 86_400.0
-"""Seconds after it was filed for which Leen is asked for the id of a ticket that it stores after its next sync."""
+"""Seconds after its filing during which Leen is asked for the id of a ticket that it stores at its next sync."""
 
 MAX_PAGES = 20
-"""The most pages of the list in which ids are looked for."""
+"""The most pages of Leen's list that are searched for ids."""
 
 MADE_WITHIN = 600.0
-"""A ticket that was made so many seconds after it was filed, or later, is a clone of it."""
+"""A ticket that was created this many seconds after the filing, or later, is a clone."""
 
 NO_IDENTIFIER = "`identifier` is missing: with a register every row needs its own, the same every day"
 
 
 def refuse_without_identifier(rows: Sequence[TicketRow]) -> None:
-    """Make rows invalid that have no identifier of their own."""
+    """Make rows without their own identifier invalid."""
     for row in rows:
         if row.key is not None and row.identifier == row.key:
             row.identifier, row.key, row.error = None, None, NO_IDENTIFIER
 
 
 class RegisterList(TicketList):
-    """The rows of a run beside a register."""
+    """The rows of a run with a register."""
 
     def begin(self) -> None:
         """Give each row the key of its finding's ticket."""
@@ -56,7 +56,7 @@ class RegisterList(TicketList):
                 continue
             row.key = table.key_for(row.identifier)
             if first := self.by_key.get(row.key):
-                # The same letters, written in another way.
+                # The same letters in another Unicode form.
                 row.follows, row.key = first.index, None
                 continue
             self.by_key[row.key] = row
@@ -66,31 +66,31 @@ class RegisterList(TicketList):
 
     @property
     def table(self) -> RegisterTable:
-        """What is known."""
+        """The facts."""
         return cast("RegisterLedger", self._ledger).table
 
     def __contains__(self, key: str) -> bool:
-        """Say whether a ticket is the register's: all of them are."""
+        """Return whether a ticket belongs to the register: all do."""
         return True
 
     def identifier_of(self, key: str) -> str | None:
-        """Return the identifier that a ticket was sent with."""
+        """Return the identifier with which a ticket was sent."""
         entry = self.table.entries.get(key)
         return entry.identifier if entry else super().identifier_of(key)
 
     def earlier(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[Unsettled]:
-        """Return all tickets whose outcome is unknown, those of findings that are no longer in the list included."""
+        """Return all tickets with an unknown outcome, including those of findings that are no longer in the list."""
         in_jobs = {key for keys in jobs_under_way.values() for key in keys}
         gone = [self._as_gone(key) for key in self.gone_unknown() if key not in in_jobs]
         return [*self.unsettled(jobs_under_way), *gone]
 
     def gone_unknown(self) -> list[str]:
-        """Return the keys of tickets whose outcome is unknown and whose findings are not in the list."""
+        """Return the keys of tickets with an unknown outcome whose findings are not in the list."""
         table = self.table
         return [key for key in table.entries if key not in self.by_key and table[key].status == "unknown"]
 
     def controls(self, project: str) -> list[Control]:
-        """Name the newest tickets of the register in a project that the tracker's search must know by now."""
+        """Return the newest tickets of the register in a project that the tracker's search must find by now."""
         of_project = ((self.table[key], key) for key, entry in self.table.entries.items() if entry.project == project)
         return self._newest((ticket, key) for ticket, key in of_project if ticket.proved and ticket.sendings)
 
@@ -102,9 +102,9 @@ class RegisterList(TicketList):
 
 
 class RegisterCreation(Creation):
-    """The creation of one list of tickets, each of them once over all runs.
+    """Creates one list of tickets, each once over all runs.
 
-    :param known: the tickets that exist without us, by their findings' identifiers.
+    :param known: tickets that others filed, by their findings' identifiers.
     :param max_new: the most tickets that may be filed; None for no limit.
     """
 
@@ -151,7 +151,7 @@ class RegisterCreation(Creation):
             self._tickets.begin()
 
     async def _settle_earlier(self) -> None:
-        """Find out about what earlier runs left unknown. What is proved absent is sent with the others."""
+        """Look up unknown outcomes of earlier runs. Tickets that are proved absent are sent with the others."""
         earlier = [] if self._on_unknown == "fail" else self._findings_list.earlier(self.jobs_under_way)
         if earlier:
             left = await self._look_up(earlier)
@@ -164,7 +164,7 @@ class RegisterCreation(Creation):
         self._enter_found()
 
     def _enter_found(self) -> None:
-        """State which findings tickets are of that were found, and that the register did not know."""
+        """Record the findings of tickets that were found, and that the register did not know."""
         table = self.ledger.table
         table.enter(key for key in self._findings_list.by_key if table[key].proved and key not in table.entries)
 
@@ -183,9 +183,9 @@ class RegisterCreation(Creation):
             )
 
     async def _learn_ids(self, before: float) -> None:
-        """Learn Leen's ids of tickets that were filed by vendor IDs, once Leen has synced them.
+        """Collect Leen's ids of tickets that were filed by vendor IDs, once Leen has synced them.
 
-        :param before: tickets filed later are not asked for.
+        :param before: tickets filed later are ignored.
         """
         table = self.ledger.table
         lacking = [one for one in self._lacking_ids(before) if (one.filed_at or 0) < before]
@@ -199,10 +199,10 @@ class RegisterCreation(Creation):
             log.warning("Not all tickets that changed since %s could be listed: %s", since.isoformat(), error)
         table.renamed(learnt(table, shown))
         left = len(self._lacking_ids(before))
-        log.info("Leen's ids of %s are not known yet, before its next sync.", counted(left, "ticket"))
+        log.info("Leen's ids of %s are not known until its next sync.", counted(left, "ticket"))
 
     def _lacking_ids(self, before: float) -> list[Known]:
-        """Return the tickets whose ids are to be learnt, in a run that began then."""
+        """Return the tickets whose ids are to be collected, in a run that began then."""
         return self.ledger.table.lacking_ids(before - LEARNS_FOR)
 
     async def _list(self, since: datetime, shown: list[LeensTicket]) -> None:
@@ -215,7 +215,7 @@ class RegisterCreation(Creation):
 
 
 def take_over_known(table: RegisterTable, known: Mapping[str, KnownTicket]) -> None:
-    """State the tickets that exist without us, of findings that the register does not know."""
+    """Record tickets that others filed for findings that the register does not know."""
     new: dict[str, list[str | None]] = {}
     for identifier, ticket in known.items():
         before = table.known(identifier)
@@ -230,7 +230,7 @@ def take_over_known(table: RegisterTable, known: Mapping[str, KnownTicket]) -> N
 
 
 def learnt(table: RegisterTable, shown: Sequence[LeensTicket]) -> dict[str, list[str | None]]:
-    """Return the ids of the register's tickets that a list shows and that were not known, or have changed, by key."""
+    """Return the new or changed ids of the register's tickets in a list, by key."""
     by_id: dict[str, Known] = {}
     by_key: dict[str, Known] = {}
     for known in table.all_known():
@@ -238,10 +238,10 @@ def learnt(table: RegisterTable, shown: Sequence[LeensTicket]) -> dict[str, list
             by_key[known.key] = known
             by_id |= dict.fromkeys((i.casefold() for i in (known.ticket_id, known.vendor_ticket_id) if i), known)
     ids: dict[str, list[str | None]] = {}
-    # The oldest first: people clone tickets, with the key in the description.
+    # The oldest first: people clone tickets together with the key in the description.
     for record in sorted(map(read_ticket, shown), key=lambda record: record.created_at or NEVER):
         named = record.ticket_id, record.vendor_ticket_id
-        # By Leen's id a moved ticket is known under its new name; by the key one whose reply named nothing.
+        # Leen's id identifies a moved ticket; the key identifies a ticket whose reply named no id.
         meant = [by_id[one.casefold()] for one in named if one and one.casefold() in by_id]
         if not meant and record.key in by_key and not _is_clone(record, by_key[record.key]):
             meant = [by_key[record.key]]
@@ -251,7 +251,7 @@ def learnt(table: RegisterTable, shown: Sequence[LeensTicket]) -> dict[str, list
 
 
 def _is_clone(record: Record, known: Known) -> bool:
-    """Tell whether a ticket that carries a key was made later than the one that it was made for."""
+    """Return whether a ticket that carries a key was created later than the key's own ticket."""
     if known.vendor_ticket_id is None and known.ticket_id is None:
         return False
     return record.created_at is None or record.created_at > (known.filed_at or 0.0) + MADE_WITHIN

@@ -2,21 +2,23 @@
 
 Every name has the number of its lease:
 
-- ``lease/<k>``: who holds or held the scope, signed with the time again and again; with the number of its values once
-  it has ended.
-- ``j/<k>-<token>/<n>``: what that one has put on record, as in a ledger.
-- ``snapshot/<k>-<token>``: all that was known at its end.
-- ``head/<k>``: that snapshot counts (its own, or an older one where nothing has changed), and with it the journals from
-  lease ``k + 1`` on. Never overwritten; the newest one counts.
+- ``lease/<k>``: who holds or held the scope, renewed with the current time regularly; with the number of its values
+  once it has ended.
+- ``j/<k>-<token>/<n>``: the values of that lease, as in a ledger.
+- ``snapshot/<k>-<token>``: all facts at its end.
+- ``head/<k>``: the snapshot that counts (its own, or an older one if nothing has changed), and with it the journals
+  from lease ``k + 1`` on. Never overwritten; the newest one counts.
 
-Who ends writes the number of its values, a snapshot, *looks*, and writes the head; then it deletes what no longer
-counts, its own lease last. So whoever dies on the way leaves either a head that counts, or a journal that does.
+At its end, a run writes the number of its values and a snapshot, *checks* its lease, and writes the head; then it
+deletes what no longer counts, its own lease last. So a run that dies leaves either a head that counts or a journal that
+does.
 
-Who opens creates the next lease *only if absent*, makes sure that no head has its number or a higher one (it would not
-count), and *then* reads. Another's head may appear meanwhile, which lets what is being read disappear: it reads until
-the newest head is the same before and after. What is missing then is lost, and nothing is sent.
+To open, a run creates the next lease *only if absent*, checks that no head has its number or a higher one (the lease
+would not count), and *then* reads. If another run's head appears meanwhile, values that are being read may be deleted:
+so it reads until the newest head is the same before and after. Values that are missing then are lost, and nothing is
+sent.
 
-It deletes only what is below the head that it has read, at any later time: that can't count any more.
+A run deletes only what is below the head that it has read: that can never count again.
 """
 
 from __future__ import annotations
@@ -34,18 +36,18 @@ from airflow_provider_leen.bulk.values import VERSION, Value
 log = logging.getLogger(__name__)
 
 STALE_AFTER = 600.0
-"""Seconds after its last signature from when on another may take over a lease."""
+"""Seconds after its last renewal until another run may take over a lease."""
 
 
 class RegisterJournal(ScopeReader):
-    """One run's share of a scope: it takes the lease, keeps it, and ends with a head. Its methods block."""
+    """One run's access to a scope: it takes the lease, keeps it, and ends with a head. Its methods block."""
 
     # Opening
 
     def take(self) -> Value | None:
-        """Take the lease where it is free; else return that of who holds it.
+        """Take the lease if it is free; else return its holder's.
 
-        :raises LeenConfigError: the scope is another one's.
+        :raises LeenConfigError: the scope belongs to another connection or mapped instance.
         :raises LeenLedgerError: a newer try of this task has opened, or it can't be read.
         """
         for _ in range(ROUNDS):
@@ -53,7 +55,7 @@ class RegisterJournal(ScopeReader):
             newest = max(heads, default=0)
             head = self._attempt(self._store.get, f"head/{newest}") if heads else None
             if heads and head is None:
-                continue  # There is a newer one by now, or it is missing, which reading finds.
+                continue  # There is a newer one by now, or it is missing, which the reading finds out.
             self._check(head)
             last = max(leases, default=0)
             if last > newest:
@@ -63,12 +65,12 @@ class RegisterJournal(ScopeReader):
                 self._check(holder)
                 if not self._is_free(holder):
                     return holder
-            # Beyond whatever is there, too, so that a head that was lost leaves a gap.
+            # Higher than all existing numbers, so that a lost head leaves a gap.
             number = 1 + max([newest, last, *self._numbers("j"), *self._numbers("snapshot")])
             at = self._now()
             self._lease = self._value(at) | {"at": at, "signed": at, "values": None}
             if self._attempt(self._store.create, f"lease/{number}", self._lease):
-                # It may have ended meanwhile, and no longer counts.
+                # It may have ended meanwhile.
                 if max(self._numbers("head"), default=0) < number:
                     self._place = Place(number, self._place.token, 0)
                     return None
@@ -76,9 +78,9 @@ class RegisterJournal(ScopeReader):
         raise self._is_restless()
 
     def read(self) -> Reading:
-        """Read what stands in the scope, after :meth:`take`, and delete what no longer counts.
+        """Read the scope, after :meth:`take`, and delete what no longer counts.
 
-        :raises LeenLedgerError: something is missing or can't be read, or a newer try has opened.
+        :raises LeenLedgerError: a value is missing or can't be read, or a newer try has opened.
         """
         try:
             reading = self._read_whole(self._place.lease)
@@ -92,9 +94,9 @@ class RegisterJournal(ScopeReader):
         return reading
 
     def resume_reading(self, place: Place) -> Reading:
-        """Go on with a try after a deferral, under its own lease; return the same as :meth:`read`.
+        """Continue a try after a deferral, under its own lease; return the same as :meth:`read`.
 
-        :raises LeenLedgerError: something is missing or can't be read, or a newer try has opened.
+        :raises LeenLedgerError: a value is missing or can't be read, or a newer try has opened.
         """
         self._place = place
         self.look()
@@ -106,30 +108,30 @@ class RegisterJournal(ScopeReader):
     # Holding
 
     def look(self) -> None:
-        """Make sure that the newest lease is this try's own, and that no head has its number or a higher one.
+        """Check that the newest lease is this try's own, and that no head has its number or a higher one.
 
-        :raises LeenLedgerError: it is not so, or that can't be read.
+        :raises LeenLedgerError: another run has taken over, or that can't be read.
         """
         self._refuse_if_overtaken()
         number = self._place.lease
         mine = self._attempt(self._store.get, f"lease/{number}")
         is_own = mine is not None and mine.get("token") == self._place.token
-        # The heads last: a newer run may have come and gone, and a signature may have brought the lease back.
+        # The heads last: a newer run may have opened and ended, and a renewal may have restored the lease.
         is_own = is_own and max(self._numbers("lease"), default=0) == number
         if not is_own or max(self._numbers("head"), default=0) >= number:
             raise self._is_overtaken()
 
     def sign(self) -> bool:
-        """Write the time into the lease; see :func:`sign`."""
+        """Renew the lease; see :func:`sign`."""
         return self._attempt(sign, self._store, self._place.lease, self._place.token, self._now())
 
     # Ending
 
     def end(self, snapshot: Callable[[], bytes] | None) -> None:
-        """End the record, fold it, and release the lease.
+        """End the record, write a snapshot, and release the lease.
 
-        :param snapshot: returns all that is known; None where nothing has changed.
-        :raises LeenLedgerError: this try may not go on, or it can't be written.
+        :param snapshot: returns all facts; None if nothing has changed.
+        :raises LeenLedgerError: this try may not continue, or it can't be written.
         """
         self.look()
         number, token = self._place.lease, self._place.token
@@ -147,7 +149,7 @@ class RegisterJournal(ScopeReader):
             raise
         if self.gaps:
             self.gap = {"since": 0.0, "until": self._now()}
-        # Nobody else writes this one, so it need not be created exclusively, which some stores don't do whole.
+        # No other run writes this one, so it is not created exclusively, which some stores don't do atomically.
         self._head = self._value(self._now()) | {"snapshot": name, "first": number + 1, "gap": self.gap}
         self._attempt(self._store.set, f"head/{number}", self._head)
         self._clean()
@@ -169,7 +171,7 @@ class RegisterJournal(ScopeReader):
         self.gap = self.gap or (reading.head or {}).get("gap")
 
     def give_up(self) -> None:
-        """Let others take the lease at once, without having done anything."""
+        """Release the lease of a run that has done nothing."""
         if self._overtaken is None:
             try:
                 self._store.set(f"lease/{self._place.lease}", self._lease | {"values": self._place.values})
@@ -177,7 +179,7 @@ class RegisterJournal(ScopeReader):
                 log.warning("The lease of the %s could not be released: %s", self.shown_scope, error)
 
     def _clean(self) -> None:
-        """Delete what can't count any more, whatever has happened since the head was read. It may fail."""
+        """Delete what can never count again. Failures are logged only."""
         if self._head is None:
             return
         first, name = self._head["first"], self._head["snapshot"]
@@ -194,19 +196,19 @@ class RegisterJournal(ScopeReader):
             for lease in sorted(self._below(first, "lease"), key=number_of):
                 self._store.delete(f"lease/{lease}")
         except Exception as error:
-            log.warning("What no longer counts in the %s could not be deleted: %s", self.shown_scope, error)
+            log.warning("Old values of the %s could not be deleted: %s", self.shown_scope, error)
 
     def _is_free(self, lease: Value) -> bool:
-        """Tell whether a lease may be taken over."""
+        """Return whether a lease may be taken over."""
         if not lease or lease["values"] is not None or lease["task"] == dict(self._owner.task):
             return True
         return bool(self._now() - lease["signed"] >= STALE_AFTER)
 
 
 def sign(store: Store, number: int, token: str, at: float) -> bool:
-    """Write the time into a lease, so that nobody takes it over; say whether it is there, and has not ended.
+    """Renew a lease, so that no other run takes it over; return whether it exists and has not ended.
 
-    It is all that is written for a task that has freed its worker.
+    Nothing else is written for a task that has freed its worker.
     """
     lease = store.get(f"lease/{number}")
     if lease is None or lease.get("token") != token or lease["values"] is not None:
@@ -216,7 +218,7 @@ def sign(store: Store, number: int, token: str, at: float) -> bool:
 
 
 def shown_owner(lease: Value) -> str:
-    """Return who holds a lease, for a person."""
+    """Return the holder of a lease, for a person."""
     task: Any = lease.get("task") or {}
     parts: Sequence[str] = [f"{name} {value}" for name, value in task.items() if value not in (None, -1, "")]
     return ", ".join(parts) or "somebody"

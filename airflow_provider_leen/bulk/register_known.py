@@ -1,4 +1,4 @@
-"""Reads ``known_path``: findings that have a ticket already, or want none."""
+"""Reads ``known_path``: findings that have a ticket already, or need none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = ("identifier", "vendor_ticket_id", "ticket_id")
 
 
 class KnownTicket(NamedTuple):
-    """The ticket of a finding that is known without us; with neither id, the finding wants none."""
+    """The ticket that others filed for a finding; with neither id, the finding needs none."""
 
     vendor_ticket_id: str | None
     ticket_id: str | None
@@ -30,13 +30,13 @@ def read_known(lines: Iterable[str], *, is_csv: bool) -> dict[str, KnownTicket]:
     known: dict[str, tuple[str, KnownTicket]] = {}
     for number, row in _rows_of_csv(lines) if is_csv else _rows_of_json(lines):
         if unknown := sorted(set(map(str, row)) - set(COLUMNS)):
-            raise _problem(number, f"it has a column {clean(unknown[0])[:80]!r}; there are {', '.join(COLUMNS)}")
+            raise _problem(number, f"it has a column {clean(unknown[0])[:80]!r}; the columns are {', '.join(COLUMNS)}")
         identifier, vendor_ticket_id, ticket_id = (_text(number, row.get(column)) for column in COLUMNS)
         if identifier is None:
             raise _problem(number, "it has no identifier")
         ticket = KnownTicket(vendor_ticket_id, ticket_id)
         if known.setdefault(same(identifier), (identifier, ticket))[1] != ticket:
-            raise _problem(number, f"the identifier {identifier[:80]!r} is above it with another ticket")
+            raise _problem(number, f"an earlier line has the identifier {identifier[:80]!r} with another ticket")
     return dict(known.values())
 
 
@@ -57,7 +57,7 @@ def _rows_of_json(lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]
             except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
-                raise _problem(number, "it holds no JSON object")
+                raise _problem(number, "it is not a JSON object")
             yield number, row
 
 
@@ -65,7 +65,7 @@ def _text(number: int, value: Any) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if not isinstance(value, str):
-        raise _problem(number, f"{str(value)[:80]!r} is not a text")
+        raise _problem(number, f"{str(value)[:80]!r} is not text")
     return clean(value.strip())
 
 

@@ -1,4 +1,4 @@
-"""The ledger of a run with a register: it waits for its turn, signs its lease, and folds its record at its end."""
+"""The ledger of a run with a register: waits for the lease, renews it, and writes a snapshot at its end."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from airflow_provider_leen.bulk.state import Sending
 log = logging.getLogger(__name__)
 
 SIGNS_EVERY = 60.0
-"""Seconds between two signatures of the lease."""
+"""Seconds between two renewals of the lease."""
 
 WAITS_AT_MOST = 900.0
 """Seconds for which a run waits for another one."""
 
 LOOKS_EVERY = 5.0
-"""Seconds between two looks at the lease of another run."""
+"""Seconds between two checks of another run's lease."""
 
-_LOST = "A part of the register is lost, which may hide that it was sent."
+_LOST = "Some records of the register are lost, so it may have been sent."
 
 
 class RegisterLedger(Ledger):
     """The facts of one run of a scope, and their record. Tickets always carry their keys.
 
-    :param journal: this run's share of the record.
+    :param journal: this run's section of the record.
     :param threads: an executor of one thread, in which the store is called; None: the loop's own.
     :param host: the name of this machine.
     :param now: the time in seconds since the epoch.
-    :param pause: waits for some seconds.
-    :param waits: seconds for which it waits for another run.
-    :param on_wait: is told for whom it waits.
+    :param pause: waits some seconds.
+    :param waits: seconds to wait for another run.
+    :param on_wait: gets the name of the run that it waits for.
     """
 
     table: RegisterTable
@@ -59,7 +59,7 @@ class RegisterLedger(Ledger):
         super().__init__(journal, threads, embedded=True, host=host, now=now)
         self.table = RegisterTable("")
         self.changes = False
-        """Whether what is to be folded differs from the snapshot that counts."""
+        """Whether the facts differ from the snapshot that counts."""
         self.register = journal
         self._pause = pause
         self._waits = waits
@@ -67,29 +67,29 @@ class RegisterLedger(Ledger):
         self._signing: asyncio.Task[None] | None = None
 
     async def open(self, may_have_forgotten: float | None = None) -> RegisterTable:
-        """Wait for the lease and take it, and return the table of what is known.
+        """Wait for the lease, take it, and return the table.
 
-        :param may_have_forgotten: a register does not depend on what Airflow keeps; this says nothing here.
-        :raises LeenConfigError: the scope is another one's.
-        :raises LeenLedgerError: it can't be read, has a gap, or another run has it all the time.
+        :param may_have_forgotten: not used: a register does not depend on Airflow's state.
+        :raises LeenConfigError: the scope belongs to another connection or mapped instance.
+        :raises LeenLedgerError: it can't be read, has a gap, or another run holds it for too long.
         """
         await self._take()
         return self._begin(await self._call(self.register.read))
 
     async def resume(self, place: Place) -> RegisterTable:
-        """Go on after a deferral, and return the table of what is known; no new lease is taken.
+        """Continue after a deferral, and return the table; no new lease is taken.
 
         :raises LeenLedgerError: it can't be read, has a gap, or a newer run has opened.
         """
         return self._begin(await self._call(self.register.resume_reading, place))
 
     async def intend(self, keys: Sequence[str], *, as_job: bool = False, settled_after: float = 0.0) -> Intent:
-        """Put on record that these are about to leave, and which findings they are of; see :meth:`Ledger.intend`."""
+        """Record that tickets are about to be sent, and their findings; see :meth:`Ledger.intend`."""
         self.table.enter(keys)
         return await super().intend(keys, as_job=as_job, settled_after=settled_after)
 
     async def close(self) -> None:
-        """Write what is left, fold the record, and release the lease.
+        """Write the remaining facts and a snapshot, and release the lease.
 
         :raises LeenLedgerError: it can't be written, or a newer run has opened.
         """
@@ -109,8 +109,8 @@ class RegisterLedger(Ledger):
         while (holder := await self._call(self.register.take)) is not None:
             if waited >= self._waits:
                 raise LeenLedgerError(
-                    f"The {self.register.shown_scope} is in use by {shown_owner(holder)}, so nothing is sent. Try "
-                    "again when that run has ended."
+                    f"The {self.register.shown_scope} is in use by {shown_owner(holder)}, so nothing is sent. Run "
+                    "this task again when that run has ended."
                 )
             if last != (last := holder["token"]):
                 self._on_wait(f"Waiting: the {self.register.shown_scope} is in use by {shown_owner(holder)}.")
@@ -138,13 +138,13 @@ class RegisterLedger(Ledger):
                 if not await self._call(self.register.sign):
                     return
             except LeenError as error:
-                log.warning("The lease could not be signed, which the next attempt may: %s", error)
+                log.warning("The lease could not be renewed; retrying: %s", error)
 
 
 def fill(reading: Reading, scope_id: str, task: dict[str, object] | None) -> RegisterTable:
-    """Return the table of what stands in a scope.
+    """Return the table of a scope.
 
-    :param task: whose tickets are ``created``, and not ``existing``; None for nobody's.
+    :param task: the task whose tickets are ``created`` rather than ``existing``; None for no task.
     :raises LeenLedgerError: it can't be read.
     """
     head = reading.head or {}
@@ -156,7 +156,7 @@ def fill(reading: Reading, scope_id: str, task: dict[str, object] | None) -> Reg
     if reading.snapshot is not None:
         header, records = unpack(reading.snapshot)
         for record in records:
-            # The head may be a later run's, in which nothing changed.
+            # The head may be of a later run that changed nothing.
             table.restore(record, is_own=header["task"] == task)
     for lease, values in reading.journals:
         table.reads_others = lease["task"] != task

@@ -1,7 +1,7 @@
-"""What stands in a scope of a register, and whether it may be used: the part of its protocol that only reads.
+"""Reads a scope of a register, and checks that it may be used: the read-only side of the protocol.
 
-What is being read may disappear once another run has written a newer head: so it is read until the newest head is the
-same before and after. What is missing then is lost.
+Values that are being read may be deleted once another run has written a newer head: so they are read until the newest
+head is the same before and after. Values that are missing then are lost.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _SAME_RUN = ("dag_id", "run_id", "task_id")
 
 
 class Identity(NamedTuple):
-    """What a scope is for.
+    """The identity of a scope.
 
-    :param scope: its name; empty for the register's only one.
+    :param scope: its name; empty for the default one.
     :param base_url: Leen's base URL.
     :param connection_id: Leen's connection ID.
     """
@@ -42,10 +42,10 @@ class Identity(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What stands in a scope.
+    """The content of a scope.
 
-    :param head: the newest head; None where there is none.
-    :param snapshot: the snapshot that it names; None where it names none.
+    :param head: the newest head; None if there is none.
+    :param snapshot: the snapshot that it names; None if it names none.
     :param journals: the leases that count, in order, each with its values.
     """
 
@@ -55,27 +55,27 @@ class Reading(NamedTuple):
 
     @property
     def scope_id(self) -> str | None:
-        """The scope's random id, None where there is none yet."""
+        """The scope's random id, None if there is none yet."""
         if self.head is not None:
             return cast(str, self.head["scope_id"])
         if self.snapshot is not None:
-            # The head is lost, and so may be the leases.
+            # The head is lost; leases may be lost, too.
             with suppress(LeenLedgerError):
                 return cast(str, unpack(self.snapshot)[0]["scope_id"])
         return next((lease["scope_id"] for lease, _ in self.journals if "scope_id" in lease), None)
 
 
 class ScopeReader(Journal):
-    """Who reads a scope. Its methods block.
+    """Reads a scope. Its methods block.
 
-    :param store: where the scope is.
-    :param owner: whose try it is.
-    :param identity: what the scope is for.
-    :param token: what its values are written under; random.
+    :param store: the store of the scope.
+    :param owner: the owner of the try.
+    :param identity: the identity of the scope.
+    :param token: the random token in the keys of its values.
     :param now: the time in seconds since the epoch.
-    :param sleep: waits for some seconds, before a failed call is repeated.
-    :param moves: whether another base URL and connection ID than the scope's are taken over, not refused.
-    :param repairs: whether what is missing is noted in :attr:`gaps`, not refused.
+    :param sleep: waits some seconds before a failed call is retried.
+    :param moves: whether another base URL and connection ID replace the scope's instead of being refused.
+    :param repairs: whether missing values are collected in :attr:`gaps` instead of being refused.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class ScopeReader(Journal):
     ) -> None:
         super().__init__(store, owner, token=token, now=now, sleep=sleep)
         self.gaps: list[str] = []
-        """What is missing, where that is not refused."""
+        """The missing values, if they are not refused."""
         self.scope_id = secrets.token_hex(8)
         self.gap: Value | None = None
-        """When tickets may have been sent of which the record is lost; it stays in every head."""
+        """The time of sendings whose record may be lost; it is kept in every head."""
         self._files = store
         self._identity = identity
         self._moves = moves
@@ -104,12 +104,12 @@ class ScopeReader(Journal):
 
     @property
     def identity(self) -> Identity:
-        """What the scope is for."""
+        """The identity of the scope."""
         return self._identity
 
     @property
     def task(self) -> dict[str, Any]:
-        """Whose run this is."""
+        """The owner of this run."""
         return dict(self._owner.task)
 
     @property
@@ -118,14 +118,14 @@ class ScopeReader(Journal):
         return f"scope {self._identity.scope!r} of the register" if self._identity.scope else "register"
 
     def peek(self) -> Reading:
-        """Read what stands in the scope, without taking it; of a run under way, what it has written so far.
+        """Read the scope without taking its lease; for a running run, what it has written so far.
 
-        :raises LeenLedgerError: something is missing or can't be read.
+        :raises LeenLedgerError: a value is missing or can't be read.
         """
         return self._read_whole(None)
 
     def _read_whole(self, own: int | None) -> Reading:
-        """Read until nobody has written a head meanwhile, which lets what was read before it disappear."""
+        """Read until no other run has written a head meanwhile: it may have deleted values."""
         for _ in range(ROUNDS):
             newest = max(self._numbers("head"), default=0)
             problem: LeenLedgerError | None = None
@@ -173,7 +173,7 @@ class ScopeReader(Journal):
                 names.discard(journal)
                 known = self._place.values if number == own else lease["values"] or 0
                 journals.append((lease, self._read_journal(journal, known)))
-            # Else whoever created it died before it was written, and has sent nothing.
+            # Otherwise its run died before it was written, and has sent nothing.
         for journal in sorted(names, key=number_of):
             if number_of(journal) >= numbers.start:
                 self._miss(f"the lease of j/{journal}")
@@ -181,7 +181,7 @@ class ScopeReader(Journal):
         return journals
 
     def _snapshot_of(self, head: Value | None) -> str | None:
-        """Return the name of the snapshot that counts; where the head is lost, the newest one is the best guess."""
+        """Return the name of the snapshot that counts; if the head is lost, the newest one is the best guess."""
         if head is not None:
             return cast("str | None", head["snapshot"])
         if not self.repairs:
@@ -210,7 +210,7 @@ class ScopeReader(Journal):
     # Refusing
 
     def _check(self, value: Value | None) -> None:
-        """Refuse a head or a lease of another destination, of a sibling, or of a newer try."""
+        """Refuse a head or a lease of another connection, of another mapped instance, or of a newer try."""
         if not value:
             return
         self._check_version(value)
@@ -220,13 +220,13 @@ class ScopeReader(Journal):
                 raise self._is_overtaken()
         elif all(name in mine and task.get(name) == mine[name] for name in _SAME_RUN):
             raise LeenConfigError(
-                f"Another mapped instance of this task uses the {self.shown_scope}, too. Give each instance a `scope` "
-                "of its own."
+                f"Another mapped instance of this task uses the {self.shown_scope}, too. Give each instance its own "
+                "`scope`."
             )
         theirs = value["base_url"], value["connection_id"]
         if not self._moves and theirs != (self._identity.base_url, self._identity.connection_id):
             raise LeenConfigError(
-                f"The {self.shown_scope} belongs to the Leen connection {theirs[1]} at {theirs[0]}, this task uses "
+                f"The {self.shown_scope} belongs to the Leen connection {theirs[1]} at {theirs[0]}, but this task uses "
                 f"{self._identity.connection_id} at {self._identity.base_url}. Use another `register` or `scope`, or "
                 "run `airflow leen register move` if the tickets are the same."
             )

@@ -1,7 +1,7 @@
-"""Where a register is: a folder or an object store that all workers reach, with a folder of its own for each scope.
+"""The store of a register: a folder or an object store that all workers can reach, with a folder for each scope.
 
-A register's store can list, which a ledger's need not. It lists and reads past the cache that ``fsspec`` keeps of
-folders: in it, the lease of another run would not be there.
+Unlike a ledger's store, it can list. It bypasses ``fsspec``'s cache of folders, which would not show the lease of
+another run.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from airflow_provider_leen.bulk.stores import FolderStore, Store
 from airflow_provider_leen.bulk.values import Value
 
 MARKER = "register"
-"""The value at the root that says that a register is there."""
+"""The value at the root that marks a register."""
 
 
 class ListingStore(Store, Protocol):
     """A store that can list, and that keeps large values, too."""
 
     def names(self, folder: str) -> list[str]:
-        """Return the names in a folder, those of its folders included, in any order; none where it is not there."""
+        """Return the names in a folder, including those of its folders, in any order; none if it does not exist."""
 
     def read(self, key: str) -> bytes | None:
-        """Return a large value, None where there is none."""
+        """Return a large value, None if there is none."""
 
     def write(self, key: str, content: bytes) -> None:
-        """Write a large value, whole or not at all."""
+        """Write a large value, completely or not at all."""
 
     def remove(self, key: str) -> None:
         """Delete a large value, or a folder that is empty."""
@@ -101,13 +101,13 @@ class RegisterStore(FolderStore):
 
 
 def folder_of(scope: str) -> str:
-    """Return the name of the folder of a scope: readable, and another one for each scope."""
+    """Return the name of a scope's folder: readable and unique."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", scope).strip("-")[:40] or "all"
     return f"{readable}-{hashlib.sha256(scope.encode()).hexdigest()[:12]}"
 
 
 def mark(root: RegisterStore, value: Callable[[], Value]) -> bool:
-    """Put the marker at a register's root at its first use, and say whether this was the first."""
+    """Write the marker at a register's root at its first use, and return whether this was the first."""
     return root.get(MARKER) is None and root.create(MARKER, value())
 
 

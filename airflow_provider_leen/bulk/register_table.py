@@ -1,8 +1,7 @@
-"""What a register knows: a ticket table in which a finding's identifier leads to its ticket, over all runs.
+"""The facts of a register: a ticket table that maps a finding's identifier to its ticket, over all runs.
 
-A finding has one ticket in each *generation*: the first is 0, and forgetting a ticket begins the next. The key of a
-ticket is made of the scope's id, the identifier and the generation, so that a run that lost its reply and a later one
-mean the same ticket.
+A finding has one ticket in each *generation*: the first is 0, and forgetting a ticket starts the next. A ticket's key
+is made of the scope's id, the identifier and the generation, so it is the same in all runs.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ Record = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """Which finding a ticket is of.
+    """The finding of a ticket.
 
-    :param identifier: the finding's, as its list gave it first.
+    :param identifier: the finding's identifier, as first given.
     :param generation: 0 for its first ticket.
-    :param project: the ticket's project as it was sent, Leen's id or the tracker's; empty where it was not sent by us.
+    :param project: the ticket's project as sent, Leen's id or the tracker's; empty if others filed it.
     """
 
     identifier: str
@@ -34,15 +33,15 @@ class Entry(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a register knows of a finding; what other modules read.
+    """A finding in the register, for other modules.
 
     :param key: of its newest ticket.
-    :param status: ``created`` or ``existing`` (there is a ticket, or it wants none), ``unknown``, ``rejected`` or
+    :param status: ``created`` or ``existing`` (there is a ticket, or it needs none), ``unknown``, ``rejected`` or
         ``unsent``.
-    :param ticket_id: Leen's id of the ticket, where it is known.
+    :param ticket_id: Leen's id of the ticket, if it is known.
     :param vendor_ticket_id: the tracker's.
-    :param filed_at: when it was sent, in seconds since the epoch; None where we did not send it.
-    :param given: whether it was taken over with ``known_path``: never changed by us.
+    :param filed_at: when it was sent, in seconds since the epoch; None if we did not send it.
+    :param given: whether it was taken over from ``known_path``: such a ticket is never changed.
     :param error: why its outcome is unknown, or why it was refused.
     """
 
@@ -59,7 +58,7 @@ class Known(NamedTuple):
 
 
 def same(identifier: str) -> str:
-    """Return what identifiers of the same finding have in common."""
+    """Return the normalised form of an identifier."""
     return unicodedata.normalize("NFC", identifier).strip()
 
 
@@ -73,49 +72,49 @@ class RegisterTable(TicketTable):
     """The facts about all tickets of a scope, by key.
 
     :param scope_id: the scope's random id.
-    :param forgotten: a sending that every ticket may have been in, where a part of the record is lost.
+    :param forgotten: a sending that may have included every ticket, if records are lost.
     """
 
     def __init__(self, scope_id: str, forgotten: Sending | None = None) -> None:
         super().__init__(forgotten)
         self.scope_id = scope_id
         self.reads_others = False
-        """Whether what is replayed is another run's: what it created has existed before for this one."""
+        """Whether another run's facts are replayed: tickets that it created exist before this run."""
         self.entries: dict[str, Entry] = {}
         self.announced: dict[str, Entry] = {}
-        """Entries that are stated once something is known of their tickets."""
+        """Entries that are stated with the first fact about their tickets."""
         self.histories: dict[str, Record] = {}
-        """By key, what reconciling knows of tickets; see :class:`~.findings.History`."""
+        """By key, the reconciling history of tickets; see :class:`~.findings.History`."""
         self.newest_list: float | None = None
-        """Which of the lists that were reconciled is the newest, in seconds since the epoch."""
+        """The time of the newest reconciled list, in seconds since the epoch."""
         self._newest: dict[str, str] = {}
         self._forgotten: set[str] = set()
         self._stated: set[str] = set()
         self._given: set[str] = set()
 
     def key_for(self, identifier: str) -> str:
-        """Return the key of the ticket that a finding has, or is to get."""
+        """Return the key of a finding's current or next ticket."""
         newest = self._newest.get(same(identifier))
         if newest is not None and newest not in self._forgotten:
             return newest
         return key_of(self.scope_id, identifier, self.generation(identifier))
 
     def generation(self, identifier: str) -> int:
-        """Return the generation of the ticket that a finding has, or is to get."""
+        """Return the generation of a finding's current or next ticket."""
         newest = self._newest.get(same(identifier))
         return 0 if newest is None else self.entries[newest].generation + (newest in self._forgotten)
 
     def known(self, identifier: str) -> Known | None:
-        """Return what is known of a finding; None where nothing is, or where it was forgotten."""
+        """Return a finding; None if it is unknown, or was forgotten."""
         newest = self._newest.get(same(identifier))
         return None if newest is None or newest in self._forgotten else self._known(newest)
 
     def all_known(self) -> Iterator[Known]:
-        """Return what is known of all findings."""
+        """Return all findings."""
         return (self._known(key) for key in self._newest.values() if key not in self._forgotten)
 
     def lacking_ids(self, since: float) -> list[Known]:
-        """Return the tickets that we have filed since a time, and of which Leen's id is not known."""
+        """Return the tickets that we filed since a time, and whose Leen id is unknown."""
         return [
             known
             for known in self.all_known()
@@ -123,14 +122,14 @@ class RegisterTable(TicketTable):
         ]
 
     def filed(self, key: str) -> float | None:
-        """Return when a ticket was sent last, None where we did not send it."""
+        """Return when a ticket was last sent, None if we did not send it."""
         sendings = self[key].sendings
         return max(sending.at for sending in sendings) if sendings else None
 
     def enter(self, keys: Iterable[str]) -> None:
-        """State which findings tickets are of, once in each run.
+        """State the findings of tickets, once in each run.
 
-        That an earlier run has stated it is not enough: of a ticket that it has not filed, its snapshot says nothing.
+        Facts of earlier runs are not enough: their snapshots don't include tickets that they did not file.
         """
         new = [key for key in keys if key not in self._stated]
         self._stated.update(new)
@@ -140,19 +139,19 @@ class RegisterTable(TicketTable):
 
     @fact
     def entered(self, entries: Mapping[str, Sequence[Any]], /) -> None:
-        """Which findings tickets are of."""
+        """The findings of tickets."""
         for key, (identifier, generation, project) in entries.items():
             self._enter(key, Entry(str(identifier), int(generation), str(project)))
 
     @fact
     def taken_over(self, ids: Ids, /) -> None:
-        """They are known without us: with the tickets that they have, or as findings that want none."""
+        """Others filed their tickets, or they need none."""
         for key, (ticket_id, vendor_ticket_id) in ids.items():
             self._take_over(key, ticket_id, vendor_ticket_id)
 
     @fact
     def renamed(self, ids: Ids, /) -> None:
-        """The ids of tickets are known better: Leen's from its list, the tracker's after it was moved."""
+        """New ids of tickets: Leen's from its list, the tracker's after a move."""
         for key, (ticket_id, vendor_ticket_id) in ids.items():
             ticket = self[key]
             ticket.ticket_id = ticket_id or ticket.ticket_id
@@ -166,7 +165,7 @@ class RegisterTable(TicketTable):
 
     @fact
     def reconciled(self, histories: Mapping[str, Mapping[str, Any]], /) -> None:
-        """What reconciling knows of tickets."""
+        """The reconciling history of tickets."""
         self.histories |= {key: dict(history) for key, history in histories.items()}
 
     @fact
@@ -175,7 +174,7 @@ class RegisterTable(TicketTable):
         self.newest_list = max(float(at), self.newest_list or 0.0)
 
     def before(self, key: str) -> Known | None:
-        """Return the ticket that a finding had before this one, where that was not forgotten."""
+        """Return the ticket that a finding had before this one, unless it was forgotten."""
         identifier, generation, _ = self.entries[key]
         earlier = key_of(self.scope_id, identifier, generation - 1)
         return self._known(earlier) if earlier in self.entries and earlier not in self._forgotten else None
@@ -183,7 +182,7 @@ class RegisterTable(TicketTable):
     # A snapshot
 
     def records(self) -> Iterator[Record]:
-        """Return all that is worth knowing of each ticket, and of each job that has not ended."""
+        """Return the facts to keep about each ticket, and about each running job."""
         for job, keys in self.open_jobs().items():
             yield {"job": job, "keys": keys}
         if self.newest_list is not None:
@@ -194,7 +193,7 @@ class RegisterTable(TicketTable):
             if status not in ("rejected", "unsent") or entry.generation or key in self._forgotten:
                 record = {"key": key, "id": entry.identifier, "gen": entry.generation, "project": entry.project}
                 facts = (record | self._facts(key, ticket)).items()
-                # What was found after a loss was filed at 0, and is ours.
+                # A ticket that was found after a loss has filing time 0, and is ours.
                 yield {name: value for name, value in facts if value or (name == "filed" and value is not None)}
 
     def restore(self, record: Record, *, is_own: bool) -> None:
@@ -269,7 +268,7 @@ class RegisterTable(TicketTable):
         super()._prove(ids, "existing" if is_others else proved, decides=decides)
 
     def _dispute(self, key: str, ids: Sequence[str], owners: set[str]) -> None:
-        # What was given stays as it is: only the ticket that claims its id is in doubt.
+        # A given ticket is not changed: only the ticket that claims its id becomes unknown.
         super()._dispute(key, ids, owners - self._given)
 
     def _known(self, key: str) -> Known:

@@ -194,7 +194,7 @@ def test_a_change_waits_for_leens_id_of_the_ticket(sandbox: SandboxServer, tmp_p
     summary = gone(scope, "b", "c")
     assert told(summary)["a"] == "pending"
     assert summary["failed"] == 0
-    assert summary["results"][-1]["error"] == "Leen does not know the ticket before its next sync."
+    assert summary["results"][-1]["error"] == "Leen does not know the ticket until its next sync."
     assert len(scope.open()) == 3
     sandbox.sync()
     assert told(scope.run("b", "c"))["a"] == "closed"
@@ -314,9 +314,8 @@ def test_a_dry_run_tells_the_plan_which_is_then_carried_out_unless_something_mov
     planned = scope.run("b", "c", "d", "e", dry_run=True, day=9)
     assert told(planned) == {"b": "existing", "c": "existing", "d": "existing", "e": "created", "a": "closed"}
     assert planned["dry_run"] is True
-    assert (
-        f"This is a dry run: nothing was sent, and the results say what would be. The plan is {planned['plan']}."
-        in (caplog.text)
+    assert f"This is a dry run: nothing was sent; the results show what would be. The plan is {planned['plan']}." in (
+        caplog.text
     )
     assert {it["vendor_ticket_id"]: it["status"] for it in sandbox.tickets()} == before
     assert told(scope.run("b", "c", "d", "e", dry_run=True, day=9))["a"] == "closed", "it counts for nothing"

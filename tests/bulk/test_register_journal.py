@@ -218,7 +218,7 @@ async def ignored(ledger: RegisterLedger) -> None:
             HERE._replace(base_url="https://eu.example.com/v1"), B, "belongs to the Leen connection", id="url"
         ),
         pytest.param(HERE._replace(connection_id="another"), B, "register move", id="connection"),
-        pytest.param(HERE, A | {"map_index": 1}, "mapped instance .* a `scope` of its own", id="sibling"),
+        pytest.param(HERE, A | {"map_index": 1}, "mapped instance .* its own `scope`", id="sibling"),
     ],
 )
 @pytest.mark.parametrize("is_under_way", [True, False])

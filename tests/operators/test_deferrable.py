@@ -264,7 +264,7 @@ def test_a_lost_or_odd_event_fails_the_task_and_its_retry_reattaches(
     run = run_dag(job_dag(tickets(2), retries=1, **mended))
     (error,) = run.exceptions
     assert isinstance(error, LeenOutcomeUnknownError)
-    assert "no usable event" in str(error)
+    assert "an unusable event" in str(error)
     assert run.states == {"create": "success"}
     assert counts(run.summary()) == {"created": 2}
     assert len(submissions(sandbox)) == 1

@@ -87,7 +87,7 @@ def test_a_task_that_waits_for_its_retry_shows_its_last_try_and_may_change() -> 
         ("running", None, "has not counted", True),
         ("running", PROGRESS, None, True),
         ("deferred", PROGRESS, "waits for Leen's jobs", True),
-        ("up_for_retry", None, "tries it again", True),
+        ("up_for_retry", None, "will retry it", True),
         ("failed", PROGRESS, "see the task's log", False),
         ("success", None, "see the task's log", False),
         ("upstream_failed", None, "did not run", False),

@@ -227,7 +227,7 @@ def _sync_until_known(sandbox: SandboxServer, count: int) -> None:
 @pytest.mark.parametrize("event", [None, "done", {}, {"status": "perhaps"}, [{"status": "done"}]])
 def test_an_event_that_cant_be_read_is_never_a_success(event: Any) -> None:
     sensor = LeenTicketSyncSensor(task_id="synced", results=[])
-    with pytest.raises(LeenOutcomeUnknownError, match="no usable event"):
+    with pytest.raises(LeenOutcomeUnknownError, match="an unusable event"):
         sensor.execute_complete({}, event)
 
 
