@@ -1,7 +1,7 @@
 """The sandbox's Leen API: the routes under ``/v1`` and ``/v2``.
 
-``POST /itsm/tickets/bulk/sync`` behaves as Leen's OpenAPI document says. Where nothing is documented,
-:data:`ASSUMPTIONS` says what is assumed here; the page at ``/`` shows it too.
+``POST /itsm/tickets/bulk/sync`` behaves as Leen's OpenAPI document says. :data:`ASSUMPTIONS` lists the sandbox's
+behaviour where nothing is documented; the page at ``/`` shows it, too.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ ASSUMPTIONS = {
     "JQL search": "Jira's issues under 'issues', pages by 'cursor' and 'next_cursor'; bad JQL is a 400",
     "JQL that names a key that Jira doesn't have": "a 400, as from Jira",
 }
-"""Behaviour of Leen that no document tells, and what the sandbox does instead."""
+"""Undocumented behaviour of Leen, and what the sandbox does."""
 
 
 def create_app(store: Store, *, api_key: str, jobs: Jobs | None = None) -> FastAPI:
     """Build the API.
 
-    :param store: where tickets go.
-    :param api_key: the one key that is accepted.
-    :param jobs: runs what is asynchronous, default at once.
+    :param store: stores the tickets.
+    :param api_key: the only accepted key.
+    :param jobs: runs asynchronous jobs, default at once.
     """
     app = FastAPI(title="Leen sandbox", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     add_error_handlers(app)

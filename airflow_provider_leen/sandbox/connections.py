@@ -1,4 +1,4 @@
-"""Who may ask for what: the API key, and connections, of which each is a tracker's or a scanner's."""
+"""Authentication: the API key, and connections, each to a tracker or a scanner."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from airflow_provider_leen.sandbox.routing import APIError
 from airflow_provider_leen.sandbox.schemas import UUID_PATTERN
 
 TRACKER_ID = "1ee00000-0000-4000-8000-000000000001"
-"""A tracker's connection ID, to file tickets with. So is every other UUID but the scanner's."""
+"""A tracker's connection ID, for tickets. Every other UUID except the scanner's is one, too."""
 
 SCANNER_ID = "5ca00000-0000-4000-8000-000000000001"
-"""The scanner's connection ID, to read findings with."""
+"""The scanner's connection ID, for findings."""
 
 Authenticated = Callable[..., str]
-"""A dependency: checks both headers and gives the connection ID, in lower case."""
+"""A dependency: checks both headers and returns the connection ID in lower case."""
 
 
 def authenticate(api_key: str, *, scanner: bool) -> Authenticated:
-    """Make the check of both headers.
+    """Return a check of both headers.
 
-    :param api_key: the one key that is accepted.
+    :param api_key: the only accepted key.
     :param scanner: whether the route is about a scanner's data; else it is about a tracker's.
     """
 

@@ -1,6 +1,6 @@
-"""The sandbox's own routes, under ``/_sandbox``, for other processes: rules that misbehave, counts, what it holds.
+"""The sandbox's control routes, under ``/_sandbox``, for other processes: faults, counts, contents.
 
-Each call has to carry the header ``X-Leen-Sandbox: 1`` (:mod:`~.guard` says why).
+Each call needs the header ``X-Leen-Sandbox: 1`` (:mod:`~.guard` explains why).
 
 - ``GET /_sandbox/faults``, ``POST`` (a :class:`~.faults.FaultRule` as JSON), ``DELETE`` (all of them)
 - ``GET /_sandbox/stats``: counts of requests by method and route, faults by kind, tickets, duplicates; peak in flight
@@ -9,7 +9,7 @@ Each call has to carry the header ``X-Leen-Sandbox: 1`` (:mod:`~.guard` says why
 - ``POST /_sandbox/sync``: Leen sees all tickets of the vendor as they are
 - ``POST /_sandbox/people``: what a person does to a ticket in Jira (a :class:`~.people.Deed` as JSON)
 - ``GET /_sandbox/workflow``, ``POST``: which changes of status exist (a :class:`~.jira.Workflow` as JSON)
-- ``POST /_sandbox/reset``: tickets, jobs, rules, records gone, and calls under way cut off
+- ``POST /_sandbox/reset``: deletes tickets, jobs, rules and records, and cuts off running calls
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from airflow_provider_leen.sandbox.store import Store
 
 
 def stats(store: Store, faults: Faults, recorder: Recorder) -> dict[str, Any]:
-    """Everything that can be counted. Duplicates are tickets beyond the first of their kind."""
+    """Return all counts. Duplicates are tickets beyond the first of their kind."""
     repeated = store.duplicates()
     counts = store.counts()
     return {
@@ -56,7 +56,7 @@ def add_control_routes(
 ) -> None:
     """Add the routes to the app.
 
-    :param forget: resets the sandbox; is told the address of the client that asks for it.
+    :param forget: resets the sandbox; gets the address of the requesting client.
     """
     _add_settings(app, store, jobs)
     _add_people(app, people)
@@ -98,7 +98,7 @@ def add_control_routes(
     @app.post("/_sandbox/reset")
     async def reset(request: Request) -> JSONResponse:
         forget(request.scope["client"])
-        # The connections that are cut off close now, and not after the reply: nobody sends a call on one of them.
+        # Close the cut-off connections now rather than after the reply, so that no client sends a call on them.
         await asyncio.sleep(0)
         return JSONResponse({})
 

@@ -1,4 +1,4 @@
-"""What Leen knows of the vendor's tickets: a copy of each, as of its last sync or of Leen's own last change."""
+"""Leen's copies of the vendor's tickets, as of the last sync or of Leen's own last change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COPIED = ("seq", *(column for column in SHARED if column != "identifier"))
 
 
 class Copies:
-    """Leen's copies. What a sync is due to bring in is there as soon as it is asked for.
+    """Leen's copies. Syncs that are due are made on access.
 
     :param database: where they are.
     :param clock: the time in seconds since 1970.
@@ -42,14 +42,14 @@ class Copies:
         return {row["ticket_id"] for row in rows}
 
     def sync(self) -> int:
-        """Let Leen see the vendor as it is, and say how many tickets were new to it, had changed or were gone."""
+        """Sync Leen's copies, and return how many tickets were new, changed or gone."""
         now = self._clock()
         with self._db.writing() as db:
             db.execute("UPDATE tickets SET sync_due = ? WHERE sync_due > ?", (now, now))
         return self.catch_up()
 
     def catch_up(self) -> int:
-        """Do the syncs that are due, and say how many tickets they were about."""
+        """Make the syncs that are due, and return the number of tickets."""
         now = self._clock()
         due = "FROM tickets WHERE sync_due <= ?"
         count: int = self._db.value(f"SELECT COUNT(*) {due}", (now,))

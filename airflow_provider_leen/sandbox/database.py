@@ -1,4 +1,4 @@
-"""The sandbox's tables, in SQLite: what the vendor holds, and what Leen knows of it.
+"""The sandbox's SQLite tables: the vendor's tickets, and Leen's copies.
 
 One row of ``tickets`` is one ticket in the vendor, as it is now, or as it was when a person deleted it. One row of
 ``leen`` is Leen's copy of a ticket, as of ``synced_at``. ``tickets.sync_due`` says when Leen's copy catches up: null
@@ -76,7 +76,7 @@ class Database:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path or ":memory:", check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
-        # Enough to survive the process; a sandbox need not survive the machine, and a sync of the disk takes 10 ms.
+        # Data survive the process, but not a crash of the machine: a sync of the disk would take 10 ms.
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.executescript(_SCHEMA)
@@ -87,12 +87,12 @@ class Database:
             self._connection.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """What a query gives."""
+        """Return the rows of a query."""
         with self._lock:
             return self._connection.execute(sql, parameters).fetchall()
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """What a query for a single value gives."""
+        """Return the value of a query for a single value."""
         return self.rows(sql, parameters)[0][0]
 
     @contextmanager

@@ -1,6 +1,6 @@
-"""How the sandbox misbehaves when told to: rules, and which requests each of them hits.
+"""The sandbox's faults: rules, and which requests they affect.
 
-What is then answered is decided in :mod:`airflow_provider_leen.sandbox.replies`; the gate acts on both.
+:mod:`airflow_provider_leen.sandbox.replies` makes the bad replies; the gate applies both.
 
 Kinds, and whether the tickets are made (``commit``; always or never unless both are named):
 
@@ -109,7 +109,7 @@ _NEVER_COMMIT = ("latency", "poison")
 
 
 class FaultRule(BaseModel):
-    """One way to misbehave, and when.
+    """A fault, and when it occurs.
 
     :param kind: see the table above.
     :param method: only requests with this method, default POST; None for any.
@@ -117,8 +117,8 @@ class FaultRule(BaseModel):
     :param nth: only the n-th matching request from now on, counted from 1, or several of them.
     :param rate: the share of matching requests that it hits, 0 to 1, default 1.
     :param times: hit at most this often, default without end.
-    :param commit: whether the tickets are made although the reply is bad, where the kind leaves it open; default
-        false, for ``garbage`` true.
+    :param commit: whether the tickets are made although the reply is bad, if the kind allows both; default false, for
+        ``garbage`` true.
     :param status: the HTTP status; 3xx get a ``Location``.
     :param body: ``error_response`` (Leen's, default), ``located`` (the same, and its ``detail`` locates the tickets),
         ``detail_text`` (FastAPI's ``{"detail": "text"}``), ``detail_list`` (FastAPI's list, which locates the
@@ -187,7 +187,7 @@ class FaultRule(BaseModel):
 
 
 def matches(rule: FaultRule, method: str, path: str, names: Sequence[str]) -> bool:
-    """Whether a rule is about such a request at all.
+    """Return whether a rule applies to a request.
 
     :param names: the names of the request's tickets.
     """
@@ -199,7 +199,7 @@ def matches(rule: FaultRule, method: str, path: str, names: Sequence[str]) -> bo
 
 
 def strikes(rule: FaultRule, *, seen: int, struck: int, draw: float) -> bool:
-    """Whether a rule hits a request that it matches.
+    """Return whether a rule hits a matching request.
 
     :param seen: how many matching requests there were, this one included.
     :param struck: how many of the earlier ones it hit.
@@ -221,9 +221,9 @@ class _Active:
 
 @dataclass(slots=True)
 class Faults:
-    """The rules in force and how often they struck. May be used from any thread.
+    """The active rules and how often they struck. Thread-safe.
 
-    :param seed: of the random numbers behind ``rate``; None for a different course each time.
+    :param seed: of the random numbers for ``rate``; None for a random one.
     """
 
     seed: int | None = None
@@ -236,24 +236,24 @@ class Faults:
         self._random = random.Random(self.seed)
 
     def add(self, rule: FaultRule) -> None:
-        """Put a rule in force; it counts requests from now on."""
+        """Activate a rule; it counts requests from now on."""
         with self._lock:
             self._active.append(_Active(rule))
 
     def remove_all(self) -> None:
-        """End all rules. What they did stays counted."""
+        """Remove all rules, but keep their counts."""
         with self._lock:
             self._active.clear()
 
     def reset(self) -> None:
-        """End all rules, forget what they did, and start the random numbers anew."""
+        """Remove all rules and their counts, and restart the random numbers."""
         with self._lock:
             self._active.clear()
             self.struck.clear()
             self._random.seed(self.seed)
 
     def describe(self) -> list[dict[str, Any]]:
-        """The rules in force as plain data, each with ``seen`` and ``struck``."""
+        """The active rules as plain data, each with ``seen`` and ``struck``."""
         with self._lock:
             return [
                 active.rule.model_dump(exclude_unset=True) | {"seen": active.seen, "struck": active.struck}
@@ -282,7 +282,7 @@ class Faults:
 
 @dataclass(slots=True)
 class Limiter:
-    """At most so many calls in any one second.
+    """Limits the calls in any one second.
 
     :param calls_per_second: None for no limit.
     """
@@ -291,7 +291,7 @@ class Limiter:
     _times: deque[float] = field(default_factory=deque)
 
     def allows(self, now: float) -> bool:
-        """Count a call, unless it is one too many."""
+        """Count a call, unless it exceeds the limit."""
         if self.calls_per_second is None:
             return True
         while self._times and self._times[0] <= now - 1.0:
@@ -319,7 +319,9 @@ def parse_fault(text: str) -> FaultRule:
     elif name in kinds:
         options |= {"kind": name}
     else:
-        raise ValueError(f"{text!r} is no fault; write KIND or KIND:RATE, with a status or one of {', '.join(kinds)}")
+        raise ValueError(
+            f"{text!r} is not a fault: write KIND or KIND:RATE, with a status or one of {', '.join(kinds)}"
+        )
     try:
         rate = float(rate_text) if rate_text else 1.0
         if not 0.0 <= rate <= 1.0:

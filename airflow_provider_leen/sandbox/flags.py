@@ -25,4 +25,4 @@ FLAGS: dict[str, dict[str, Any]] = {
     },
     "--job-time": {"type": float, "default": 0.0, "metavar": "S", "help": "seconds that a job takes"},
 }
-"""By name, what argparse is told of each."""
+"""The options of each flag for argparse, by name."""

@@ -1,4 +1,4 @@
-"""The ASGI layer before the app: it keeps foreign pages out, records Leen's requests, limits the rate, misbehaves."""
+"""The ASGI layer before the app: refuses foreign pages, records requests, limits the rate, applies faults."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Outcome = int | Literal["lost"]
 class Gate:
     """Wraps the app.
 
-    :param app: what answers when nothing misbehaves.
-    :param host: the address that the sandbox was told to listen on.
-    :param calls_per_second: more than this get a 429 that says to come back in a second; None for no limit.
-    :param latency: seconds that each call takes at least, default 0.
+    :param app: the app.
+    :param host: the address on which the sandbox listens.
+    :param calls_per_second: calls beyond this get a 429 with ``Retry-After: 1``; None for no limit.
+    :param latency: the least seconds of each call, default 0.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Gate:
         """Ends every wait, so that the server can stop at once."""
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one request. One that is cancelled ends without a word; the server has cut its connection off."""
+        """Serve one request. A cancelled one ends silently: the server has cut off its connection."""
         try:
             problem = refusal(scope["path"], _decoded(scope["headers"]), self._host)
             if problem is not None:
@@ -140,7 +140,7 @@ class _Exchange:
         self.body = b""
 
     async def read(self) -> bool:
-        """Read the request's body; false when the client left before its end."""
+        """Read the request's body; return false if the client left before its end."""
         chunks: list[bytes] = []
         more = True
         while more:

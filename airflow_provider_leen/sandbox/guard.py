@@ -1,8 +1,8 @@
-"""Keeps the pages of other sites out of the sandbox: which requests are refused before anything sees them.
+"""Protects the sandbox from pages of other sites: refuses their requests before other code sees them.
 
-A browser on the same machine reaches loopback for every page that it has open. A page that lets its own name lead here
-(DNS rebinding) gives itself away by the Host header, a form or a ``no-cors`` call by Origin and Sec-Fetch-Site; and the
-control routes want a header that no page can send without asking first, which is never granted.
+Any page in a browser on the same machine can send requests to loopback. A page that resolves its own name to loopback
+(DNS rebinding) is recognised by the Host header, a form or a ``no-cors`` call by Origin and Sec-Fetch-Site. The control
+routes require a header that a page can only send after a preflight request, which is never allowed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 CONTROL_HEADERS = {"X-Leen-Sandbox": "1"}
-"""What each call of a control route has to carry."""
+"""The header that each call of a control route needs."""
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/@\[\]]+))(?::\d*)?", re.IGNORECASE)
 
@@ -22,16 +22,16 @@ _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/@\[\]]+))(?::\d*)?", re.IGNOREC
 def refusal(path: str, headers: Iterable[tuple[str, str]], listens_on: str) -> str | None:
     """Return why a request is refused, None if it is not.
 
-    :param path: which route is asked for.
+    :param path: the path of the request.
     :param headers: the request's, with names in lower case.
-    :param listens_on: the address that the sandbox was told to listen on.
+    :param listens_on: the address on which the sandbox listens.
     """
     headers = list(headers)
     hosts = [value for name, value in headers if name == "host"]
     given = dict(headers)
     if len(hosts) != 1 or not answers_to(hosts[0], listens_on):
         return (
-            f"The sandbox answers to 127.0.0.1, localhost and the --host that it was started with, not to "
+            f"The sandbox answers only to 127.0.0.1, localhost and its --host, not to "
             f"{', '.join(hosts)[:200] or 'no Host header'}."
         )
     origin = given.get("origin")
@@ -39,19 +39,19 @@ def refusal(path: str, headers: Iterable[tuple[str, str]], listens_on: str) -> s
     if (origin is not None and _netloc(origin) != hosts[0].lower()) or (
         given.get("sec-fetch-site") in ("cross-site", "same-site") and not is_page
     ):
-        return "The sandbox takes no calls from the pages of other sites."
+        return "The sandbox refuses calls from pages of other sites."
     if path.startswith("/_sandbox") and not all(given.get(name.lower()) for name in CONTROL_HEADERS):
-        return "The sandbox's control routes want the header X-Leen-Sandbox: 1."
+        return "The sandbox's control routes need the header X-Leen-Sandbox: 1."
     return None
 
 
 def answers_to(host: str, listens_on: str) -> bool:
-    """Return whether a Host header names this sandbox: loopback, or the address that it was told to listen on.
+    """Return whether a Host header names this sandbox: loopback, or the address on which it listens.
 
-    Where that is every address, any address will do, and any name without a dot: no foreign page has such a name.
+    If it listens on every address, any address and any name without a dot is accepted: foreign pages have no such name.
 
     :param host: the header, with or without a port.
-    :param listens_on: the address that the sandbox was told to listen on.
+    :param listens_on: the address on which the sandbox listens.
     """
     match = _HOST.fullmatch(host)
     if match is None:

@@ -1,6 +1,6 @@
-"""The Jira behind the sandbox: what it holds, and what it refuses and why.
+"""The sandbox's Jira: its projects and users, and what it refuses.
 
-:func:`examine` is the decision, :class:`Refused` its "no" in words a person understands. Nothing here does I/O.
+:func:`examine` decides, :class:`Refused` is a refusal with its reason. No I/O.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ STATUS_CATEGORIES = {"new": "To Do", "indeterminate": "In Progress", "done": "Do
 """Key to name."""
 
 FIRST_STATUS: Status = "TODO"
-"""Of a new ticket."""
+"""The status of a new ticket."""
 
 _BY_ID = {project.id: project for project in PROJECTS}
 _BY_KEY = {project.key: project for project in PROJECTS}
@@ -102,9 +102,9 @@ class Refused(Exception):
 
 
 class Workflow(BaseModel):
-    """Which statuses a ticket can be given through Leen. People find a way to any.
+    """Which statuses a ticket can be given through Leen. People can set any.
 
-    :param transitions: for a status, those that it leads to; one that is left out leads to all.
+    :param transitions: by status, the statuses that it leads to; a missing one leads to all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -121,8 +121,8 @@ def test_the_command_lines_form_of_a_fault(text: str, expected: dict[str, Any]) 
     ("text", "reason"),
     [
         ("lsot", "'lsot' is no fault; write KIND or KIND:RATE, with a status or one of latency,"),
-        ("99", "is no fault"),
-        ("poison", "is no fault"),
+        ("99", "is not a fault"),
+        ("poison", "is not a fault"),
         ("lost:2", "the rate in 'lost:2' must be a number from 0 to 1"),
         ("lost:often", "must be a number from 0 to 1"),
         ("latency-after", "latency has no -after"),
