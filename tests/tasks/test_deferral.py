@@ -85,7 +85,7 @@ def test_an_event_that_is_none_of_the_triggers_never_passes_for_success(event: A
     creating = LeenBulkCreateTicketsOperator(task_id="create", tickets=[], deferrable=True)
     updating = LeenUpdateTicketsOperator(task_id="update", ticket_ids=[], updates={"status": "CLOSED"})
     for operator, retry in ((creating, "submits nothing twice"), (updating, "sets the same values again")):
-        with pytest.raises(LeenOutcomeUnknownError, match=rf"an unusable event .* {retry}") as caught:
+        with pytest.raises(LeenOutcomeUnknownError, match=rf"an unusable event: .* {retry}") as caught:
             operator.execute_complete({}, event)
         assert caught.value.can_be_settled, "a retry policy must let the retry come"
 
