@@ -24,8 +24,8 @@ HOW = $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),
 
 demo:  ## see it work: real findings become tickets in a local Leen, on three days (KEEP=1: leave it running)
 	@echo "--- Bandit's findings in a real package become tickets, on three days in a row. Airflow is real; a sandbox, a local"
-	@echo "    server, takes the place of Leen. Nothing leaves this machine. It takes about a minute; the first time, Airflow"
-	@echo "    is installed into .venv before, which takes about another."
+	@echo "    server, takes the place of Leen. No finding leaves this machine. It takes about a minute, and the first time"
+	@echo "    about another, to install Airflow into .venv."
 	@$(MAKE) --no-print-directory env
 	@$(BIN)/python -m scripts.demo $(if $(KEEP),--keep)
 
