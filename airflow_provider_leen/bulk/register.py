@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
-from airflow_provider_leen.api.errors import LeenBrakeError, LeenError
+from airflow_provider_leen.api.errors import LeenBrakeError, LeenError, LeenValidationError
 from airflow_provider_leen.api.jira import Record, read_ticket
 from airflow_provider_leen.api.models import Ticket as LeensTicket
 from airflow_provider_leen.bulk.create import Creation
@@ -31,6 +31,9 @@ LEARNS_FOR = 7 * 86_400.0
 
 MAX_PAGES = 20
 """The most pages of Leen's list that are searched for ids."""
+
+PAGE_SIZE = 500
+"""Tickets on a page of it: Leen's own 100 would end a list that others' changes fill, too, at 2,000 tickets."""
 
 MADE_WITHIN = 600.0
 """A ticket that was created this many seconds after the filing, or later, is a clone."""
@@ -206,8 +209,15 @@ class RegisterCreation(Creation):
         return self.ledger.table.lacking_ids(before - LEARNS_FOR)
 
     async def _list(self, since: datetime, shown: list[LeensTicket]) -> None:
-        async for ticket in self._client.iter_tickets(updatedSince=since.isoformat(), max_pages=MAX_PAGES):
-            shown.append(ticket)
+        filters: dict[str, Any] = {"updatedSince": since.isoformat(), "max_pages": MAX_PAGES}
+        try:
+            async for ticket in self._client.iter_tickets(**filters, limit=PAGE_SIZE):
+                shown.append(ticket)
+        except LeenValidationError:
+            # How large a page may be is not documented.
+            shown.clear()
+            async for ticket in self._client.iter_tickets(**filters):
+                shown.append(ticket)
 
     @property
     def _findings_list(self) -> RegisterList:

@@ -33,6 +33,7 @@ from tests.support.waiting import until
 STATUSES: dict[Any, str] = {"open": "TODO", "closed": "CLOSED"}
 UPDATES = "/v1/itsm/tickets/bulk/update"
 SEARCH = "/v1/itsm/passthrough/tickets/search"
+LISTS = "/v1/itsm/tickets"
 CREATES = "/v1/itsm/tickets/bulk/sync"
 
 
@@ -197,8 +198,20 @@ def test_a_change_waits_for_leens_id_of_the_ticket(sandbox: SandboxServer, tmp_p
     assert summary["results"][-1]["error"] == "Leen does not know the ticket until its next sync."
     assert len(scope.open()) == 3
     sandbox.sync()
-    assert told(scope.run("b", "c"))["a"] == "closed"
+    sandbox.inject("status", status=422, method="GET", path=LISTS, times=1)
+    assert told(scope.run("b", "c"))["a"] == "closed", "a page of another size may be refused"
     assert len(scope.open()) == 2
+
+
+def test_leens_ids_of_thousands_of_tickets_are_learnt_in_one_run(sandbox: SandboxServer, tmp_path: Path) -> None:
+    scope = Scope(sandbox, tmp_path, VENDOR)
+    many = [f"f{number}" for number in range(2100)]
+    scope.run(*many, max_new=None)
+    sandbox.sync()
+    scope.run(*many)
+    assert sandbox.count("GET", LISTS) == 5
+    scope.run(*many)
+    assert sandbox.count("GET", LISTS) == 5, "nothing is asked where all are known"
 
 
 def test_where_the_tracker_refuses_to_reopen_a_new_ticket_is_filed_in_the_same_run(
