@@ -144,7 +144,9 @@ def draw_sequence(seed: int, index: int, *, short: bool = False) -> Sequence:
 def _draw_day(rng: random.Random, index: int, number: int, found: tuple[str, ...], kind: Kind) -> Day:
     scans: tuple[Scan, ...] = ("half", "empty", "none", "flood")
     actions = ("close", "close", "reopen", "edit", "move", "delete", "clone")
-    parts: list[Part] = ["head", "snapshot", "value", "lease"]
+    rare: list[Part] = ["value", "lease"]
+    parts: list[Part] = ["head", "snapshot"]
+    rng.shuffle(rare)
     rng.shuffle(parts)
     return Day(
         found,
@@ -154,7 +156,7 @@ def _draw_day(rng: random.Random, index: int, number: int, found: tuple[str, ...
         rules=tuple(_draw_rules(rng)) if rng.random() < 0.5 else (),
         strikes=_draw_strikes(rng, index, number) if rng.random() < 0.6 else {},
         is_twice=rng.random() < 0.2,
-        lost=tuple(parts) if number > 1 and rng.random() < 0.12 else (),
+        lost=(*rare, *parts) if number > 1 and rng.random() < 0.15 else (),
         cleared=rng.randint(1, 2) if number > 1 and rng.random() < 0.25 else 0,
     )
 
@@ -191,7 +193,7 @@ def _draw_strikes(rng: random.Random, index: int, number: int) -> dict[int, Stri
     strikes = {1: Strike(write, rng.choice(("before", "after")), how)}
     if how == "kill":
         # Now and then all tries, so that the next run finds what is left.
-        tries = rng.choices((1, 2, 4), (5, 3, 3))[0]
+        tries = rng.choices((1, 2, 4), (4, 2, 5))[0]
         for following in range(2, tries + 1):
-            strikes[following] = Strike(rng.randint(1, WRITES), rng.choice(("before", "after")), "kill")
+            strikes[following] = Strike(rng.randint(1, WRITES // 2), rng.choice(("before", "after")), "kill")
     return strikes
