@@ -24,12 +24,14 @@ class Change:
     :param sent_at: until when the request may have been sent, in seconds since the epoch.
     :param job: the job's id; empty if the reply was lost.
     :param ended: whether the job has ended without this ticket's outcome.
+    :param away: of a reopening, whether the finding has been away once more since: its next return is another one.
     """
 
     wanted: Shown
     sent_at: float
     job: str = ""
     ended: bool = False
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,11 @@ class History:
         missing = self.missing
         if run not in missing and len(missing) < close_after:
             missing = (*missing, run)
-        return replace(self, missing=missing, away=self.away or len(missing) >= close_after)
+        is_away = len(missing) >= close_after
+        change = self.change
+        if change is not None and change.wanted == "open" and is_away:
+            change = replace(change, away=True)
+        return replace(self, missing=missing, away=self.away or is_away, change=change)
 
     def dealt_with(self) -> History:
         """The return of its finding has been handled."""
@@ -124,7 +130,8 @@ class History:
         if self.change is None:
             return self
         if self.change.wanted == "open":
-            return replace(self.seen_open().dealt_with(), made_by=by)
+            opened = replace(self.seen_open(), made_by=by)
+            return opened if self.change.away else opened.dealt_with()
         return replace(self, closed_by="us", closed_at=seen_at, close_since=None, change=None, made_by=by)
 
     def refused(self, reason: str) -> History:
