@@ -93,9 +93,9 @@ class RegisterList(TicketList):
         return [key for key in table.entries if key not in self.by_key and table[key].status == "unknown"]
 
     def controls(self, project: str) -> list[Control]:
-        """Return the newest tickets of the register in a project that the tracker's search must find by now."""
+        """Return some tickets of the register in a project that the tracker's search must find by now."""
         of_project = ((self.table[key], key) for key, entry in self.table.entries.items() if entry.project == project)
-        return self._newest((ticket, key) for ticket, key in of_project if ticket.proved and ticket.sendings)
+        return self._some_of((ticket, key) for ticket, key in of_project if ticket.proved and ticket.sendings)
 
     def _as_gone(self, key: str) -> Unsettled:
         ticket, entry = self.table[key], self.table.entries[key]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from heapq import nlargest
 from operator import itemgetter
 from typing import Any, cast
 
@@ -23,8 +22,8 @@ Payload = Callable[[TicketRow], dict[str, Any]]
 """Makes the request body of a valid row."""
 
 
-_CONTROLS = 3
-"""The most tickets that a search is tested with: people may have moved or deleted some."""
+_CONTROLS = 6
+"""About how many tickets a search is tested with: people may have moved or deleted some."""
 
 
 class TicketList:
@@ -85,21 +84,23 @@ class TicketList:
         return left
 
     def controls(self, project: str) -> list[Control]:
-        """Return the newest tickets in a project that carry their keys and that the tracker's search must find."""
+        """Return some tickets in a project that carry their keys and that the tracker's search must find."""
         made = []
         for row in self.with_status("created"):
             ticket = self._ledger.table[str(row.key)]
             is_embedded = ticket.sendings and all(sending.embedded for sending in ticket.sendings)
             if is_embedded and project_of(self._payload(row)) == project:
                 made.append((ticket, str(row.key)))
-        return self._newest(made)
+        return self._some_of(made)
 
-    def _newest(self, made: Iterable[tuple[Ticket, str]]) -> list[Control]:
-        """Return the newest of these tickets that the tracker's search must find by now."""
+    def _some_of(self, made: Iterable[tuple[Ticket, str]]) -> list[Control]:
+        """Return some of these tickets that the tracker's search must find by now, the newest first."""
         sent_before = self._ledger.now() - self._settings.settle_time - self._settings.timeout
         sent = ((max(sending.at for sending in ticket.sendings), key, ticket) for ticket, key in made)
-        newest = nlargest(_CONTROLS, (it for it in sent if it[0] < sent_before), key=itemgetter(0))
-        return [Control(key, ticket.vendor_ticket_id) for _, key, ticket in newest]
+        newest = sorted((it for it in sent if it[0] < sent_before), key=itemgetter(0), reverse=True)
+        # Older ones, too: all of one day may have been deleted together.
+        chosen = [*newest[:2], *newest[2 :: max(1, len(newest) // _CONTROLS)]]
+        return [Control(key, ticket.vendor_ticket_id) for _, key, ticket in chosen]
 
     # Reporting
 

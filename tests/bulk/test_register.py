@@ -85,6 +85,18 @@ def test_an_unknown_outcome_of_a_finding_that_is_gone_is_settled_too_or_counted(
     assert register.leen.counts() == {"scanner:0": 1, "scanner:1": 1}
 
 
+def test_absence_is_proved_where_people_have_deleted_all_tickets_of_a_day() -> None:
+    register = Register()
+    register.day(0)
+    register.leen.clock.time += DAY
+    register.day(*range(6), run="tuesday")
+    del register.leen.made[1:]
+    register.leen.clock.time += DAY
+    register.leen.lost = "before"
+    wednesday = register.day(0, 6, run="wednesday")
+    assert (wednesday.error, wednesday.counts) == (None, {"existing": 1, "created": 1})
+
+
 def test_what_was_rejected_is_sent_again() -> None:
     register = Register(refused={"scanner:2"})
     assert register.day(1, 2).counts == {"created": 1, "rejected": 1}
