@@ -53,17 +53,17 @@ class RegisterJournal(ScopeReader):
         for _ in range(ROUNDS):
             heads, leases = self._numbers("head"), self._numbers("lease")
             newest = max(heads, default=0)
-            head = self._attempt(self._store.get, f"head/{newest}") if heads else None
-            if heads and head is None:
+            head = self._get(f"head/{newest}") if heads else None
+            if heads and head is None and not self.repairs:
                 continue  # There is a newer one by now, or it is missing, which the reading finds out.
             self._check(head)
             last = max(leases, default=0)
             if last > newest:
-                holder: Value | None = self._attempt(self._store.get, f"lease/{last}")
-                if holder is None:
+                holder = self._get(f"lease/{last}")
+                if holder is None and not self.repairs:
                     continue
                 self._check(holder)
-                if not self._is_free(holder):
+                if holder and not self._is_free(holder):
                     return holder
             # Higher than all existing numbers, so that a lost head leaves a gap.
             number = 1 + max([newest, last, *self._numbers("j"), *self._numbers("snapshot")])
@@ -200,7 +200,7 @@ class RegisterJournal(ScopeReader):
 
     def _is_free(self, lease: Value) -> bool:
         """Return whether a lease may be taken over."""
-        if not lease or lease["values"] is not None or lease["task"] == dict(self._owner.task):
+        if lease["values"] is not None or lease["task"] == dict(self._owner.task):
             return True
         return bool(self._now() - lease["signed"] >= STALE_AFTER)
 

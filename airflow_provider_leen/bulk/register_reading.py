@@ -18,7 +18,7 @@ from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError, L
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.register_store import ListingStore
 from airflow_provider_leen.bulk.snapshot import unpack
-from airflow_provider_leen.bulk.values import VERSION, Value
+from airflow_provider_leen.bulk.values import REGISTER_EXITS, VERSION, Value
 
 ROUNDS = 100
 """Give up reading after this many rounds in which another run changed what was read."""
@@ -142,9 +142,10 @@ class ScopeReader(Journal):
         raise self._is_restless()
 
     def _read_once(self, newest: int, own: int | None) -> Reading:
-        head = self._attempt(self._store.get, f"head/{newest}") if newest else None
-        if newest and head is None:
+        head = self._get(f"head/{newest}") if newest else None
+        if newest and not head:
             self._miss(f"head/{newest}")
+            head = None
         if head is not None:
             self._check_version(head)
         first = newest + 1
@@ -164,7 +165,7 @@ class ScopeReader(Journal):
         journals: list[tuple[Value, list[Value]]] = []
         names = set(self._attempt(self._files.names, "j"))
         for number in numbers:
-            lease = self._attempt(self._store.get, f"lease/{number}")
+            lease = self._get(f"lease/{number}")
             if lease is None:
                 self._miss(f"lease/{number}")
             elif lease:
@@ -193,12 +194,21 @@ class ScopeReader(Journal):
         numbers = self._numbers(f"j/{journal}")
         values = []
         for number in range(1, max([at_least, *numbers]) + 1):
-            value = self._attempt(self._store.get, f"j/{journal}/{number}")
+            value = self._get(f"j/{journal}/{number}")
             if value:
                 values.append(value)
             else:
                 self._miss(f"j/{journal}/{number}")
         return values
+
+    def _get(self, key: str) -> Value | None:
+        """Read a value; for a repair, one that can't be read is as good as missing."""
+        try:
+            return self._attempt(self._store.get, key)
+        except LeenLedgerLostError:
+            if not self.repairs:
+                raise self._has_gap(f"{key} can't be read") from None
+            return None
 
     def _numbers(self, folder: str) -> list[int]:
         return [number_of(name) for name in self._attempt(self._files.names, folder) if _NUMBERED.fullmatch(name)]
@@ -235,8 +245,7 @@ class ScopeReader(Journal):
         version = value.get("v")
         if version == VERSION and not value.keys() >= _FIELDS:
             raise LeenLedgerLostError(
-                f"The {self.shown_scope} holds a value that can't be read: {json.dumps(value)[:200]}. Restore it from "
-                "a backup, or run `airflow leen register repair`."
+                f"The {self.shown_scope} holds a value that can't be read: {json.dumps(value)[:200]}. {REGISTER_EXITS}"
             )
         if version != VERSION:
             raise LeenLedgerLostError(
@@ -246,11 +255,14 @@ class ScopeReader(Journal):
 
     def _miss(self, key: str) -> None:
         if not self.repairs:
-            raise LeenLedgerLostError(
-                f"The {self.shown_scope} has a gap: {key} is missing. It may hide tickets that were filed, so nothing "
-                "is sent. Restore it from a backup, or run `airflow leen register repair`."
-            )
+            raise self._has_gap(f"{key} is missing")
         self.gaps.append(key)
+
+    def _has_gap(self, problem: str) -> LeenLedgerLostError:
+        return LeenLedgerLostError(
+            f"The {self.shown_scope} has a gap: {problem}. It may hide tickets that were filed, so nothing is sent. "
+            f"{REGISTER_EXITS}"
+        )
 
     def _is_restless(self) -> LeenLedgerError:
         return LeenLedgerError(f"Other runs change the {self.shown_scope} faster than it can be read. Try again.")

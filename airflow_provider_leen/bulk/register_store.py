@@ -14,11 +14,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from airflow_provider_leen.api.errors import LeenLedgerLostError
 from airflow_provider_leen.bulk.stores import FolderStore, Store
 from airflow_provider_leen.bulk.values import Value
 
 MARKER = "register"
 """The value at the root that marks a register."""
+
+_SCOPE = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{12}")
+"""The name of a scope's folder, as :func:`folder_of` makes it."""
 
 
 class ListingStore(Store, Protocol):
@@ -46,6 +50,17 @@ class RegisterStore(FolderStore):
     def at(self, folder: str) -> RegisterStore:
         """Return the store of a folder in it."""
         return RegisterStore(self._folder / folder, sleep=self._sleep)
+
+    def scopes(self) -> list[str]:
+        """Return the names of the folders of a register's scopes; there may be other things beside them."""
+        return [name for name in self.names("") if _SCOPE.fullmatch(name)]
+
+    def is_marked(self) -> bool:
+        """Tell whether the marker is there, whatever it says."""
+        try:
+            return self.get(MARKER) is not None
+        except LeenLedgerLostError:
+            return True
 
     def get(self, key: str) -> Value | None:
         """Read a file."""
@@ -108,7 +123,7 @@ def folder_of(scope: str) -> str:
 
 def mark(root: RegisterStore, value: Callable[[], Value]) -> bool:
     """Write the marker at a register's root at its first use, and return whether this was the first."""
-    return root.get(MARKER) is None and root.create(MARKER, value())
+    return not root.is_marked() and root.create(MARKER, value())
 
 
 def _name(entry: str) -> str:

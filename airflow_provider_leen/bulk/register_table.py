@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from airflow_provider_leen.bulk.state import Sending, Ticket
 from airflow_provider_leen.bulk.statuses import Proved
 from airflow_provider_leen.bulk.table import Ids, TicketTable, fact
+from airflow_provider_leen.bulk.values import REGISTER_EXITS
 
 Record = dict[str, Any]
 """A line of a snapshot."""
@@ -75,6 +76,8 @@ class RegisterTable(TicketTable):
     :param forgotten: a sending that may have included every ticket, if records are lost.
     """
 
+    exits: ClassVar[str] = REGISTER_EXITS
+
     def __init__(self, scope_id: str, forgotten: Sending | None = None) -> None:
         super().__init__(forgotten)
         self.scope_id = scope_id
@@ -112,6 +115,11 @@ class RegisterTable(TicketTable):
     def all_known(self) -> Iterator[Known]:
         """Return all findings."""
         return (self._known(key) for key in self._newest.values() if key not in self._forgotten)
+
+    def owner_of(self, ticket: str) -> str | None:
+        """Return the identifier of the finding that has a ticket, by either of its ids; None where none is known to."""
+        key = self._owner.get(ticket.strip().casefold())
+        return self.entries[key].identifier if key else None
 
     def lacking_ids(self, since: float) -> list[Known]:
         """Return the tickets that we filed since a time, and whose Leen id is unknown."""

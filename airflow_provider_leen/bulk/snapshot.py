@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenLedgerLostError
-from airflow_provider_leen.bulk.values import VERSION
+from airflow_provider_leen.bulk.values import REGISTER_EXITS, VERSION
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -39,6 +39,6 @@ def unpack(content: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         problem = f"{type(error).__name__}: {str(error)[:200]}"
     raise LeenLedgerLostError(
-        f"A snapshot of the register can't be read ({problem or 'it is incomplete'}), so nothing is sent. Restore it "
-        "from a backup, or run `airflow leen register repair`."
+        f"A snapshot of the register can't be read ({problem or 'it is incomplete'}), so nothing is sent. "
+        f"{REGISTER_EXITS}"
     )

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from airflow_provider_leen.bulk.state import Label, Sending, Ticket
 from airflow_provider_leen.bulk.statuses import Proved
-from airflow_provider_leen.bulk.values import Fact, Value, check_version, pack, plain, unreadable
+from airflow_provider_leen.bulk.values import EXITS, Fact, Value, check_version, pack, plain, unreadable
 
 MAX_NAMED = 10
 """The most ids of a ticket from contradictory replies that are kept."""
@@ -51,6 +51,9 @@ class TicketTable(dict[str, Ticket]):
 
     :param forgotten: a sending that may have included every ticket, if the record of earlier tries is gone.
     """
+
+    exits: ClassVar[str] = EXITS
+    """What a person can do where a part of the record can't be read."""
 
     def __init__(self, forgotten: Sending | None = None) -> None:
         super().__init__()
@@ -200,11 +203,11 @@ class TicketTable(dict[str, Ticket]):
         :raises LeenLedgerError: it has another version, or can't be read.
         """
         try:
-            check_version(value)
+            check_version(value, self.exits)
             for name, *stated in value["facts"]:
                 FACTS[name](self, *stated)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            raise unreadable(value) from None
+            raise unreadable(value, self.exits) from None
 
     def _may_be_in(self, job: str, key: str) -> bool:
         ticket = self[key]

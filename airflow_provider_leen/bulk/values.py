@@ -32,6 +32,9 @@ EXITS = (
 )
 """What a person can do where a part of a ledger is lost."""
 
+REGISTER_EXITS = "Restore it from a backup, or run `airflow leen register repair`."
+"""The same for a register, which is never to be deleted."""
+
 Fact: TypeAlias = list[Any]
 Value: TypeAlias = dict[str, Any]
 
@@ -57,24 +60,25 @@ def pack(facts: Iterable[Fact]) -> list[Value]:
     return values
 
 
-def check_version(value: Value) -> None:
+def check_version(value: Value, exits: str = EXITS) -> None:
     """Refuse what another release has written.
 
+    :param exits: what a person can do.
     :raises LeenLedgerLostError: it did.
     """
     if value["v"] != VERSION:
         raise LeenLedgerLostError(
             "The ledger of this task was written by another release of airflow-provider-leen (version "
             f"{value['v']!r}, this one reads {VERSION}), so nothing is sent. Finish the Dag run with that release. "
-            f"Where you can't: {EXITS}"
+            f"Where you can't: {exits}"
         )
 
 
-def unreadable(value: object) -> LeenLedgerLostError:
+def unreadable(value: object, exits: str = EXITS) -> LeenLedgerLostError:
     """Return the error that says that a value makes no sense."""
     return LeenLedgerLostError(
         f"The ledger of this task holds a value that can't be read: {json.dumps(value, default=repr)[:200]}. It may "
-        f"hide tickets that were sent, so nothing is sent. {EXITS}"
+        f"hide tickets that were sent, so nothing is sent. {exits}"
     )
 
 

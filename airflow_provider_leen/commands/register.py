@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_leen.api.content import is_uuid
-from airflow_provider_leen.api.errors import LeenConfigError
+from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerLostError
 from airflow_provider_leen.bulk.findings import History
 from airflow_provider_leen.bulk.journal import Owner
 from airflow_provider_leen.bulk.register import take_over_known
@@ -24,7 +24,7 @@ from airflow_provider_leen.bulk.register_journal import RegisterJournal, shown_o
 from airflow_provider_leen.bulk.register_known import COLUMNS
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger, fill
 from airflow_provider_leen.bulk.register_reading import Identity, Reading
-from airflow_provider_leen.bulk.register_store import MARKER, RegisterStore, folder_of, mark
+from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
 from airflow_provider_leen.bulk.register_table import Known, RegisterTable
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.values import VERSION, Value
@@ -41,7 +41,7 @@ def show(options: Namespace) -> int:
     """List the scopes, and what each holds."""
     root = _root(options)
     rows = []
-    for folder in sorted(root.names("")):
+    for folder in sorted(root.scopes()):
         store = root.at(folder)
         newest = _newest(store, "head") or _newest(store, "lease")
         if newest is None or (options.scope is not None and newest["scope"] != options.scope):
@@ -61,6 +61,8 @@ def show(options: Namespace) -> int:
                 "may_have_lost": "yes" if newest.get("gap") else "",
             }
         )
+    if options.scope is not None and not rows:
+        raise _no_scope(options)
     print_rows(rows, options.output)
     return 0
 
@@ -114,6 +116,11 @@ def settle(options: Namespace) -> int:
         if options.absent:
             ledger.table.absent([known.key])
             return f"{known.identifier} has no ticket. The next run with it files one."
+        if (other := ledger.table.owner_of(options.ticket)) is not None:
+            raise LeenConfigError(
+                f"The {ledger.register.shown_scope} knows {options.ticket} as the ticket of {other!r}. Where both have "
+                f"it, run `forget` for {known.identifier!r}, then `import` a file that names the ticket."
+            )
         ids = [options.ticket, None] if is_uuid(options.ticket) else [None, options.ticket]
         ledger.table.found({known.key: ids})
         return f"{known.identifier} has the ticket {options.ticket}."
@@ -131,7 +138,7 @@ def import_known(options: Namespace) -> int:
         new = sum(1 for _ in ledger.table.all_known()) - before
         return f"Taken over: {new} of {counted(len(known), 'finding')}; the others are known already."
 
-    return _change(options, "import", change)
+    return _change(options, "import", change, identity=_identity_of_connection(options))
 
 
 def move(options: Namespace) -> int:
@@ -164,8 +171,9 @@ def _change(options: Namespace, command: str, change: Change, *, identity: Ident
     root = _root(options, new=command == "import")
     store = root.at(folder_of(options.scope or ""))
     newest = _newest(store, "head") or _newest(store, "lease")
-    if newest is None and command not in ("import", "repair"):
-        raise LeenConfigError(f"There is no scope {options.scope or ''!r} in the register at {options.register}.")
+    # Where a part is lost, there may be neither.
+    if newest is None and command != "import" and not (command == "repair" and store.names("")):
+        raise _no_scope(options)
     if identity is None:
         identity = _identity_of_connection(options) if newest is None else _identity_in(newest)
     if mark(root, lambda: {"v": VERSION, "at": time.time(), "by": {"command": command}}):
@@ -185,12 +193,20 @@ async def _hold(ledger: RegisterLedger, change: Change) -> str:
 
 
 def _root(options: Namespace, *, new: bool = False) -> RegisterStore:
-    register = options.register
+    register = options.register.strip()
+    if not register:
+        raise LeenConfigError("`--register` is empty: write the folder or object-storage URL of the register.")
     path = register if "://" in register else str(Path(register).absolute())
     root = RegisterStore(object_path("--register", path))
-    if not new and root.get(MARKER) is None and not root.names(""):
-        raise LeenConfigError(f"There is no register at {register}.")
-    return root
+    try:
+        is_there = root.is_marked() or bool(root.scopes())
+    except Exception as error:  # each object store has errors of its own
+        problem = f"{type(error).__name__}: {str(error)[:300]}"
+    else:
+        if not is_there and not new:
+            raise LeenConfigError(f"There is no register at {register}.")
+        return root
+    raise LeenConfigError(f"The register at {register} can't be read ({problem}).")
 
 
 def _journal(store: RegisterStore, identity: Identity, command: str, **how: Any) -> RegisterJournal:
@@ -201,8 +217,10 @@ def _journal(store: RegisterStore, identity: Identity, command: str, **how: Any)
 
 def _newest(store: RegisterStore, kind: str) -> Value | None:
     for name in sorted((name for name in store.names(kind) if name.isdecimal()), key=int, reverse=True):
-        if value := store.get(f"{kind}/{name}"):
-            return value
+        # One that can't be read is as good as lost: reading says so.
+        with suppress(LeenLedgerLostError):
+            if value := store.get(f"{kind}/{name}"):
+                return value
     return None
 
 
@@ -222,8 +240,12 @@ def _scope(options: Namespace) -> RegisterTable:
     store = _root(options).at(folder_of(options.scope or ""))
     newest = _newest(store, "head") or _newest(store, "lease")
     if newest is None:
-        raise LeenConfigError(f"There is no scope {options.scope or ''!r} in the register at {options.register}.")
+        raise _no_scope(options)
     return _table(_journal(store, _identity_in(newest), "list").peek())
+
+
+def _no_scope(options: Namespace) -> LeenConfigError:
+    return LeenConfigError(f"There is no scope {options.scope or ''!r} in the register at {options.register}.")
 
 
 def _table(reading: Reading) -> RegisterTable:

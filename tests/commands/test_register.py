@@ -65,6 +65,11 @@ def unknown_day(register: Place) -> None:
     register.day(2, 3, run="tuesday", on_unknown="fail")
 
 
+def connect(monkeypatch: pytest.MonkeyPatch, login: str = IDENTITY.connection_id) -> None:
+    fields = {"conn_type": "leen", "login": login, "password": "a-long-key", "host": IDENTITY.base_url}
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
+
+
 def test_show_and_list_say_what_a_register_holds(register: Place) -> None:
     unknown_day(register)
     (scope,) = register.rows("show")
@@ -96,22 +101,45 @@ def test_an_unknown_outcome_is_settled_by_a_person(register: Place) -> None:
     assert register.day(2, 3, run="wednesday").counts == {"existing": 1, "created": 1}
 
 
-def test_what_is_exported_can_be_imported_again(register: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["SEC-1", "sec-1 "])
+def test_a_ticket_is_not_settled_as_that_of_two_findings(register: Place, key: str) -> None:
+    unknown_day(register)
+    said = register("settle", "scanner:2", "--ticket", key)
+    assert (said.code, said.out) == (1, "")
+    assert "as the ticket of 'scanner:1'" in said.err
+    assert [row["status"] for row in register.rows("list")] == ["existing", "unknown", "unknown"]
+
+
+def test_what_is_exported_can_be_imported_again(
+    register: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch)
     unknown_day(register)
     exported = register("export")
     assert exported.out == "identifier,vendor_ticket_id,ticket_id\nscanner:1,SEC-1,\n"
     assert "Left out: 2 findings" in exported.err
     (tmp_path / "known.csv").write_text(exported.out + "scanner:9,,\n")
-    said = register("import", str(tmp_path / "known.csv"))
+    said = register("import", str(tmp_path / "known.csv"), "--conn-id", "mine")
     assert said.out == "Taken over: 1 of 2 findings; the others are known already.\n"
     assert register.day(1, 9, run="wednesday").counts == {"existing": 2}
+
+
+def test_tickets_of_another_connection_are_not_imported(
+    register: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register.day(1)
+    connect(monkeypatch, login="another")
+    (tmp_path / "known.csv").write_text("identifier,vendor_ticket_id\nscanner:9,OTHER-9\n")
+    said = register("import", str(tmp_path / "known.csv"), "--conn-id", "mine")
+    assert (said.code, said.out) == (1, "")
+    assert "belongs to the Leen connection" in said.err
+    assert len(register.rows("list")) == 1
 
 
 def test_a_first_import_makes_the_register_for_a_connection(
     register: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = {"conn_type": "leen", "login": IDENTITY.connection_id, "password": "a-long-key", "host": IDENTITY.base_url}
-    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
+    connect(monkeypatch)
     (tmp_path / "known.jsonl").write_text('{"identifier": "scanner:1", "vendor_ticket_id": "OLD-1"}\n')
     said = register("import", str(tmp_path / "known.jsonl"), "--conn-id", "mine")
     assert (said.code, said.out) == (0, "Taken over: 1 of 1 finding; the others are known already.\n")
@@ -121,26 +149,31 @@ def test_a_first_import_makes_the_register_for_a_connection(
 
 def test_a_register_is_moved_to_another_connection(register: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     register.day(1)
-    fields = {"conn_type": "leen", "login": "another", "password": "a-long-key", "host": IDENTITY.base_url}
-    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
+    connect(monkeypatch, login="another")
     assert "belongs to another at https://leen.example.com/v1 now" in register("move", "--conn-id", "mine").out
     with pytest.raises(LeenConfigError, match="register move"):
         register.day(1, run="tuesday")
 
 
-@pytest.mark.parametrize("lost", ["head", "snapshot", "damaged snapshot"])
-def test_after_a_repair_what_is_not_known_is_searched_for_before_it_is_filed(register: Place, lost: str) -> None:
+@pytest.mark.parametrize("lost", ["head", "damaged head", "empty head", "snapshot", "damaged snapshot"])
+def test_after_a_repair_what_is_not_known_is_searched_for_before_it_is_filed(
+    register: Place, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch)
     register.day(0, 1, 2)
     store = register.store
     if lost == "head":
         store.delete(f"head/{store.names('head')[0]}")
+    elif lost.endswith("head"):
+        (head,) = (register.folder / folder_of("") / "head").iterdir()
+        head.write_text("" if lost == "empty head" else "half of")
     elif lost == "snapshot":
         store.remove(f"snapshot/{store.names('snapshot')[0]}")
     else:
         store.write(f"snapshot/{store.names('snapshot')[0]}", b"half of it")
-    with pytest.raises(LeenLedgerError):
+    with pytest.raises(LeenLedgerError, match="register repair"):
         register.day(1, 2, 3, run="wednesday")
-    said = register("repair")
+    said = register("repair", "--conn-id", "mine")
     assert said.code == 0, said.err
     assert said.out.startswith("Missing: ")
     assert register.rows("show")[0]["may_have_lost"] == "yes"
@@ -153,8 +186,7 @@ def test_after_a_repair_what_is_not_known_is_searched_for_before_it_is_filed(reg
 def test_what_was_filed_in_a_gap_is_found_by_its_key_and_not_filed_again(
     register: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = {"conn_type": "leen", "login": IDENTITY.connection_id, "password": "a-long-key", "host": IDENTITY.base_url}
-    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
+    connect(monkeypatch)
     register.day(0, 1)
     (name,) = register.store.names("snapshot")
     old = register.store.read(f"snapshot/{name}")
@@ -183,5 +215,28 @@ def test_commands_for_what_is_not_there_say_so(register: Place) -> None:
         assert (said.code, said.out) == (1, "")
         assert "There is no register at" in said.err
     register.day(1)
-    assert "There is no scope 'x'" in register("list", "--scope", "x").err
+    for name in ("show", "list", "repair"):
+        assert "There is no scope 'x'" in register(name, "--scope", "x").err
     assert register("repair").out == "Nothing is missing.\n"
+
+
+def test_other_things_in_a_folder_are_no_register(register: Place) -> None:
+    register.folder.mkdir()
+    (register.folder / "notes.txt").write_text("none of ours")
+    assert "There is no register at" in register("show").err
+    register.day(1)
+    assert [row["findings"] for row in register.rows("show")] == ["1"]
+
+
+def test_a_register_that_can_not_be_read_is_a_sentence(register: Place) -> None:
+    register.folder.write_text("a file")
+    said = register("show")
+    assert (said.code, said.out) == (1, "")
+    assert f"The register at {register.folder} can't be read (NotADirectoryError" in said.err
+    assert main(["register", "show", "--register", " "]) == 1
+
+
+def test_what_the_marker_says_does_not_matter(register: Place) -> None:
+    register.day(1)
+    (register.folder / "register.json").write_text("half of")
+    assert register.day(1, 2, run="tuesday").counts == {"existing": 1, "created": 1}
