@@ -278,7 +278,7 @@ def test_with_project_keys_a_day_of_reconciling_costs_a_listing_more(sandbox: Sa
     requests = reconciling_day(sandbox, tmp_path, 1_000, VENDOR)
     pages = requests.pop("GET tickets")
     assert requests == RECONCILE
-    assert pages == 2, "of 500 tickets each: one listing of those that have changed, here all, since the test is quick"
+    assert 1 <= pages <= 2, "of 500 tickets each: one listing of those that have changed; all, where the test is quick"
 
 
 @pytest.mark.parametrize("cost", MOST)
