@@ -115,5 +115,5 @@ def test_a_plan_is_carried_out_where_it_is_approved_and_still_the_same(
 
     moves = lambda: recipe.forget("repo-b/app.py:B608")  # noqa: E731
     assert recipe.answer("overtaken", "Approve", before=moves) == "failed", recipe.log("overtaken")
-    assert "The plan is not the one that was expected" in recipe.log("overtaken")
+    assert "`expected_plan`" in recipe.log("overtaken")
     assert len(sandbox_server.tickets()) == 2
