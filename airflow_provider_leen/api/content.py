@@ -123,18 +123,19 @@ def created_ticket(content: Any, body: Mapping[str, Any]) -> Ticket:
     """
     try:
         ticket = read(Ticket, content)
-        doubt = _doubt_of(ticket, body)
+        mismatch = _mismatch(ticket, body)
     except LeenResponseError as error:
-        doubt = str(error)
+        mismatch = str(error)
     else:
-        if doubt is None:
+        if mismatch is None:
             return ticket
     raise LeenOutcomeUnknownError(
-        f"POST /itsm/tickets was sent, and its reply does not prove that {names_of([body])[0]!r} was created: {doubt}"
+        f"POST /itsm/tickets was sent, and its reply does not prove that {names_of([body])[0]!r} was created: "
+        f"{mismatch}"
     )
 
 
-def _doubt_of(ticket: Ticket, body: Mapping[str, Any]) -> str | None:
+def _mismatch(ticket: Ticket, body: Mapping[str, Any]) -> str | None:
     """Return why a ticket may not be the one that was sent; None if it is."""
     if is_blank(ticket.id):
         return "It has no id."

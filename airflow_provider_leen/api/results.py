@@ -220,11 +220,11 @@ def _claim(result: Mapping[str, Any], *, field: str = "identifier", needs_id: bo
 
 def _without_rivals(claims: list[Claim]) -> list[Claim]:
     owners = Owners()
-    doubted: set[int] = set()
+    contested: set[int] = set()
     for row, claim in enumerate(claims):
         if rivals := owners.rivals(row, claim.ticket_id, claim.vendor_ticket_id):
-            doubted |= {row, *rivals}
-    return [_unknown(SAME_TICKET, claim) if row in doubted else claim for row, claim in enumerate(claims)]
+            contested |= {row, *rivals}
+    return [_unknown(SAME_TICKET, claim) if row in contested else claim for row, claim in enumerate(claims)]
 
 
 SAME_TICKET = "Leen names the same ticket for several rows"

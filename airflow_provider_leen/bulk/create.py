@@ -27,7 +27,7 @@ from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.bulk.existing import find_existing
 from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.ledger import Intent, Ledger
-from airflow_provider_leen.bulk.lookup import Created, Unsettled, settled_after
+from airflow_provider_leen.bulk.lookup import Created, UnknownTicket, settled_after
 from airflow_provider_leen.bulk.run import Run
 from airflow_provider_leen.bulk.sending import STOP_GRACE
 from airflow_provider_leen.bulk.settle import Settler
@@ -267,32 +267,32 @@ class Creation(Run):
         """Look up the tickets with an unknown outcome, and send again those that may be sent again."""
         if self._on_unknown == "fail":
             return
-        absent = unsettled = await self._look_up(self._tickets.unsettled(self.jobs_under_way))
-        if not unsettled or self.error is not None or not self._may_send_again:
+        absent = unknown = await self._look_up(self._tickets.unknown_tickets(self.jobs_under_way))
+        if not unknown or self.error is not None or not self._may_send_again:
             return
         if self._on_unknown == "lookup":
-            absent = await self._prove_absence(unsettled)
+            absent = await self._prove_absence(unknown)
         if absent:
             log.info("Sending %s again.", counted(len(absent), "ticket"))
             self.sent_again = True
             await self._sender.send([ticket.row for ticket in absent])
-            await self._look_up(self._tickets.unsettled(self.jobs_under_way))
+            await self._look_up(self._tickets.unknown_tickets(self.jobs_under_way))
 
-    async def _look_up(self, unsettled: Sequence[Unsettled]) -> list[Unsettled]:
+    async def _look_up(self, unknown: Sequence[UnknownTicket]) -> list[UnknownTicket]:
         """Look up tickets with an unknown outcome; return those whose outcome stays unknown."""
-        if not unsettled or isinstance(self.error, _NO_USE_ASKING):
+        if not unknown or isinstance(self.error, _NO_USE_ASKING):
             return []
-        log.info("Looking up %s with an unknown outcome.", counted(len(unsettled), "ticket"))
-        return self._note_found(await self._ask(self._settler.look_up(unsettled)), unsettled)
+        log.info("Looking up %s with an unknown outcome.", counted(len(unknown), "ticket"))
+        return self._note_found(await self._ask(self._settler.look_up(unknown)), unknown)
 
-    async def _prove_absence(self, unsettled: Sequence[Unsettled]) -> list[Unsettled]:
+    async def _prove_absence(self, unknown: Sequence[UnknownTicket]) -> list[UnknownTicket]:
         """Wait until an empty search counts as proof, search again, and return the tickets that don't exist."""
-        found, absent = await self._ask(self._settler.confirm_absence(unsettled, self._tickets.controls))
-        self._note_found(found, unsettled)
+        found, absent = await self._ask(self._settler.confirm_absence(unknown, self._tickets.controls))
+        self._note_found(found, unknown)
         self.ledger.table.absent([ticket.key for ticket in absent])
         return absent
 
-    def _note_found(self, found: Mapping[str, Created], asked: Sequence[Unsettled]) -> list[Unsettled]:
+    def _note_found(self, found: Mapping[str, Created], asked: Sequence[UnknownTicket]) -> list[UnknownTicket]:
         left = self._tickets.note_found(found, asked)
         log.info("Found: %d of %s.", len(asked) - len(left), counted(len(asked), "ticket"))
         return left

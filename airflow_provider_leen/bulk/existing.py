@@ -29,10 +29,10 @@ async def find_existing(client: AsyncLeenClient, rows: Iterable[TicketRow]) -> d
             found[str(row.key)] = Created(ticket.id, ticket.vendor_ticket_id)
 
     await ask_all(ask, (row for row in rows if row.identifier != row.key))
-    if doubted := clashing(found):
+    if contested := clashing(found):
         raise LeenResponseError(
-            f"Leen answered the look-ups of {len(doubted)} different identifiers with the same ticket "
-            f"({found[doubted[0]].ticket_id}), so it is unknown which of them exist. Leen may have cut "
+            f"Leen answered the look-ups of {len(contested)} different identifiers with the same ticket "
+            f"({found[contested[0]].ticket_id}), so it is unknown which of them exist. Leen may have cut "
             "identifiers that differ only at their ends: put the part that distinguishes them at the beginning."
         )
     return found

@@ -30,7 +30,7 @@ class Created(NamedTuple):
 
 
 @dataclass(slots=True)
-class Unsettled:
+class UnknownTicket:
     """A ticket that was sent and has an unknown outcome.
 
     :param row: the ticket.
@@ -105,7 +105,7 @@ def final_from(sendings: Sequence[Sending], settings: LeenSettings, host: str) -
     return max(sending.left_by(host) + max(sending.settled_after, patience) for sending in sendings)
 
 
-def why_not_by_id(record: Record, ticket: Unsettled) -> str | None:
+def why_not_by_id(record: Record, ticket: UnknownTicket) -> str | None:
     """Return why a ticket whose id a reply named is not proved to be this one; None if it is."""
     if reason := _why_not_at_all(record, ticket):
         return reason
@@ -116,7 +116,7 @@ def why_not_by_id(record: Record, ticket: Unsettled) -> str | None:
     return _why_not_by_name_and_time(record, ticket)
 
 
-def why_not_by_identifier(record: Record, ticket: Unsettled) -> str | None:
+def why_not_by_identifier(record: Record, ticket: UnknownTicket) -> str | None:
     """Return why a ticket that Leen has under this identifier is not proved to be this one; None if it is.
 
     Another run may have a ticket with the same identifier and the same name.
@@ -132,7 +132,7 @@ def why_not_by_identifier(record: Record, ticket: Unsettled) -> str | None:
     return _why_not_by_name_and_time(record, ticket)
 
 
-def is_that_of(record: Record, ticket: Unsettled) -> bool:
+def is_that_of(record: Record, ticket: UnknownTicket) -> bool:
     """Return whether the ticket that Leen has under a created ticket's identifier is that ticket.
 
     A generated key as the identifier is enough: no other run has it.
@@ -142,7 +142,7 @@ def is_that_of(record: Record, ticket: Unsettled) -> bool:
     return why_not_by_id(record, ticket) is None or why_not_by_identifier(record, ticket) is None
 
 
-def _why_not_at_all(record: Record, ticket: Unsettled) -> str | None:
+def _why_not_at_all(record: Record, ticket: UnknownTicket) -> str | None:
     if record.contradictions:
         return f"its record contradicts itself ({record.contradictions[0]})"
     if record.key is not None and record.key != ticket.key:
@@ -150,7 +150,7 @@ def _why_not_at_all(record: Record, ticket: Unsettled) -> str | None:
     return None
 
 
-def _why_not_by_name_and_time(record: Record, ticket: Unsettled) -> str | None:
+def _why_not_by_name_and_time(record: Record, ticket: UnknownTicket) -> str | None:
     if not is_same_name(ticket.name, record.name):
         return "it has another name"
     kind = _kind_of(ticket.project)

@@ -15,7 +15,7 @@ from airflow_provider_leen.api.errors import LeenBrakeError, LeenError, LeenVali
 from airflow_provider_leen.api.jira import Record, read_ticket
 from airflow_provider_leen.api.models import Ticket as LeensTicket
 from airflow_provider_leen.bulk.create import Creation
-from airflow_provider_leen.bulk.lookup import NEVER, Control, Unsettled, final_from, project_of
+from airflow_provider_leen.bulk.lookup import NEVER, Control, UnknownTicket, final_from, project_of
 from airflow_provider_leen.bulk.register_known import KnownTicket
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_table import Entry, Known, RegisterTable
@@ -81,11 +81,11 @@ class RegisterList(TicketList):
         entry = self.table.entries.get(key)
         return entry.identifier if entry else super().identifier_of(key)
 
-    def earlier(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[Unsettled]:
+    def earlier(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[UnknownTicket]:
         """Return all tickets with an unknown outcome, including those of findings that are no longer in the list."""
         in_jobs = {key for keys in jobs_under_way.values() for key in keys}
         gone = [self._as_gone(key) for key in self.gone_unknown() if key not in in_jobs]
-        return [*self.unsettled(jobs_under_way), *gone]
+        return [*self.unknown_tickets(jobs_under_way), *gone]
 
     def gone_unknown(self) -> list[str]:
         """Return the keys of tickets with an unknown outcome whose findings are not in the list."""
@@ -97,11 +97,11 @@ class RegisterList(TicketList):
         of_project = ((self.table[key], key) for key, entry in self.table.entries.items() if entry.project == project)
         return self._some_of((ticket, key) for ticket, key in of_project if ticket.proved and ticket.sendings)
 
-    def _as_gone(self, key: str) -> Unsettled:
+    def _as_gone(self, key: str) -> UnknownTicket:
         ticket, entry = self.table[key], self.table.entries[key]
         row = TicketRow(-1, (), None, entry.identifier, key, None)
         until = final_from(ticket.sendings, self._settings, self._ledger.host)
-        return Unsettled(row, "", entry.project, ticket.sendings, until, ticket.named)
+        return UnknownTicket(row, "", entry.project, ticket.sendings, until, ticket.named)
 
 
 class RegisterCreation(Creation):

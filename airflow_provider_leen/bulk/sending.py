@@ -70,7 +70,7 @@ class Work(Protocol[Item_contra]):
     def replied(self, items: Sequence[Item_contra], reply: Any) -> str | None:
         """Note what a reply proves about each item; return why, if it proves nothing about any of them."""
 
-    def unanswered(self, items: Sequence[Item_contra], reason: str) -> None:
+    def outcome_unknown(self, items: Sequence[Item_contra], reason: str) -> None:
         """Note why the outcome of items that were sent is unknown."""
 
     def refused(self, intent: Any, rejected: Sequence[tuple[Item_contra, str]]) -> None:
@@ -131,7 +131,7 @@ class Sender(Generic[Item]):
         self._waiting: deque[list[Item]] = deque()
         self._prepared: asyncio.Task[Batch[Item]] | None = None
         self._abandoned: list[asyncio.Task[Batch[Item]]] = []
-        self._unanswered = 0
+        self._failures = 0
         self._refusals: list[str] = []
         self._suspicion = asyncio.Lock()
         self._log = BatchLog(log, 0)
@@ -249,20 +249,20 @@ class Sender(Generic[Item]):
         try:
             reply = await self._work.call(batch.items)
         except asyncio.CancelledError:
-            self._work.unanswered(batch.items, "The task was stopped before Leen answered.")
+            self._work.outcome_unknown(batch.items, "The task was stopped before Leen answered.")
             raise
         except LeenError as error:
             if retry.effect_of_write(error) is retry.Effect.UNKNOWN:
-                self._work.unanswered(batch.items, _sentence(error))
-                await self._count_unanswered(error)
+                self._work.outcome_unknown(batch.items, _sentence(error))
+                await self._count_failure(error)
                 return []
             return await self._after_refusal(batch, error, admitted_at)
         batch.isolation.accepted = True
         self._throttle.accept()
         if problem := self._work.replied(batch.items, reply):
-            await self._count_unanswered(LeenResponseError(problem, status=200))
+            await self._count_failure(LeenResponseError(problem, status=200))
         else:
-            self._unanswered = 0
+            self._failures = 0
         if self._prepared is None and not self._waiting:
             # No later batch would write the result to the record.
             await self._work.flush()
@@ -302,9 +302,9 @@ class Sender(Generic[Item]):
             self._throttle.pause(wait)
         self._log.repetition(_sentence(error), len(batch.items), wait)
 
-    async def _count_unanswered(self, error: LeenError) -> None:
-        self._unanswered += 1
-        if self._unanswered >= BROKEN_AFTER:
+    async def _count_failure(self, error: LeenError) -> None:
+        self._failures += 1
+        if self._failures >= BROKEN_AFTER:
             await self.halt(leen_is_broken(error))
 
     def _conclude(self, isolation: Isolation) -> None:

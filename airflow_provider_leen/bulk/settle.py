@@ -20,7 +20,7 @@ from airflow_provider_leen.api.jira import Record
 from airflow_provider_leen.api.reservations import SearchReply, read_search
 from airflow_provider_leen.bulk import lookup
 from airflow_provider_leen.bulk.asking import ask_all
-from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled
+from airflow_provider_leen.bulk.lookup import Control, Created, UnknownTicket
 from airflow_provider_leen.bulk.summary import counted
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Settler:
         self._sleep = sleep
         self._failures = 0
 
-    async def look_up(self, tickets: Sequence[Unsettled]) -> dict[str, Created]:
+    async def look_up(self, tickets: Sequence[UnknownTicket]) -> dict[str, Created]:
         """Look up tickets: by named ids, by identifier, then by the keys that they may carry.
 
         :return: those that exist, by key; ``findings`` of the others says what was found.
@@ -63,7 +63,7 @@ class Settler:
         found: dict[str, Created] = {}
         self._failures = 0
 
-        async def ask(ticket: Unsettled) -> None:
+        async def ask(ticket: UnknownTicket) -> None:
             ticket.findings = ""
             ids = await self._by_id(ticket) or await self._by_identifier(ticket)
             if ids is not None:
@@ -75,8 +75,8 @@ class Settler:
         return found | by_search
 
     async def confirm_absence(
-        self, tickets: Sequence[Unsettled], controls_of: ControlsOf
-    ) -> tuple[dict[str, Created], list[Unsettled]]:
+        self, tickets: Sequence[UnknownTicket], controls_of: ControlsOf
+    ) -> tuple[dict[str, Created], list[UnknownTicket]]:
         """Wait until an empty search counts as proof, then search once more for tickets that carry their keys.
 
         :param controls_of: is asked after the wait.
@@ -99,7 +99,7 @@ class Settler:
             ticket.findings = ""
         return await self._by_search(tickets, controls_of)
 
-    async def fetch_ids(self, tickets: Sequence[Unsettled]) -> dict[str, Created]:
+    async def fetch_ids(self, tickets: Sequence[UnknownTicket]) -> dict[str, Created]:
         """Fetch the ids of tickets that a job created, since jobs don't return ids.
 
         :return: the known ids, by key.
@@ -107,7 +107,7 @@ class Settler:
         found: dict[str, Created] = {}
         self._failures = 0
 
-        async def ask(ticket: Unsettled) -> None:
+        async def ask(ticket: UnknownTicket) -> None:
             if self._failures >= FAILURES_BEFORE_GIVING_UP:
                 return
             try:
@@ -122,7 +122,7 @@ class Settler:
         await ask_all(ask, tickets)
         return found
 
-    async def _by_id(self, ticket: Unsettled) -> Created | None:
+    async def _by_id(self, ticket: UnknownTicket) -> Created | None:
         """Read the tickets that contradictory replies named, until one proves to be this one."""
         for named in ticket.named:
             reading = self._read_from_tracker if jira.is_issue_key(named) else self._read_from_leen
@@ -130,7 +130,7 @@ class Settler:
                 return ids
         return None
 
-    async def _by_record(self, ticket: Unsettled, named: str, reading: Awaitable[Record | None]) -> Created | None:
+    async def _by_record(self, ticket: UnknownTicket, named: str, reading: Awaitable[Record | None]) -> Created | None:
         try:
             record = await reading
         except LeenError as error:
@@ -153,7 +153,7 @@ class Settler:
         same = [r for r in records if (r.vendor_ticket_id or "").casefold() == vendor_ticket_id.casefold()]
         return same[0] if len(same) == 1 else None
 
-    async def _by_identifier(self, ticket: Unsettled) -> Created | None:
+    async def _by_identifier(self, ticket: UnknownTicket) -> Created | None:
         if self._failures >= FAILURES_BEFORE_GIVING_UP:
             _note(ticket, "It was not looked up in Leen: earlier look-ups failed.")
             return None
@@ -175,11 +175,11 @@ class Settler:
         return None
 
     async def _by_search(
-        self, tickets: Sequence[Unsettled], controls_of: ControlsOf | None
-    ) -> tuple[dict[str, Created], list[Unsettled]]:
+        self, tickets: Sequence[UnknownTicket], controls_of: ControlsOf | None
+    ) -> tuple[dict[str, Created], list[UnknownTicket]]:
         """Search for the keys that tickets may carry; return the tickets found, and those proved not to exist."""
         found: dict[str, Created] = {}
-        absent: list[Unsettled] = []
+        absent: list[UnknownTicket] = []
         failures = 0
         for project, keys, by_key in _searches(tickets):
             controls = controls_of(project) if controls_of else ()
@@ -252,9 +252,9 @@ class Settler:
         return read_search(await self._client.search_page(jql))
 
 
-def _searches(tickets: Sequence[Unsettled]) -> Iterator[tuple[str, list[str], dict[str, Unsettled]]]:
+def _searches(tickets: Sequence[UnknownTicket]) -> Iterator[tuple[str, list[str], dict[str, UnknownTicket]]]:
     """Group tickets into searches, each in one project: as project, keys, and the tickets by their keys."""
-    by_project: dict[str, dict[str, Unsettled]] = {}
+    by_project: dict[str, dict[str, UnknownTicket]] = {}
     for ticket in tickets:
         by_project.setdefault(ticket.project, {})[ticket.key] = ticket
     for project, by_key in by_project.items():
@@ -276,5 +276,5 @@ def _is_seen(control: Control, ids: Created | None) -> bool:
     return ids is not None and (known is None or shown is None or known.casefold() == shown.casefold())
 
 
-def _note(ticket: Unsettled, finding: str) -> None:
+def _note(ticket: UnknownTicket, finding: str) -> None:
     ticket.findings = f"{ticket.findings} {finding}".strip()

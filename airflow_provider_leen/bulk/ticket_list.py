@@ -13,7 +13,7 @@ from typing import Any, cast
 from airflow_provider_leen.api.errors import LeenError
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.ledger import Ledger
-from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled, final_from, project_of
+from airflow_provider_leen.bulk.lookup import Control, Created, UnknownTicket, final_from, project_of
 from airflow_provider_leen.bulk.state import Ticket
 from airflow_provider_leen.bulk.summary import Progress, TicketResult, shown_error
 from airflow_provider_leen.bulk.tickets import TicketRow, follows
@@ -61,7 +61,7 @@ class TicketList:
         table = self._ledger.table
         return [row for key, row in self.by_key.items() if table[key].status in statuses]
 
-    def without_ids(self, keys: Collection[str]) -> list[Unsettled]:
+    def without_ids(self, keys: Collection[str]) -> list[UnknownTicket]:
         """Return those tickets that were created, but whose ids no reply has named."""
         table = self._ledger.table
         return [
@@ -70,12 +70,12 @@ class TicketList:
             if key in self.by_key and table[key].status == "created" and not table[key].ticket_id
         ]
 
-    def unsettled(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[Unsettled]:
+    def unknown_tickets(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[UnknownTicket]:
         """Return the tickets with an unknown outcome, except those in running jobs, which may still create them."""
         in_jobs = {key for keys in jobs_under_way.values() for key in keys}
         return [self._as_unsettled(row) for row in self.with_status("unknown") if row.key not in in_jobs]
 
-    def note_found(self, found: Mapping[str, Created], asked: Sequence[Unsettled]) -> list[Unsettled]:
+    def note_found(self, found: Mapping[str, Created], asked: Sequence[UnknownTicket]) -> list[UnknownTicket]:
         """State which tickets were found, and keep the texts about the others, which are returned."""
         table = self._ledger.table
         table.found(found)
@@ -152,10 +152,10 @@ class TicketList:
         label = self._ledger.table[key].label
         return label is not None and label.lease == self._ledger.place.lease
 
-    def _as_unsettled(self, row: TicketRow) -> Unsettled:
+    def _as_unsettled(self, row: TicketRow) -> UnknownTicket:
         ticket, body = self._ledger.table[str(row.key)], self._payload(row)
         until = final_from(ticket.sendings, self._settings, self._ledger.host)
-        return Unsettled(row, body["name"], project_of(body), ticket.sendings, until, ticket.named)
+        return UnknownTicket(row, body["name"], project_of(body), ticket.sendings, until, ticket.named)
 
 
 class _Result:

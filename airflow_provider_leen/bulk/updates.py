@@ -137,11 +137,11 @@ def final_error(
 ) -> LeenError | None:
     """Choose the error that a task ends with that changes tickets; see :func:`~.verdict.choose_error`."""
     unknown = [result for result in summary["results"] if result["status"] == "unknown"]
-    doubt = None
+    error = None
     if unknown:
         identifiers = [str(result["ticket_id"]) for result in unknown]
-        doubt = LeenOutcomeUnknownError(_named(unknown), identifiers=identifiers, can_be_settled=True)
-    return choose_error(summary, halted, doubt, max_failures, max_failure_rate)
+        error = LeenOutcomeUnknownError(_named(unknown), identifiers=identifiers, can_be_settled=True)
+    return choose_error(summary, halted, error, max_failures, max_failure_rate)
 
 
 def _named(unknown: Sequence[UpdateResult]) -> str:

@@ -70,7 +70,7 @@ class LedgerWork(Work[Item]):
         """Note that a request did nothing, and which of its items Leen refused, with the reasons."""
         self.ledger.withdraw(intent, {self._key_of(item): reason for item, reason in rejected})
 
-    def unanswered(self, items: Sequence[Item], reason: str) -> None:
+    def outcome_unknown(self, items: Sequence[Item], reason: str) -> None:
         """Note why the outcome of items that left is unknown."""
         self.table.unknown(self._keys(items), reason, self.ledger.now())
 

@@ -13,7 +13,7 @@ from airflow_provider_leen.api.jira import read_ticket
 from airflow_provider_leen.api.models import Ticket
 from airflow_provider_leen.api.retry import Effect, effect_of_write
 from airflow_provider_leen.api.text import clean, clean_json
-from airflow_provider_leen.bulk.lookup import NEVER, Unsettled, project_of, settled_after, why_not_by_identifier
+from airflow_provider_leen.bulk.lookup import NEVER, UnknownTicket, project_of, settled_after, why_not_by_identifier
 from airflow_provider_leen.bulk.reading import parse_text
 from airflow_provider_leen.bulk.state import CLOCK_SKEW, Sending
 from airflow_provider_leen.bulk.statuses import STATUSES, Status
@@ -146,8 +146,8 @@ def _run_started(context: Context) -> float:
 def _is_this(ticket: Ticket, row: TicketRow, sent_at: float, final_from: float) -> bool:
     body = payload(row, None)
     sending = Sending(sent_at, final_from, "", embedded=False)
-    unsettled = Unsettled(row, body["name"], project_of(body), (sending,), final_from)
-    return why_not_by_identifier(read_ticket(ticket), unsettled) is None
+    unknown = UnknownTicket(row, body["name"], project_of(body), (sending,), final_from)
+    return why_not_by_identifier(read_ticket(ticket), unknown) is None
 
 
 def _read_row(given: Any, context: Context, hook: LeenHook) -> TicketRow:

@@ -91,7 +91,7 @@ class Leen:
         self._note(items, "unknown" if reply else "created", "".join(reply))
         return reply[0] if reply else None
 
-    def unanswered(self, items: Sequence[str], reason: str) -> None:
+    def outcome_unknown(self, items: Sequence[str], reason: str) -> None:
         self._note(items, "unknown", reason)
 
     def refused(self, intent: Names, rejected: Sequence[tuple[str, str]]) -> None:

@@ -13,7 +13,7 @@ from airflow_provider_leen.api.tolerances import is_same_identifier, is_same_nam
 from airflow_provider_leen.bulk.lookup import (
     NEVER,
     Created,
-    Unsettled,
+    UnknownTicket,
     by_key,
     clashing,
     final_from,
@@ -39,10 +39,10 @@ def sent(at: float = SENT_AT, *, embedded: bool = False, **more: Any) -> Sending
 
 def asked(
     *sendings: Sending, final: float = FINAL, name: str = "Finding one", identifier: str | None = "CVE-2026-1"
-) -> Unsettled:
+) -> UnknownTicket:
     given = {"name": name} | ({"identifier": identifier} if identifier else {})
     (row,) = rows_of([given])
-    return Unsettled(row, name, "SEC", sendings or (sent(),), final)
+    return UnknownTicket(row, name, "SEC", sendings or (sent(),), final)
 
 
 def shown(**fields: Any) -> Record:
@@ -205,7 +205,7 @@ def test_the_trackers_name_may_be_cut_to_at_least_200_characters(length: int, sa
 
 
 @pytest.mark.parametrize(
-    ("found", "doubted"),
+    ("found", "contested"),
     [
         pytest.param({"A": ("a", "S-1"), "B": ("b", "S-2")}, [], id="different"),
         pytest.param({"A": ("a", None), "B": ("a", None), "C": ("b", None)}, ["A", "B"], id="Leen's id twice"),
@@ -214,8 +214,8 @@ def test_the_trackers_name_may_be_cut_to_at_least_200_characters(length: int, sa
         pytest.param({"A": (None, "S-1"), "B": ("", "S-2")}, [], id="no id is none"),
     ],
 )
-def test_no_id_is_claimed_twice(found: dict[str, tuple[str | None, str | None]], doubted: list[str]) -> None:
-    assert clashing({key: Created(*pair) for key, pair in found.items()}) == doubted
+def test_no_id_is_claimed_twice(found: dict[str, tuple[str | None, str | None]], contested: list[str]) -> None:
+    assert clashing({key: Created(*pair) for key, pair in found.items()}) == contested
 
 
 # By search

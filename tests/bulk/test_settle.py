@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from airflow_provider_leen.bulk.asking import LOOK_UPS_AT_ONCE
-from airflow_provider_leen.bulk.lookup import Control, Created, Unsettled
+from airflow_provider_leen.bulk.lookup import Control, Created, UnknownTicket
 from airflow_provider_leen.bulk.settle import FAILED_SEARCHES_BEFORE_GIVING_UP, FAILURES_BEFORE_GIVING_UP, Settler
 from airflow_provider_leen.bulk.state import Sending
 from tests.bulk.runs import FINAL_AFTER, Clock, answering, rows_of, tickets
@@ -23,19 +23,19 @@ SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-def unsettled(count: int, *, embedded: bool = False, **fields: str) -> list[Unsettled]:
+def unknown_tickets(count: int, *, embedded: bool = False, **fields: str) -> list[UnknownTicket]:
     at = SENT_AT.timestamp()
     return [
-        Unsettled(row, str(row.name), "SEC", (Sending(at, at, "h", embedded),), at + FINAL_AFTER)
+        UnknownTicket(row, str(row.name), "SEC", (Sending(at, at, "h", embedded),), at + FINAL_AFTER)
         for row in rows_of([ticket | fields for ticket in tickets(count)])
     ]
 
 
-def by_index(found: dict[str, Created], asked: Sequence[Unsettled]) -> dict[int, Created]:
+def by_index(found: dict[str, Created], asked: Sequence[UnknownTicket]) -> dict[int, Created]:
     return {ticket.row.index: found[ticket.key] for ticket in asked if ticket.key in found}
 
 
-def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
+def look_up(answer: Answer, asked: Sequence[UnknownTicket]) -> dict[int, Created]:
     async def go() -> dict[int, Created]:
         async with answering(answer) as client:
             return by_index(await Settler(client).look_up(asked), asked)
@@ -44,11 +44,11 @@ def look_up(answer: Answer, asked: Sequence[Unsettled]) -> dict[int, Created]:
 
 
 def confirm_absence(
-    answer: Answer, asked: Sequence[Unsettled], control: Control | None = None, clock: Clock | None = None
-) -> tuple[dict[int, Created], list[Unsettled]]:
+    answer: Answer, asked: Sequence[UnknownTicket], control: Control | None = None, clock: Clock | None = None
+) -> tuple[dict[int, Created], list[UnknownTicket]]:
     clock = clock or Clock()
 
-    async def go() -> tuple[dict[int, Created], list[Unsettled]]:
+    async def go() -> tuple[dict[int, Created], list[UnknownTicket]]:
         async with answering(answer) as client:
             settler = Settler(client, clock, clock.sleep)
             found, absent = await settler.confirm_absence(asked, lambda project: [control] if control else [])
@@ -57,7 +57,7 @@ def confirm_absence(
     return asyncio.run(go())
 
 
-def leens(ticket: Unsettled, ticket_id: str) -> dict[str, Any]:
+def leens(ticket: UnknownTicket, ticket_id: str) -> dict[str, Any]:
     """The record of a ticket at Leen that fits."""
     return {
         "id": ticket_id,
@@ -80,7 +80,7 @@ def unknown_to_leen(_: httpx.Request) -> httpx.Response:
 
 
 def test_a_ticket_that_leen_knows_is_found_with_both_ids() -> None:
-    asked = unsettled(2)
+    asked = unknown_tickets(2)
 
     def answer(request: httpx.Request) -> httpx.Response:
         (ticket,) = [ticket for ticket in asked if request.url.path.endswith(ticket.key)]
@@ -97,7 +97,7 @@ def test_an_identifier_goes_into_the_path_fully_quoted(identifier: str) -> None:
         asked.append(request.url.raw_path.decode())
         return unknown_to_leen(request)
 
-    look_up(answer, unsettled(1, identifier=identifier))
+    look_up(answer, unknown_tickets(1, identifier=identifier))
     (path,) = asked
     begin, _, quoted = path.rpartition("/")
     assert begin == "/v1/itsm/tickets/by-identifier"
@@ -124,7 +124,7 @@ def test_an_identifier_goes_into_the_path_fully_quoted(identifier: str) -> None:
     ],
 )
 def test_what_is_no_proof_is_told(reply: Answer, finding: str) -> None:
-    (ticket,) = unsettled(1)
+    (ticket,) = unknown_tickets(1)
     assert look_up(reply, [ticket]) == {}
     assert finding in ticket.findings
 
@@ -137,7 +137,7 @@ def test_after_eight_failures_in_a_row_leen_is_not_asked_any_more() -> None:
         asked += 1
         return httpx.Response(503)
 
-    every = unsettled(200)
+    every = unknown_tickets(200)
     assert look_up(answer, every) == {}
     # Those that were being asked at the same time can't be called back.
     assert FAILURES_BEFORE_GIVING_UP <= asked < FAILURES_BEFORE_GIVING_UP + LOOK_UPS_AT_ONCE
@@ -152,14 +152,14 @@ def test_failures_between_answers_are_no_reason_to_give_up() -> None:
         asked += 1
         return httpx.Response(503) if asked % 4 else unknown_to_leen(request)
 
-    look_up(answer, unsettled(100))
+    look_up(answer, unknown_tickets(100))
     assert asked == 100
 
 
 # By search
 
 
-def keys_asked_for(request: httpx.Request, among: Sequence[Unsettled]) -> list[str]:
+def keys_asked_for(request: httpx.Request, among: Sequence[UnknownTicket]) -> list[str]:
     jql = request.url.params["jql"]
     return [str(ticket.row.key) for ticket in among if str(ticket.row.key) in jql]
 
@@ -169,7 +169,7 @@ def issue(key: str, number: int = 1) -> dict[str, Any]:
 
 
 def test_a_search_that_returns_only_its_first_hits_is_asked_again_until_it_finds_nothing() -> None:
-    asked = unsettled(10, embedded=True)
+    asked = unknown_tickets(10, embedded=True)
     existing = {str(ticket.row.key) for ticket in asked[:8]}
     searches: list[int] = []
 
@@ -186,7 +186,7 @@ def test_a_search_that_returns_only_its_first_hits_is_asked_again_until_it_finds
 
 
 def test_hits_that_are_not_about_the_keys_prove_nothing_of_those_not_found() -> None:
-    asked = unsettled(3, embedded=True)
+    asked = unknown_tickets(3, embedded=True)
 
     def answer(request: httpx.Request) -> httpx.Response:
         keys = keys_asked_for(request, asked)
@@ -213,13 +213,13 @@ def test_hits_that_are_not_about_the_keys_prove_nothing_of_those_not_found() -> 
     ids=["503", "400", "404", "no JSON", "a part", "no content"],
 )
 def test_a_search_that_fails_proves_nothing(reply: httpx.Response) -> None:
-    (ticket,) = unsettled(1, embedded=True)
+    (ticket,) = unknown_tickets(1, embedded=True)
     assert confirm_absence(lambda _: reply, [ticket]) == ({}, [])
     assert "The tracker could not be searched for its key" in ticket.findings
 
 
 def test_after_some_failed_searches_in_a_row_the_vendor_is_not_searched_any_more() -> None:
-    asked = unsettled(1000, embedded=True)
+    asked = unknown_tickets(1000, embedded=True)
     searches = 0
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -233,7 +233,7 @@ def test_after_some_failed_searches_in_a_row_the_vendor_is_not_searched_any_more
 
 
 def test_the_vendor_is_searched_only_for_embedded_keys_and_only_for_what_leen_does_not_know() -> None:
-    asked = unsettled(4, embedded=True)
+    asked = unknown_tickets(4, embedded=True)
     searched: list[list[str]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -244,21 +244,21 @@ def test_the_vendor_is_searched_only_for_embedded_keys_and_only_for_what_leen_do
         record = leens(asked[0], "t") | {"description": asked[0].key}
         return httpx.Response(200, json=record) if known else unknown_to_leen(request)
 
-    assert look_up(answer, unsettled(4)) == {0: Created("t", "SEC-7")}
+    assert look_up(answer, unknown_tickets(4)) == {0: Created("t", "SEC-7")}
     assert searched == []
     assert look_up(answer, asked) == {0: Created("t", "SEC-7")}
     assert searched == [[str(ticket.row.key) for ticket in asked[1:]]]
 
 
 def test_of_a_ticket_that_left_without_its_key_no_search_proves_the_absence() -> None:
-    with_key, without = unsettled(2, embedded=True)
+    with_key, without = unknown_tickets(2, embedded=True)
     without.sendings = (with_key.sendings[0]._replace(embedded=False),)
     found, absent = confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), [with_key, without])
     assert (found, absent) == ({}, [with_key])
 
 
 def test_a_given_identifier_is_looked_up_but_it_is_the_key_that_the_vendor_is_searched_for() -> None:
-    (ticket,) = unsettled(1, identifier="CVE-2026-1", embedded=True)
+    (ticket,) = unknown_tickets(1, identifier="CVE-2026-1", embedded=True)
 
     def answer(request: httpx.Request) -> httpx.Response:
         if is_search(request):
@@ -276,7 +276,7 @@ def test_a_given_identifier_is_looked_up_but_it_is_the_key_that_the_vendor_is_se
 
 def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    asked = unsettled(2, embedded=True)
+    asked = unknown_tickets(2, embedded=True)
     clock = Clock()
     asked[0].final_from = clock() + 3600
     searched_at: list[float] = []
@@ -294,7 +294,7 @@ def test_the_last_search_waits_for_the_ticket_that_was_sent_last(caplog: pytest.
 
 def test_long_after_the_sending_the_last_search_does_not_wait() -> None:
     clock = Clock()
-    confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), unsettled(1, embedded=True), clock=clock)
+    confirm_absence(lambda _: httpx.Response(200, json={"issues": []}), unknown_tickets(1, embedded=True), clock=clock)
     assert clock.slept == 0
 
 
@@ -316,13 +316,13 @@ def tracker(*sees: tuple[str, int], blind_from: int = 10_000) -> Answer:
 
 
 def test_an_empty_search_is_believed_where_the_same_search_finds_a_ticket_that_exists() -> None:
-    asked = unsettled(3, embedded=True)
+    asked = unknown_tickets(3, embedded=True)
     assert confirm_absence(tracker((CONTROL.key, 99)), asked, CONTROL) == ({}, asked)
     assert confirm_absence(tracker((CONTROL.key, 99)), asked, CONTROL._replace(vendor_ticket_id=None)) == ({}, asked)
 
 
 def test_a_control_search_that_shows_not_all_it_finds_proves_no_absence() -> None:
-    asked = unsettled(2, embedded=True)
+    asked = unknown_tickets(2, embedded=True)
 
     def answer(request: httpx.Request) -> httpx.Response:
         is_control = CONTROL.key in request.url.params["jql"]
@@ -334,13 +334,13 @@ def test_a_control_search_that_shows_not_all_it_finds_proves_no_absence() -> Non
 
 
 def test_a_search_that_finds_another_ticket_with_its_key_proves_no_absence() -> None:
-    assert confirm_absence(tracker((CONTROL.key, 98)), unsettled(1, embedded=True), CONTROL) == ({}, [])
+    assert confirm_absence(tracker((CONTROL.key, 98)), unknown_tickets(1, embedded=True), CONTROL) == ({}, [])
 
 
 def test_where_people_moved_or_deleted_a_control_another_one_does() -> None:
-    asked, gone = unsettled(2, embedded=True), Control(f"airflow-{'d' * 24}", "SEC-100")
+    asked, gone = unknown_tickets(2, embedded=True), Control(f"airflow-{'d' * 24}", "SEC-100")
 
-    async def go(*controls: Control) -> tuple[dict[str, Created], list[Unsettled]]:
+    async def go(*controls: Control) -> tuple[dict[str, Created], list[UnknownTicket]]:
         async with answering(tracker((CONTROL.key, 99), (gone.key, 7))) as client:
             return await Settler(client).confirm_absence(asked, lambda project: controls)
 
@@ -349,12 +349,12 @@ def test_where_people_moved_or_deleted_a_control_another_one_does() -> None:
 
 
 def test_the_control_is_searched_for_in_a_search_of_the_same_form_which_is_as_long() -> None:
-    asked = unsettled(20, embedded=True)
+    asked = unknown_tickets(20, embedded=True)
     assert confirm_absence(tracker((CONTROL.key, 99), blind_from=500), asked, CONTROL) == ({}, [])
 
 
 def test_what_only_the_control_search_finds_exists() -> None:
-    asked = unsettled(3, embedded=True)
+    asked = unknown_tickets(3, embedded=True)
     searches = 0
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -367,7 +367,7 @@ def test_what_only_the_control_search_finds_exists() -> None:
 
 
 def test_each_project_is_searched_with_a_control_of_its_own() -> None:
-    asked = unsettled(4, embedded=True)
+    asked = unknown_tickets(4, embedded=True)
     asked[1].project = asked[3].project = "APP"
     searched: list[list[int]] = []
 
@@ -377,7 +377,7 @@ def test_each_project_is_searched_with_a_control_of_its_own() -> None:
         hits = [issue(CONTROL.key, 99)] if CONTROL.key in request.url.params["jql"] else []
         return httpx.Response(200, json={"issues": hits})
 
-    async def go() -> tuple[dict[str, Created], list[Unsettled]]:
+    async def go() -> tuple[dict[str, Created], list[UnknownTicket]]:
         async with answering(answer) as client:
             return await Settler(client).confirm_absence(asked, {"SEC": [CONTROL], "APP": []}.__getitem__)
 
@@ -388,8 +388,8 @@ def test_each_project_is_searched_with_a_control_of_its_own() -> None:
 # By an id that a contradictory reply named
 
 
-def named(*ids: str) -> Unsettled:
-    (ticket,) = unsettled(1)
+def named(*ids: str) -> UnknownTicket:
+    (ticket,) = unknown_tickets(1)
     ticket.named = ids
     return ticket
 
