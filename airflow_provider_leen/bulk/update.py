@@ -1,7 +1,7 @@
-"""Changes many tickets alike, through Leen's jobs: the story of a run.
+"""Makes the same change to many tickets, through Leen's jobs: the steps of a run.
 
 Setting the same values twice does no harm, so a later try sends everything again, and the ledger of a run is in memory.
-Where the worker is freed while jobs run, an outline of it travels with the deferral.
+If the worker is freed while jobs run, an outline of the ledger crosses the deferral.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ class UpdateWork(LedgerWork[str]):
         return await self.client.send_bulk_update(items, self._updates)
 
     def replied(self, items: Sequence[str], reply: str) -> None:
-        """Note in which job the tickets are."""
+        """Record the job of the tickets."""
         self.submitted(items, reply)
 
     def claims_of_job(self, job: Job, keys: Sequence[str]) -> list[Claim]:
-        """Read what a job that has ended proves of its tickets."""
+        """Read what a finished job proves about its tickets."""
         return jobs.results_of_update(job, keys)
 
     def succeeded(self, claims: Mapping[str, Claim]) -> None:
-        """Note which tickets were changed."""
+        """Record which tickets were changed."""
         self.table.changed(list(claims))
 
 
 class Update(Run):
-    """The change of many tickets alike.
+    """Makes the same change to many tickets.
 
     :param client: the API.
     :param ledger: the facts of this try, not yet opened.
-    :param ids: the tickets, each of them once.
+    :param ids: the tickets, each once.
     :param updates: what to set on each of them.
-    :param batch_size: tickets a job, 1 to 50.
+    :param batch_size: tickets per job, 1 to 50.
     :param max_concurrent_batches: calls in flight at most.
     :param stop_grace: seconds that calls in flight get to end after a stop.
     """
@@ -85,32 +85,32 @@ class Update(Run):
 
     @property
     def unknown(self) -> list[str]:
-        """The tickets of which it is not known whether they were changed."""
+        """The tickets with an unknown outcome."""
         return [key for key, ticket in self.ledger.table.items() if ticket.status == "unknown"]
 
     async def submit(self) -> None:
-        """Submit the jobs. On return each ticket left, or was kept back because of :attr:`error`."""
+        """Submit the jobs. On return, each ticket was sent, or was left unsent because of :attr:`error`."""
         async with self._running():
             await self.ledger.open()
             await self._sender.send(self._ids)
 
     def outline(self) -> Outline:
-        """Return what the process that goes on after a deferral needs."""
+        """Return the state for the process that continues after a deferral."""
         return outline_of(self._ids, self.ledger.table, self.jobs_under_way)
 
     async def resume(self, outline: Outline) -> None:
-        """Go on after a deferral: ask for each job once."""
+        """Continue after a deferral: get each job once."""
         async with self._running():
             await self.ledger.open()
             restore(self._ids, self.ledger.table, outline)
             await self._collect()
 
     async def wait(self, poll_interval: float, on_progress: Callable[[], None], at_most: float = math.inf) -> None:
-        """Ask for the jobs until all have ended.
+        """Poll the jobs until all have ended.
 
-        :param poll_interval: seconds between two rounds.
+        :param poll_interval: seconds between two polls.
         :param on_progress: is called after each round; it must not block.
-        :param at_most: seconds after which jobs that go on are left alone.
+        :param at_most: seconds after which the polling stops.
         """
         async with self._running():
             until = asyncio.get_running_loop().time() + at_most

@@ -1,7 +1,7 @@
-"""What becomes of tickets that are changed alike: reading their ids, results, counts, and the error a task ends with.
+"""Bulk updates as pure functions: reading ids, results, counts, and the error that a task ends with.
 
-Everything here is pure, and everything that goes into XCom is of plain JSON types. Setting the same values twice does
-no harm, so that nothing has to be remembered over retries.
+Everything that goes into XCom is of plain JSON types. Setting the same values twice does no harm, so no ledger is kept
+for retries.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MAX_NAMED = 20
 
 
 def read_ticket_ids(value: Any) -> list[Any]:
-    """Return the ids in what the operator's ``ticket_ids`` was rendered to, as they came.
+    """Return the ids in the rendered value of the operator's ``ticket_ids``, as they came.
 
     :param value: a list of ids, or of lists of ids; a mapped upstream's lazy sequence of either; one id; or a text that
         holds one of these as JSON or as a Python literal.
@@ -83,7 +83,7 @@ def read_updates(value: Any) -> dict[str, str]:
 
 
 def unique_ids(ids: Iterable[Any]) -> list[str]:
-    """Return the valid ids, each of them once, in lower case."""
+    """Return the valid ids, each once, in lower case."""
     return list(dict.fromkeys(str(ticket_id).lower() for ticket_id in ids if is_uuid(ticket_id)))
 
 
@@ -91,9 +91,9 @@ def unique_ids(ids: Iterable[Any]) -> list[str]:
 
 
 def summarise(ids: Sequence[Any], table: TicketTable) -> UpdateSummary:
-    """Return the summary of all ids. A valid one of which nothing is known was not sent; one given twice counts twice.
+    """Return the summary of all ids. A valid id without facts was not sent; one given twice counts twice.
 
-    :param ids: what :func:`read_ticket_ids` returned.
+    :param ids: the result of :func:`read_ticket_ids`.
     :param table: the facts, by id in lower case.
     """
     results = [_result(index, ticket_id, table) for index, ticket_id in enumerate(ids)]
@@ -102,7 +102,7 @@ def summarise(ids: Sequence[Any], table: TicketTable) -> UpdateSummary:
 
 
 def progress_of(summary: UpdateSummary) -> Progress:
-    """Return how far a task is, for the gate that watches it."""
+    """Return the progress of a task, for the gate that watches it."""
     return {
         "total": summary["total"],
         "done": summary["total"] - summary["unknown"] - summary["unsent"],
@@ -116,7 +116,7 @@ def _result(index: int, ticket_id: Any, table: TicketTable) -> UpdateResult:
         shown: str | None = str(ticket_id)
         ticket = table[str(ticket_id).lower()]
         status = cast(UpdateStatus, ticket.status)
-        error = "the task ended before it" if status == "unsent" else ticket.error
+        error = "the task ended before it was changed" if status == "unsent" else ticket.error
     else:
         shown = clean(ticket_id) if isinstance(ticket_id, str) else None
         error = f"{excerpt(ticket_id)} is not a UUID: write Leen's id of the ticket"
@@ -135,7 +135,7 @@ def _result(index: int, ticket_id: Any, table: TicketTable) -> UpdateResult:
 def final_error(
     summary: UpdateSummary, halted: LeenError | None, max_failures: int | None, max_failure_rate: float | None
 ) -> LeenError | None:
-    """Choose the error that a task ends with that changes tickets; see :func:`~.verdict.choose_error`."""
+    """Choose the error that an update task ends with; see :func:`~.verdict.choose_error`."""
     unknown = [result for result in summary["results"] if result["status"] == "unknown"]
     error = None
     if unknown:
@@ -145,11 +145,10 @@ def final_error(
 
 
 def _named(unknown: Sequence[UpdateResult]) -> str:
-    """Name the tickets of which nobody knows whether they were changed."""
-    were, they = ("was", "it was") if len(unknown) == 1 else ("were", "they were")
+    """Name the tickets with an unknown outcome."""
+    were = "was" if len(unknown) == 1 else "were"
     lines = [
-        f"{counted(len(unknown), 'ticket')} {were} to be changed and nobody can say whether {they}. "
-        f"{SAME_VALUES_AGAIN}",
+        f"It is unknown whether {counted(len(unknown), 'ticket')} {were} changed. {SAME_VALUES_AGAIN}",
         *first_errors(unknown, _MAX_NAMED),
     ]
     if len(unknown) > _MAX_NAMED:

@@ -24,7 +24,7 @@ FORMS = (
     ("assigned_user_id", "assigned_user_vendor_id"),
     ("parent_ticket_id", "parent_ticket_vendor_id"),
 )
-"""Leen's UUID form and the vendor's form of one thing: a ticket names it in one of the two."""
+"""Leen's UUID form and the vendor's form of a field: a ticket may have one of the two."""
 
 TYPE_FIELDS = frozenset({"type", "type_vendor_id", "type_id"})
 """The forms of a ticket's type; ``type_id`` is the deprecated name of ``type_vendor_id``."""
@@ -34,7 +34,7 @@ MAX_IDENTIFIER = 512
 """Characters; an identifier has to fit into the path of a URL."""
 
 UNSENDABLE = "unsendable"
-"""The only key of what stands in ``failed_tickets`` for a value that JSON does not have; it says what the value was."""
+"""The only key of the object that replaces a value unknown to JSON in ``failed_tickets``; it describes the value."""
 
 _OTHER_NAMES = {
     "assignee": "assigned_user_vendor_id",
@@ -49,7 +49,7 @@ _OTHER_NAMES = {
     "summary": "name",
     "title": "name",
 }
-"""What scanners and trackers call a field."""
+"""Names of fields in scanners and trackers."""
 
 _ALL_FIELDS = ", ".join(TicketCreate.model_fields)
 _MAX_SHOWN = 80
@@ -96,7 +96,7 @@ class Wording:
 
 
 def field_problems(fields: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with the fields that are there, and with a ``name`` that isn't."""
+    """Yield the problems of the given fields, and of a missing ``name``."""
     try:
         _check_shape(fields)
     except ValidationError as error:
@@ -116,9 +116,9 @@ def field_problems(fields: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def missing_fields(body: Mapping[str, Any], anywhere: str | None = None) -> Iterator[Problem]:
-    """Yield what a ticket, with its defaults, lacks.
+    """Yield the problems of missing fields, after the defaults are applied.
 
-    :param anywhere: where it may be given, if in several places.
+    :param anywhere: the places where a field may be given, if there are several.
     """
     where = f", {anywhere}" if anywhere else ""
     name = body.get("name")
@@ -131,23 +131,23 @@ def missing_fields(body: Mapping[str, Any], anywhere: str | None = None) -> Iter
 
 
 def excerpt(value: Any) -> str:
-    """Show at most 80 characters of a value, whatever it is."""
+    """Return at most 80 characters of any value."""
     try:
         text = _short.repr(value)
-    except Exception:  # a row's own __repr__ must not sink the list
+    except Exception:  # a row's own __repr__ must not fail the list
         text = f"<{type(value).__name__}>"
     return shorten(text, _MAX_SHOWN)
 
 
 def described(value: Any) -> str:
-    """Return what a value is that is no text: ``of type datetime (datetime.datetime(2024, 1, 1, 0, 0))``."""
+    """Describe a value that is not text: ``of type datetime (datetime.datetime(2024, 1, 1, 0, 0))``."""
     if is_unsendable(value):
         return one_line(value[UNSENDABLE], 2 * _MAX_SHOWN)
     return f"of type {type(value).__name__} ({excerpt(value)})"
 
 
 def is_unsendable(value: Any) -> bool:
-    """Return whether a value stands for one that JSON does not have, in what another operator left."""
+    """Return whether a value replaces one that JSON does not have, in another operator's ``failed_tickets``."""
     return type(value) is dict and value.keys() == {UNSENDABLE} and isinstance(value[UNSENDABLE], str)
 
 
@@ -180,7 +180,7 @@ def _with_nearest_field(unknown: str) -> str:
 
 
 def _identifier_problems(identifier: str) -> Iterator[Problem]:
-    """Return why an identifier can't stand in the path of a URL ("." and ".." would be resolved away)."""
+    """Yield why an identifier can't be part of a URL's path ("." and ".." would be resolved)."""
     if len(identifier) > MAX_IDENTIFIER:
         yield Problem(
             f"`identifier` {excerpt(identifier)} has {len(identifier)} characters, more than {MAX_IDENTIFIER}",

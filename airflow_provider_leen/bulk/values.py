@@ -1,7 +1,7 @@
-"""The form in which the ledger stores facts: values of plain JSON, numbered by version, none of them large.
+"""The format of facts in the ledger: versioned values of plain JSON, of limited size.
 
-A fact is a list: its name, the keys that it is about (a list, or a mapping by key), and what else it says. A value
-holds facts in the order in which they were stated.
+A fact is a list: its name, its keys (a list, or a mapping by key), and its other arguments. A value holds facts in the
+order in which they were stated.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ VERSION = 2
 """Written into each value; a value of another version is refused, never misread."""
 
 MAX_VALUE = 60_000
-"""Bytes of JSON in a value; above 64 KB Airflow's task state store warns."""
+"""The most bytes of JSON in a value; above 64 KB, Airflow's task state store warns."""
 
 MAX_TEXT = 2_000
-"""Characters of a text in a fact, such as a reason."""
+"""The most characters of a text in a fact, such as a reason."""
 
 _TO_CLEAN = re.compile(rf'\\|[^"]{{{MAX_TEXT + 1}}}')
-"""In JSON text: what is escaped, or a text that is too long."""
+"""In JSON text: an escape, or a text that is too long."""
 
 EXITS = (
     "Look into the tracker, then start a new Dag run. Or delete the whole ledger of this task (its state in Airflow, "
     "or its folder) and clear the task: then the outcome of every ticket is unknown, and `on_unknown` decides."
 )
-"""What a person can do where a part of a ledger is lost."""
+"""What a person can do if records of a ledger are lost."""
 
 REGISTER_EXITS = "Restore it from a backup, or run `airflow leen register repair`."
-"""The same for a register, which is never to be deleted."""
+"""The same for a register, which must never be deleted."""
 
 Fact: TypeAlias = list[Any]
 Value: TypeAlias = dict[str, Any]
@@ -42,12 +42,12 @@ Value: TypeAlias = dict[str, Any]
 def plain(value: Any) -> Any:
     """Return a copy in plain JSON types whose texts are clean and of limited length."""
     text = json.dumps(value, ensure_ascii=False)
-    # Nearly always nothing has to be cleaned, and no function is called for each of a thousand keys.
+    # Usually nothing has to be cleaned: this avoids a function call for each key.
     return json.loads(text) if text.isprintable() and not _TO_CLEAN.search(text) else _cleaned(value)
 
 
 def pack(facts: Iterable[Fact]) -> list[Value]:
-    """Return facts as values, in order; a fact that is too large for one is divided among its keys."""
+    """Return facts as values, in order; a fact that is too large for one is split by its keys."""
     values: list[Value] = []
     room = 0
     for piece in (piece for fact in facts for piece in _pieces(fact)):
@@ -61,21 +61,21 @@ def pack(facts: Iterable[Fact]) -> list[Value]:
 
 
 def check_version(value: Value, exits: str = EXITS) -> None:
-    """Refuse what another release has written.
+    """Refuse a value of another release.
 
-    :param exits: what a person can do.
+    :param exits: advice for a person.
     :raises LeenLedgerLostError: it did.
     """
     if value["v"] != VERSION:
         raise LeenLedgerLostError(
             "The ledger of this task was written by another release of airflow-provider-leen (version "
             f"{value['v']!r}, this one reads {VERSION}), so nothing is sent. Finish the Dag run with that release. "
-            f"Where you can't: {exits}"
+            f"If you can't: {exits}"
         )
 
 
 def unreadable(value: object, exits: str = EXITS) -> LeenLedgerLostError:
-    """Return the error that says that a value makes no sense."""
+    """Return the error of an unreadable value."""
     return LeenLedgerLostError(
         f"The ledger of this task holds a value that can't be read: {json.dumps(value, default=repr)[:200]}. It may "
         f"hide tickets that were sent, so nothing is sent. {exits}"

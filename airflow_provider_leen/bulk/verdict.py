@@ -1,4 +1,4 @@
-"""Which error, if any, a task ends with, once all that is known has been published."""
+"""Chooses the error, if any, that a task ends with, after its results are published."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def final_error(
     can_be_settled: bool = False,
     row: Callable[[int], str] = Wording.row,
 ) -> LeenError | None:
-    """Choose the error that a task ends with that creates tickets; see :func:`choose_error`.
+    """Choose the error that a creating task ends with; see :func:`choose_error`.
 
-    :param can_be_settled: whether a retry can determine the outcome of tickets where it is unknown.
+    :param can_be_settled: whether a retry can determine unknown outcomes.
     :param row: names the row at a position.
     """
     results = [result for result in summary["results"] if result["status"] == "unknown"]
@@ -62,17 +62,17 @@ def choose_error(
     """Choose the error that a task ends with.
 
     In this order: key, connection or configuration refused, the ledger, a stop from outside; an unknown outcome; Leen
-    unreachable or broken, or the request refused, with tickets left; a threshold passed, which is judged only when
+    unreachable or broken, or the request refused, with tickets left; an exceeded threshold, which is judged only if
     every outcome is known. Without a threshold, the gate judges failed tickets.
 
     :param summary: the outcome of all tickets.
-    :param halted: what ended the sending early, if anything did.
+    :param halted: the error that ended the sending early, if any.
     :param unknown: names the tickets with an unknown outcome, if there are any.
     :param max_failures: the most failures allowed; None for no such limit.
     :param max_failure_rate: the largest share of failures allowed, 0 to 1; None for no such limit.
     """
     if isinstance(halted, LeenLedgerError | LeenStoppedError) and not summary["unsent"] and not summary["unknown"]:
-        # Every outcome is known and published: to fail now would only make a retry ask again.
+        # Every outcome is known and published: failing now would only cause a pointless retry.
         halted = None
     if isinstance(halted, _FIRST):
         if unknown:
@@ -94,7 +94,7 @@ def choose_error(
 def failures_that_nothing_judges(
     summary: AnySummary, max_failures: int | None, max_failure_rate: float | None, *, is_gated: bool
 ) -> str | None:
-    """Return a warning of tickets that failed where neither a threshold nor a gate judges them; else None."""
+    """Return a warning if tickets failed and neither a threshold nor a gate judges them; else None."""
     if is_gated or not summary["failed"] or max_failures is not None or max_failure_rate is not None:
         return None
     return (
@@ -104,7 +104,7 @@ def failures_that_nothing_judges(
 
 
 def _named(unknown: list[TicketResult], row: Callable[[int], str]) -> str:
-    """Name the tickets whose outcome is unknown, with what was found out about the first of them."""
+    """Name the tickets with an unknown outcome, with details of the first ones."""
     lines = [
         "The outcome of 1 ticket is unknown. Look for it in the tracker before anything sends it again:"
         if len(unknown) == 1

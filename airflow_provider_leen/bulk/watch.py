@@ -1,4 +1,4 @@
-"""Judges tasks that are still running by the progress that they publish."""
+"""Judges running tasks by the progress that they publish."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from airflow_provider_leen.bulk.summary import AnySummary, Progress, add_up, over_threshold
 
 ENDED = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
-"""Airflow's states of a task instance that will do no more; one that waits for its retry is not among them."""
+"""Airflow's final states of a task instance; waiting for a retry is not one."""
 
 
 @dataclass(frozen=True)
 class WatchedTask:
-    """One task instance that is watched.
+    """A watched task instance.
 
-    :param name: for a person: the task, and the map index where it is mapped.
+    :param name: the task's name, with the map index if it is mapped.
     :param state: Airflow's state, None before it is scheduled.
     :param progress: what it has published so far, if anything.
-    :param summary: what it left, once it has ended.
+    :param summary: its summary, once it has ended.
     """
 
     name: str
@@ -28,14 +28,14 @@ class WatchedTask:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it will do no more."""
+        """Whether it has ended."""
         return self.state in ENDED
 
 
 def without_summary(tasks: Sequence[WatchedTask]) -> str | None:
     """Return which tasks have ended without a summary, so that the outcome of their tickets is unknown.
 
-    Not those that were skipped: they had nothing to do (such as an operator that is mapped over an empty list).
+    Skipped tasks don't count: they had nothing to do, like an operator that is mapped over an empty list.
     """
     silent = [
         f"{task.name} ({task.state})"
@@ -48,10 +48,10 @@ def without_summary(tasks: Sequence[WatchedTask]) -> str | None:
 def over_threshold_already(
     tasks: Sequence[WatchedTask], max_failures: int | None, max_failure_rate: float | None
 ) -> str | None:
-    """Return which threshold is passed already, whatever is still to come; None when that can't be said yet.
+    """Return which threshold is exceeded already, whatever happens next; None if that is not certain yet.
 
-    The rate can't be judged before every task has said how many tickets it has. Until a task has ended, all of its
-    tickets count: known ones that turn up later can only raise the rate.
+    The rate can't be judged until every task has published its number of tickets. Until a task has ended, all of its
+    tickets count: existing ones that are found later can only raise the rate.
     """
     counts = add_up(task.summary for task in tasks if task.summary is not None)
     for task in tasks:

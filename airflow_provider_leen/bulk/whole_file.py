@@ -1,7 +1,7 @@
-"""Files that others may lie in wait for: written whole or not at all, read only where they are regular files.
+"""Safe files in shared folders: written completely or not at all, read only if they are regular files.
 
-Folders for results and ledgers are often shared. A name that can be guessed, a link that is followed, or a pipe that
-never ends would let whoever may write there overwrite another file with this process's rights, or hold it up.
+Folders for results and ledgers are often shared. Through a predictable name, a followed link or an endless pipe, anyone
+who can write there could make this process overwrite another file, or block it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _PRIVATE = 0o600
 
 
 class NotRegularError(OSError):
-    """What lies at a path is no regular file: a pipe, a device, a socket, or a link where none is followed."""
+    """The path is not a regular file: a pipe, a device, a socket, or a link that is not followed."""
 
 
 @contextmanager
 def whole_file(path: Any) -> Iterator[IO[str]]:
-    """Open a file for writing; it takes its place when the block has ended without an error.
+    """Open a file for writing; it appears when the ``with`` block ends without an error.
 
-    An object store shows an object once it is closed. A file system would show half a file if this process died on the
-    way: there it is written under a random name first, for this user alone, and then takes the place of what was there,
-    a link itself and not what it leads to.
+    An object appears in its store once it is closed. On a file system, half a file would remain if this process died:
+    so it is written under a random name first, readable by this user only, and then renamed. A link at the path is
+    replaced, not followed.
 
     :param path: a path with pathlib's interface (Airflow's ``ObjectStoragePath``).
     :raises NotRegularError: a pipe, a device or a socket is there.
@@ -46,15 +46,15 @@ def whole_file(path: Any) -> Iterator[IO[str]]:
             yield file
         os.replace(partial, local)
     except BaseException:
-        # On a full disk half a file would take the room that the next try needs.
+        # On a full disk, half a file would take the room that the next try needs.
         partial.unlink(missing_ok=True)
         raise
 
 
 def check_writable(path: Any) -> None:
-    """Find out whether :func:`whole_file` can write here. A file that is there stays: another try may have written it.
+    """Check that :func:`whole_file` can write here. An existing file is kept: another try may have written it.
 
-    Object stores have no such question: an empty object is made where there is none.
+    Object stores have no such check: an empty object is created if there is none.
 
     :param path: a path with pathlib's interface.
     :raises NotRegularError: a pipe, a device or a socket is there.
@@ -76,16 +76,16 @@ def open_regular(path: Any, *, follow: bool, binary: bool = False) -> IO[Any]:
     """Open a file for reading; on a file system it has to be a regular one.
 
     :param path: a path with pathlib's interface.
-    :param follow: whether it may be a link to one. What this package wrote itself is none.
-    :param binary: whether its bytes are read, and not its text.
-    :raises NotRegularError: it is something else, which might never end, or not even open.
+    :param follow: whether it may be a link. Files that this package wrote are not links.
+    :param binary: whether to read bytes instead of text.
+    :raises NotRegularError: it is not a regular file: reading, or even opening it, might block.
     :raises OSError: or whatever else the store raises.
     """
     how: dict[str, Any] = {"mode": "rb"} if binary else {"mode": "r", "encoding": "utf-8"}
     local = local_path(path)
     if local is None:
         return path.open(**how)  # type: ignore[no-any-return]
-    # Looked at before it is opened, since that alone may set a device going, and after, since it may have been swapped.
+    # Checked before it is opened, since opening may activate a device, and after, since it may have been replaced.
     _refuse_irregular(local, os.stat(local, follow_symlinks=follow).st_mode)
     descriptor = os.open(local, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:
@@ -97,13 +97,13 @@ def open_regular(path: Any, *, follow: bool, binary: bool = False) -> IO[Any]:
 
 
 def local_path(path: Any) -> Path | None:
-    """Return where a path is on this machine's file system, None if it is elsewhere."""
+    """Return a path on this machine's file system, None if it is elsewhere."""
     is_local = getattr(path, "protocol", "") in ("", "file", "local")
     return Path(getattr(path, "path", path)) if is_local else None
 
 
 def _open_beside(local: Path) -> tuple[int, Path]:
-    """Open a file of a random name, for this user alone, in the folder of another, which need not be there yet."""
+    """Open a file with a random name, readable by this user only, in the folder of another, which may not exist."""
     with suppress(FileNotFoundError):
         mode = local.lstat().st_mode
         if not stat.S_ISLNK(mode):
@@ -112,7 +112,7 @@ def _open_beside(local: Path) -> tuple[int, Path]:
     try:
         return os.open(partial, _NEW, _PRIVATE), partial
     except OSError as error:
-        # A random name says nothing to anybody.
+        # The random name would not help a user.
         error.filename = str(local.parent)
         if isinstance(error, PermissionError):
             error.strerror = "the worker's user may not write into this folder"
@@ -124,7 +124,7 @@ def _refuse_irregular(path: Path, mode: int) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise NotRegularError(errno.EINVAL, f"it is no regular file but {kind}", str(path))
+        raise NotRegularError(errno.EINVAL, f"it is not a regular file but {kind}", str(path))
 
 
 _KINDS = {

@@ -1,4 +1,4 @@
-"""What the works of all senders share: each item has a key in the ledger, where its facts go."""
+"""What the works of all senders share: each item has a key in the ledger, which holds its facts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Item = TypeVar("Item")
 
 
 class LedgerWork(Work[Item]):
-    """A :class:`~.sending.Work` that keeps the record. A subclass makes the calls, and says what they prove.
+    """A :class:`~.sending.Work` that keeps the record. A subclass makes the calls, and reads what they prove.
 
     :param client: the API.
     :param ledger: the facts of this try.
     :param key_of: returns the key of an item.
     :param as_job: whether a request submits a job.
-    :param settled_after: seconds after a request left from when on nothing more comes of it.
+    :param settled_after: the seconds after which a request can have no further effect.
     """
 
     def __init__(
@@ -47,41 +47,41 @@ class LedgerWork(Work[Item]):
         return self.ledger.table
 
     def succeeded(self, claims: Mapping[str, Claim]) -> None:
-        """Note of which tickets, by key, a reply or a job says without contradiction that what was asked is done."""
+        """Record the tickets, by key, for which a reply or a job proves success."""
         raise NotImplementedError
 
     def claims_of_job(self, job: Job, keys: Sequence[str]) -> list[Claim]:
-        """Read what a job that has ended proves of its tickets."""
+        """Read what a finished job proves about its tickets."""
         raise NotImplementedError
 
     async def intend(self, items: Sequence[Item]) -> Intent:
-        """Put on record that items are about to leave in one request."""
+        """Record that items are about to be sent in one request."""
         return await self.ledger.intend(self._keys(items), as_job=self._as_job, settled_after=self._settled_after)
 
     async def leave(self, intent: Intent) -> None:
-        """Return when the request may leave at once."""
+        """Return when the request may be sent."""
         await self.ledger.leave(intent)
 
     def withdraw(self, intent: Intent) -> None:
-        """Note that the request of an intent did not leave, or did nothing."""
+        """Record that the request of an intent was not sent, or had no effect."""
         self.ledger.withdraw(intent)
 
     def refused(self, intent: Intent, rejected: Sequence[tuple[Item, str]]) -> None:
-        """Note that a request did nothing, and which of its items Leen refused, with the reasons."""
+        """Record that a request had no effect, and which of its items Leen refused, with the reasons."""
         self.ledger.withdraw(intent, {self._key_of(item): reason for item, reason in rejected})
 
     def outcome_unknown(self, items: Sequence[Item], reason: str) -> None:
-        """Note why the outcome of items that left is unknown."""
+        """Record why the outcome of items that were sent is unknown."""
         self.table.unknown(self._keys(items), reason, self.ledger.now())
 
     async def flush(self) -> None:
-        """Put on record what was noted."""
+        """Write the facts to the record."""
         await self.ledger.flush()
 
     def said(self, items: Sequence[Item]) -> str:
         """Return how many items ended how, such as ``49 created, 1 rejected``."""
         tickets = map(self.table.__getitem__, self._keys(items))
-        # One that is in a job has no other outcome yet.
+        # A ticket in a job has no other outcome yet.
         counts = Counter(
             "submitted" if status == "unknown" and any(sending.job for sending in ticket.sendings[-1:]) else status
             for ticket in tickets
@@ -90,34 +90,34 @@ class LedgerWork(Work[Item]):
         return ", ".join(f"{number} {status}" for status, number in counts.items())
 
     def claimed(self, items: Sequence[Item], claims: Sequence[Claim]) -> str | None:
-        """Note what a reply proves of each item; return why, where it proves nothing of any of them."""
+        """Record what a reply proves about each item; return why, if it proves nothing about any of them."""
         unproved = self._note(dict(zip(self._keys(items), claims, strict=True)))
         return str(claims[0].error) if len(unproved) == len(items) else None
 
     def submitted(self, items: Sequence[Item], job_id: str) -> None:
-        """Note the job that items were submitted in."""
+        """Record the job in which items were submitted."""
         keys, others = self._keys(items), self.table.keys_in_job(job_id)
         self.table.submitted(keys, job_id)
         if others is not None:
-            reason = f"Leen named one and the same job, {job_id}, for several requests, so it proves nothing."
+            reason = f"Leen returned the same job, {job_id}, for several requests, so it proves nothing."
             self.table.unknown([*others, *keys], reason)
 
     def job_ended(self, job_id: str, keys: Sequence[str], claims: Sequence[Claim], how: str) -> None:
-        """Note what a job that has ended proves of its tickets.
+        """Record what a finished job proves about its tickets.
 
-        :param how: in words, how it ended.
+        :param how: how it ended, for a person.
         """
         unproved = self._note(dict(zip(keys, claims, strict=True)), job_id, f"Job {job_id} ended with {how}. ")
-        # It may have created a ticket just before it ended, whenever that was: time counts from now.
+        # It may have created a ticket just before its end, whose time is unknown: count from now.
         self.table.job_ended(unproved, job_id, self.ledger.now(), self.ledger.host)
 
     def _keys(self, items: Sequence[Item]) -> list[str]:
         return list(map(self._key_of, items))
 
     def _note(self, claims: Mapping[str, Claim], job_id: str = "", before: str = "") -> list[str]:
-        """State what a reply or a job proves of each ticket; return the keys of those of which it proves nothing.
+        """Record what a reply or a job proves about each ticket; return the keys without a proof.
 
-        :param before: is put before the reasons of the latter.
+        :param before: a text before their reasons.
         """
         by_status: defaultdict[str, dict[str, Claim]] = defaultdict(dict)
         for key, claim in claims.items():

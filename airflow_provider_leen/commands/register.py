@@ -1,4 +1,4 @@
-"""The commands of a register: they show what it knows, and put right what no run can find out by itself."""
+"""The commands of a register: they show its content, and correct what no run can find out."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from airflow_provider_leen.tasks.files import object_path
 from airflow_provider_leen.tasks.register import known_at
 
 Change = Callable[[RegisterLedger], str]
-"""States facts, and returns what there is to say."""
+"""States facts, and returns the text to print."""
 
 
 def show(options: Namespace) -> int:
-    """List the scopes, and what each holds."""
+    """List the scopes and their contents."""
     root = _root(options)
     rows = []
     for folder in sorted(root.scopes()):
@@ -76,7 +76,7 @@ def list_known(options: Namespace) -> int:
 
 
 def export(options: Namespace) -> int:
-    """Print the findings that have a ticket, or want none, as ``known_path`` and ``import`` take them."""
+    """Print the findings that have a ticket, or need none, in the format of ``known_path`` and ``import``."""
     text, left_out = io.StringIO(), 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -92,7 +92,7 @@ def export(options: Namespace) -> int:
 
 
 def forget(options: Namespace) -> int:
-    """Let findings get new tickets in the next run; the old ones stay as they are in the tracker."""
+    """Let findings get new tickets in the next run; the old ones are not changed in the tracker."""
 
     def change(ledger: RegisterLedger) -> str:
         keys = [_known_in(ledger, identifier).key for identifier in options.identifiers]
@@ -104,7 +104,7 @@ def forget(options: Namespace) -> int:
 
 
 def settle(options: Namespace) -> int:
-    """Return what came of a ticket whose outcome is unknown."""
+    """Record the outcome of a ticket whose outcome is unknown."""
     if bool(options.ticket) == bool(options.absent):
         raise LeenConfigError("Write either --ticket KEY or --absent, one of the two.")
 
@@ -142,7 +142,7 @@ def import_known(options: Namespace) -> int:
 
 
 def move(options: Namespace) -> int:
-    """Let a scope belong to the Leen connection of an Airflow connection."""
+    """Move a scope to the Leen connection of an Airflow connection."""
     identity = _identity_of_connection(options)
 
     def change(ledger: RegisterLedger) -> str:
@@ -152,7 +152,7 @@ def move(options: Namespace) -> int:
 
 
 def repair(options: Namespace) -> int:
-    """Go on in spite of what is lost: whatever it may hide is unknown, and looked up before it is filed."""
+    """Continue without lost records: findings that the register does not know are looked up before they are filed."""
 
     def change(ledger: RegisterLedger) -> str:
         gaps = ledger.register.gaps
@@ -177,7 +177,7 @@ def _change(options: Namespace, command: str, change: Change, *, identity: Ident
     if identity is None:
         identity = _identity_of_connection(options) if newest is None else _identity_in(newest)
     if mark(root, lambda: {"v": VERSION, "at": time.time(), "by": {"command": command}}):
-        complain(f"New register at {options.register}: it knows nothing yet.")
+        complain(f"New register at {options.register}: it is empty.")
     ledger = RegisterLedger(_journal(store, identity, command, **how), None, on_wait=complain)
     said = asyncio.run(_hold(ledger, change))
     say(said)
@@ -210,7 +210,7 @@ def _root(options: Namespace, *, new: bool = False) -> RegisterStore:
 
 
 def _journal(store: RegisterStore, identity: Identity, command: str, **how: Any) -> RegisterJournal:
-    # Each call is a run of its own.
+    # Each command is its own run.
     who = {"command": command, "host": socket.gethostname(), "pid": os.getpid(), "call": secrets.token_hex(4)}
     return RegisterJournal(store, Owner(who, 1), identity, **how)
 

@@ -1,4 +1,4 @@
-"""Which ledger a task has: whose it is, where it is kept, and what it may have forgotten."""
+"""A task's ledger: its owner, its store, and whether records may be lost."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def key_scope(context: Context, settings: LeenSettings) -> KeyScope:
-    """Return what the keys of this task instance's tickets are unique within."""
+    """Return the scope of the keys of this task instance's tickets."""
     # A UUID in capitals is the same connection.
     return KeyScope(**identity_of(context), base_url=settings.base_url, connection_id=settings.connection_id.lower())
 
 
 def open_store(context: Context, *, durable: bool, ledger_path: str | None) -> Store:
-    """Choose where this task instance's ledger is: a folder, Airflow's task state store, or nowhere."""
+    """Choose the store of this task instance's ledger: a folder, Airflow's task state store, or memory."""
     from airflow.providers.common.compat.sdk import conf
 
     if not durable:
@@ -42,8 +42,8 @@ def open_store(context: Context, *, durable: bool, ledger_path: str | None) -> S
     state = context.get("task_state_store")
     if state is None:
         log.info(
-            "There is no durable ledger: this Airflow has no task state store. A retry takes every ticket for sent, "
-            "its outcome unknown. Set ledger_path for the next runs."
+            "There is no durable ledger: this Airflow has no task state store. A retry treats the outcome of every "
+            "ticket as unknown. Set ledger_path for the next runs."
         )
         return MemoryStore()
     from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing in Airflow's stub
@@ -62,10 +62,10 @@ def make_ledger(context: Context, store: Store, threads: Executor, *, embedded: 
 
 
 def may_have_forgotten(context: Context, store: Store) -> float | None:
-    """Say since when an earlier try may have sent tickets even if the ledger is empty; None if none can have.
+    """Return since when an earlier try may have sent tickets although the ledger is empty; None if it can't have.
 
-    A try that reached this point has left a lease. It is gone only where nothing is durable, or where the memory was
-    discarded when the task was cleared (Airflow 3.4 does so by default).
+    A try that reached this point has written a lease. The lease is gone only without a durable ledger, or if the task's
+    state was discarded when the task was cleared (Airflow 3.4 does so by default).
 
     :return: seconds since the epoch.
     """
@@ -82,10 +82,10 @@ def may_have_forgotten(context: Context, store: Store) -> float | None:
 
 
 def identity_of(context: Context) -> dict[str, Any]:
-    """Return what tells this task instance from all others, the same for all its tries."""
+    """Return what identifies this task instance, the same for all its tries."""
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
     identity = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": map_index}
-    # Of Airflow 3.4's task loops, whose iterations have all else in common.
+    # For Airflow 3.4's task loops, whose iterations differ only in this.
     region_id = getattr(ti, "region_id", None)
     return identity | ({"region_id": str(region_id)} if region_id else {})

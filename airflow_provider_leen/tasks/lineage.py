@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 NAME = "leen_tickets"
-"""What the field and the facet are called. One name for all counts: a log record has a ``created`` of its own."""
+"""The name of the field and the facet. One name for all counts: log records already have a ``created``."""
 
 
 def counts_in(summary: Mapping[str, Any]) -> dict[str, int]:
@@ -21,7 +21,7 @@ def counts_in(summary: Mapping[str, Any]) -> dict[str, int]:
 def give_to_assets(outlets: Iterable[Any], context: Context, counts: Mapping[str, int]) -> None:
     """Add the counts to the ``extra`` of the event of each asset among a task's outlets.
 
-    Airflow emits the event when the task succeeds. An alias is left alone: it has no event of its own.
+    Airflow emits the event when the task succeeds. An alias is skipped: it has no event.
     """
     from airflow.providers.common.compat.sdk import Asset
 
@@ -31,13 +31,13 @@ def give_to_assets(outlets: Iterable[Any], context: Context, counts: Mapping[str
 
 
 def lineage_of(counts: Mapping[str, int] | None) -> OperatorLineage[Any, Any] | None:
-    """Return the counts as a run facet. Called by the OpenLineage provider, hence only where it is installed.
+    """Return the counts as a run facet. Called only by the OpenLineage provider, so only if it is installed.
 
-    :param counts: what the task published; None when it ended before that.
+    :param counts: the published counts; None if the task ended before.
     """
     if counts is None:
         return None
-    # RunFacet is a class only where the provider is installed.
+    # RunFacet is a class only if the provider is installed.
     import attrs
     from airflow.providers.common.compat.openlineage.facet import RunFacet
     from airflow.providers.openlineage.extractors import OperatorLineage

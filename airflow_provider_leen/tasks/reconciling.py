@@ -1,4 +1,4 @@
-"""What happens inside a task that reconciles a list of findings: drive the run, then publish, then raise."""
+"""The task that reconciles a list of findings: drives the run, then publishes, then raises."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 
 class ReconcilingTask(CreatingTask):
-    """The reconciling of the findings of an operator with their tickets."""
+    """Reconciles an operator's findings with their tickets."""
 
     operator: LeenReconcileTicketsOperator  # type: ignore[assignment]  # it has all that the body of a creation reads
     _run: Reconciliation
 
     def execute(self) -> Summary:
-        """Do the work, also where the list is empty; publish what is known; raise when the task has to fail."""
+        """Do the work, even with an empty list, publish the results, and raise if the task has to fail."""
         return self._publish(self._drive())
 
     def _given_rows(self) -> Sequence[Any]:
@@ -85,17 +85,17 @@ class ReconcilingTask(CreatingTask):
 
 
 def expected_plan(given: str | None) -> str | None:
-    """Return the plan that was approved; None if any is.
+    """Return the approved plan; None for any.
 
-    :raises LeenConfigError: a template has found none: that must not pass for "any".
+    :raises LeenConfigError: a template rendered to nothing, which must not count as "any".
     """
     if given is not None and given.strip() in ("", "None"):
-        raise LeenConfigError("`expected_plan` is empty: the dry run that it refers to has left no plan.")
+        raise LeenConfigError("`expected_plan` is empty: the dry run that it refers to has published no plan.")
     return given and given.strip()
 
 
 def time_of_list(context: Context) -> float:
-    """Return which list is newer: when the Dag run was due, in seconds since the epoch."""
+    """Return the time of the list: when the Dag run was due, in seconds since the epoch."""
     run = context["dag_run"]
     names = ("run_after", "data_interval_end", "logical_date", "start_date")
     times = (getattr(run, name, None) for name in names)

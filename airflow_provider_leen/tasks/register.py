@@ -1,4 +1,4 @@
-"""Which register a task has: its arguments, its folder, and the file of known tickets."""
+"""A task's register: its arguments, its folder, and the file of known tickets."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 class RegisterPlace(NamedTuple):
-    """Where a register is, and which part of it a task uses.
+    """The location of a register, and the scope that a task uses.
 
     :param root: a folder or object-storage URL.
-    :param scope: the name of the part; empty for the only one.
+    :param scope: the name of the scope; empty for the default one.
     """
 
     root: str
@@ -52,16 +52,16 @@ def register_of(operator: Any, context: Context) -> RegisterPlace | None:
     if not root:
         others = [name for name in ("scope", "known_path", "max_new") if _text(getattr(operator, name))]
         if others:
-            raise LeenConfigError(f"`{others[0]}` is about a register: set `register`, or leave it out.")
+            raise LeenConfigError(f"`{others[0]}` needs a register: set `register`, or leave `{others[0]}` out.")
         return None
     if not operator.durable:
-        raise LeenConfigError("`register` remembers what was sent: leave out `durable=False`.")
+        raise LeenConfigError("`register` is a durable ledger: leave out `durable=False`.")
     if _text(operator.ledger_path):
-        raise LeenConfigError("`register` is the ledger, too: leave out `ledger_path`.")
+        raise LeenConfigError("`register` is also the ledger: leave out `ledger_path`.")
     if operator.embed_identifier is False:
         raise LeenConfigError(
-            "`register` needs the tickets' keys in their descriptions, without which a lost reply could never be "
-            "settled: leave out `embed_identifier=False`."
+            "`register` needs the tickets' keys in their descriptions, or the outcome of a lost reply could never be "
+            "determined: leave out `embed_identifier=False`."
         )
     if (context["ti"].map_index or 0) >= 0 and context["ti"].map_index is not None and not scope:
         raise LeenConfigError(
@@ -73,7 +73,7 @@ def register_of(operator: Any, context: Context) -> RegisterPlace | None:
 def make_register_ledger(
     place: RegisterPlace, context: Context, settings: LeenSettings, threads: Executor
 ) -> RegisterLedger:
-    """Return the ledger of this try, in a register. It calls the store: for the thread that may."""
+    """Return the ledger of this try, in a register. It calls the store, so run it in the store's thread."""
     owner = Owner(identity_of(context), context["ti"].try_number)
     return register_ledger(place, owner, settings, threads)
 
@@ -81,7 +81,7 @@ def make_register_ledger(
 def register_ledger(
     place: RegisterPlace, owner: Owner, settings: LeenSettings, threads: Executor | None, **options: Any
 ) -> RegisterLedger:
-    """Return the ledger of somebody, in a register, and mark the register at its first use."""
+    """Return the ledger of an owner, in a register, and mark the register at its first use."""
     root = RegisterStore(object_path("register", place.root))
     try:
         is_new = mark(root, lambda: {"v": VERSION, "at": time.time(), "by": dict(owner.task)})
@@ -91,7 +91,7 @@ def register_ledger(
             "nothing is sent. Fix the cause, then clear the task."
         ) from error
     if is_new:
-        log.warning("New register at %s: it knows nothing yet.", place.root)
+        log.warning("New register at %s: it is empty.", place.root)
     # A UUID in capitals is the same connection.
     identity = Identity(place.scope, settings.base_url, settings.connection_id.lower())
     journal = RegisterJournal(root.at(folder_of(place.scope)), owner, identity, **options)

@@ -162,7 +162,7 @@ def test_a_file_is_for_its_owner_alone_also_where_one_was_there(tmp_path: Path) 
 
 def test_what_is_no_regular_file_is_neither_read_nor_replaced(irregular: Path) -> None:
     before = irregular.lstat()
-    with pytest.raises(LeenConfigError, match=r"it is no regular file but a (pipe|socket|device)"):
+    with pytest.raises(LeenConfigError, match=r"it is not a regular file but a (pipe|socket|device)"):
         list(read_results(irregular, summarise(THREE)))
     with pytest.raises(NotRegularError):
         write_lines(irregular, THREE)
@@ -172,7 +172,7 @@ def test_what_is_no_regular_file_is_neither_read_nor_replaced(irregular: Path) -
 def test_results_are_not_read_through_a_link(tmp_path: Path) -> None:
     write_lines(tmp_path / "others.jsonl", THREE)
     (tmp_path / "r.jsonl").symlink_to(tmp_path / "others.jsonl")
-    with pytest.raises(LeenConfigError, match=r"it is no regular file but a link"):
+    with pytest.raises(LeenConfigError, match=r"it is not a regular file but a link"):
         list(read_results(tmp_path / "r.jsonl", summarise(THREE)))
 
 

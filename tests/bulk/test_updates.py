@@ -154,7 +154,7 @@ def test_every_id_has_a_result_in_input_order() -> None:
 
 def test_each_result_that_is_no_success_says_why() -> None:
     results = summary_of(UNKNOWN, REJECTED, UNSENT)["results"]
-    assert [result["error"] for result in results] == ["lost", "closed", "the task ended before it"]
+    assert [result["error"] for result in results] == ["lost", "closed", "the task ended before it was changed"]
 
 
 def test_an_invalid_id_is_told_what_to_write() -> None:
@@ -204,7 +204,7 @@ def test_an_unknown_outcome_names_its_tickets_and_says_that_a_retry_does_no_harm
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.identifiers == [B]
     assert f"#1 {B}: lost" in str(error)
-    assert str(error).startswith("1 ticket was to be changed and nobody can say whether it was. A retry sets the same")
+    assert str(error).startswith("It is unknown whether 1 ticket was changed. A retry sets the same")
     assert error.can_be_settled, "a retry policy must let the retry come"
 
 
@@ -213,7 +213,7 @@ def test_of_many_unknown_outcomes_the_first_are_named() -> None:
     error = final_error(summarise(ids, table_of(dict.fromkeys(ids, UNKNOWN))), None, None, None)
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.identifiers == ids
-    assert str(error).startswith("30 tickets were to be changed and nobody can say whether they were.")
+    assert str(error).startswith("It is unknown whether 30 tickets were changed.")
     assert str(error).endswith("… and 10 more")
 
 

@@ -19,7 +19,7 @@ from tests.bulk.conftest import irregular as irregular
 @pytest.mark.parametrize("ending", ["json", "jsonl"])
 def test_tickets_are_not_read_from_what_is_no_file(irregular: Path, tmp_path: Path, scheme: str, ending: str) -> None:
     (tmp_path / f"link.{ending}").symlink_to(irregular)
-    with pytest.raises(LeenConfigError, match=r"it is no regular file but a (pipe|socket|device)"):
+    with pytest.raises(LeenConfigError, match=r"it is not a regular file but a (pipe|socket|device)"):
         rows_at(f"{scheme}{tmp_path}/link.{ending}")
 
 

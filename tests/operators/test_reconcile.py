@@ -145,7 +145,7 @@ def test_a_source_that_is_none_makes_a_list_incomplete(tickets: Any, expected: b
 
 @pytest.mark.parametrize("given", ["", " None "])
 def test_a_plan_that_a_template_did_not_find_is_refused(given: str) -> None:
-    with pytest.raises(LeenConfigError, match="has left no plan"):
+    with pytest.raises(LeenConfigError, match="has published no plan"):
         expected_plan(given)
     assert (expected_plan(None), expected_plan(" a1 ")) == (None, "a1")
 
