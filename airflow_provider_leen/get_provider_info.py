@@ -94,7 +94,7 @@ CONFIG: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Tell Airflow what this package brings.
+    """Return what this package provides to Airflow.
 
     :return: the provider's description, as ``provider_info.schema.json`` of Airflow asks for it.
     """

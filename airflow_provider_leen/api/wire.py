@@ -179,7 +179,7 @@ class _Departure:
 
 
 def _clocks() -> tuple[float, float]:
-    """Return two clocks: one that nobody sets, and one that goes on while the machine sleeps."""
+    """Return two clocks: a monotonic one, and one that keeps running while the machine sleeps."""
     return time.monotonic(), time.time()
 
 

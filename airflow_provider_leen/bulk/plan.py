@@ -421,7 +421,7 @@ class _Draft:
         return finding, "The outcome of its last change is not known yet."
 
     def is_told_now(self, history: History) -> bool:
-        """Tell whether it is this task that saw or learnt that our last change was made."""
+        """Return whether this task saw or learnt that our last change was made."""
         return bool(self.found.task) and history.made_by == self.found.task
 
     def is_a_persons(self, reading: Reading, sent_at: float) -> bool:

@@ -39,7 +39,8 @@ class Reconciliation(RegisterCreation):
 
     :param payload: makes the request body of a valid row, with a text for its description.
     :param settings: how the scope is reconciled.
-    :param is_whole: whether all sources of the list were there; rows that can't be told make it incomplete, too.
+    :param is_whole: whether all sources of the list were there; rows without a usable identifier make it incomplete,
+        too.
     :param run: the Dag run's id.
     :param at: the time of the list, in seconds since the epoch.
     :param statuses: Leen's statuses for ``open`` and ``closed``.

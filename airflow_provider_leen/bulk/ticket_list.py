@@ -65,7 +65,7 @@ class TicketList:
         """Return those tickets that were created, but whose ids no reply has named."""
         table = self._ledger.table
         return [
-            self._as_unsettled(self.by_key[key])
+            self._as_unknown(self.by_key[key])
             for key in keys
             if key in self.by_key and table[key].status == "created" and not table[key].ticket_id
         ]
@@ -73,7 +73,7 @@ class TicketList:
     def unknown_tickets(self, jobs_under_way: Mapping[str, Collection[str]]) -> list[UnknownTicket]:
         """Return the tickets with an unknown outcome, except those in running jobs, which may still create them."""
         in_jobs = {key for keys in jobs_under_way.values() for key in keys}
-        return [self._as_unsettled(row) for row in self.with_status("unknown") if row.key not in in_jobs]
+        return [self._as_unknown(row) for row in self.with_status("unknown") if row.key not in in_jobs]
 
     def note_found(self, found: Mapping[str, Created], asked: Sequence[UnknownTicket]) -> list[UnknownTicket]:
         """State which tickets were found, and keep the texts about the others, which are returned."""
@@ -152,7 +152,7 @@ class TicketList:
         label = self._ledger.table[key].label
         return label is not None and label.lease == self._ledger.place.lease
 
-    def _as_unsettled(self, row: TicketRow) -> UnknownTicket:
+    def _as_unknown(self, row: TicketRow) -> UnknownTicket:
         ticket, body = self._ledger.table[str(row.key)], self._payload(row)
         until = final_from(ticket.sendings, self._settings, self._ledger.host)
         return UnknownTicket(row, body["name"], project_of(body), ticket.sendings, until, ticket.named)

@@ -243,7 +243,7 @@ class _Preparation:
         return TicketRow(index, self._source, name, identifier or key, key, None, changes=changes)
 
     def _twin(self, index: int, first: TicketRow, name: str | None, identifier: str | None) -> TicketRow:
-        """Let a row follow the first one with its identifier: two tickets of one identifier could not be told apart."""
+        """Let a row follow the first one with its identifier: two tickets can't share an identifier."""
         if first.error is None:
             changes = (SAME if name == first.name else SAME_FOR_ANOTHER,)
             return TicketRow(index, self._source, name, identifier, None, None, first.index, changes)

@@ -98,8 +98,8 @@ def failures_that_nothing_judges(
     if is_gated or not summary["failed"] or max_failures is not None or max_failure_rate is not None:
         return None
     return (
-        f"{counted(summary['failed'], 'ticket')} failed, and the run goes on: this task has no threshold, and no gate "
-        "judges it. Set `max_failures` or `max_failure_rate`, or put a LeenTicketFailureSensor after it."
+        f"{counted(summary['failed'], 'ticket')} failed, but the run continues: this task has no threshold, and no "
+        "gate judges it. Set `max_failures` or `max_failure_rate`, or put a LeenTicketFailureSensor after it."
     )
 
 

@@ -183,7 +183,7 @@ def _read_summary(
 
 
 def _remarks(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Say what a summary tells beside its counts, by a register and by reconciling."""
+    """Return the remarks of a summary besides its counts, with a register or when reconciling."""
     if summary.get("dry_run") is True:
         yield "A dry run: nothing was sent; this is what would be done."
     if summary.get("complete") is False:

@@ -1,7 +1,7 @@
 """The sandbox's asynchronous jobs: bulk creation and bulk update, ``QUEUED`` → ``RUNNING`` → ``SUCCESS`` | ``FAILED``.
 
-A job that succeeds tells nothing of its tickets. One of which any ticket failed ends as ``FAILED``, and its
-``failure_reason`` tells of each. Jobs are kept in memory, tickets in the store.
+A successful job does not list its tickets. If any ticket fails, the job ends as ``FAILED``, and its ``failure_reason``
+lists all of them. Jobs are kept in memory, tickets in the store.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from airflow_provider_leen.sandbox.tickets import create_many, update_many
 __all__ = ["JobPlan"]
 
 Work = Callable[[int | None], dict[str, Any]]
-"""Does a job's work for its first so many tickets, or for all, and gives the breakdown."""
+"""Does a job's work for its first tickets, or for all, and returns the results."""
 
 
 class JobPlan(BaseModel):
@@ -35,9 +35,9 @@ class JobPlan(BaseModel):
     :param seconds: how long a job takes, default 0. Its tickets are made at the end.
     :param polls: the job takes until it was asked for so often, and not a time; None (default) for a time.
     :param reason: what the ``failure_reason`` of a partial failure is: an ``object`` (default), ``json_text``, or
-        ``plain_text`` that tells of no single ticket.
+        ``plain_text`` without single tickets.
     :param stall: the job is RUNNING for ever, its tickets never made (``before``) or made in time (``after``).
-    :param crash_after: the job ends as FAILED with a plain text after so many of its tickets were worked on.
+    :param crash_after: the job ends as FAILED with a plain text after this many of its tickets.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

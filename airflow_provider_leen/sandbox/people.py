@@ -25,7 +25,7 @@ class Deed(BaseModel):
     :param status: what ``close`` (default CLOSED) and ``reopen`` (default TODO) make of it.
     :param project: the key of the project that ``move`` moves it to.
     :param changes: the fields that ``edit`` changes, by Leen's names.
-    :param ago: how many seconds ago it was done, default 0; less than 0 for so much later.
+    :param ago: how many seconds ago it was done, default 0; negative for later.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -1,4 +1,4 @@
-"""What arrived at the sandbox and what became of it: for counting on the wire."""
+"""Records the requests to the sandbox and their replies, for counting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT_BYTES = 200_000_000
 
 @dataclass(slots=True)
 class RecordedRequest:
-    """One request. Times are seconds since 1970; ``status`` is the HTTP status, or ``lost`` when nobody got a reply."""
+    """One request. Times are seconds since 1970; ``status`` is the HTTP status, or ``lost`` without a reply."""
 
     method: str
     path: str

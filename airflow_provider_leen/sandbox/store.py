@@ -39,7 +39,7 @@ class Store:
     """Tickets of all connection IDs.
 
     :param path: an SQLite file, kept; None (default) for memory.
-    :param sync_after: seconds after which Leen sees what it was not told; None (default): only after a sync on demand.
+    :param sync_after: seconds after which Leen sees changes made past it; None (default): only after a sync on demand.
     :param search_lag: seconds after which the vendor's search sees a new ticket, default 0.
     :param clock: the time in seconds since 1970.
     """

@@ -45,7 +45,7 @@ class CreatingTask(BulkTask[Summary]):
         self._register = register_of(operator, self.context)
         self._embedded = bool(operator.embed_identifier) or self._register is not None
         self._store: Store | None = None if self._register else self._open_store()
-        self._remembers = self._store is None or self._store.durable
+        self._is_durable = self._store is None or self._store.durable
         self._defaults = read_defaults(operator.ticket_defaults)
         self._fitting = Fitting(operator.priority_map, embed_key=self._embedded)
         self._rows = self._read_rows()
@@ -225,7 +225,7 @@ class CreatingTask(BulkTask[Summary]):
             # For the tab in the UI: Airflow's API server does not need the connection.
             publisher.push("ticket_url", settings.ticket_url)
         self._close_ledger()
-        self.conclude(publisher, summary, error, PUBLISHED_BY_A_RETRY if self._remembers else None)
+        self.conclude(publisher, summary, error, PUBLISHED_BY_A_RETRY if self._is_durable else None)
         return published
 
     def _failed_rows(self, summary: Summary) -> Iterable[Any]:
@@ -240,7 +240,7 @@ class CreatingTask(BulkTask[Summary]):
         """Write the results' files; return the error if they can't be written."""
         results = map(clean_json, summary["results"])
         try:
-            return self.supervisor.call(files.write, results, failed, remembered=self._remembers)
+            return self.supervisor.call(files.write, results, failed, durable=self._is_durable)
         except BaseException as interruption:  # raised by a signal; the XComs are published before the task ends
             return interruption
 

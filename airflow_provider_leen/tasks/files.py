@@ -145,12 +145,12 @@ class ResultsFiles:
         """Return the summary for XCom: the counts, and the path of the results."""
         return cast("Summary", {**summary, "results": [], "results_path": self.results_path})
 
-    def write(self, results: Iterable[TicketResult], failed: Iterable[Any], *, remembered: bool) -> LeenError | None:
+    def write(self, results: Iterable[TicketResult], failed: Iterable[Any], *, durable: bool) -> LeenError | None:
         """Write the results and the failed tickets; return the error if they can't be written.
 
         :param results: the result of each ticket.
         :param failed: the failed tickets, as given.
-        :param remembered: whether there is a durable ledger for the next try.
+        :param durable: whether there is a durable ledger for the next try.
         """
         try:
             write_lines(self._failed, failed)
@@ -162,7 +162,7 @@ class ResultsFiles:
             f"The results can't be written to {self.results_path} ({problem}). XCom has the counts, the log has the "
             "first errors."
         )
-        if remembered:
+        if durable:
             return LeenError(f"{sentence} A retry writes them, and creates nothing twice.")
         return LeenConfigError(
             f"{sentence} There is no durable ledger of what was sent, so don't clear the task: look into the tracker."

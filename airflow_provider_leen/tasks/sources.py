@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def is_whole(tickets: Any) -> bool:
-    """Tell whether no source of a list is None, as far as the list itself shows.
+    """Return whether no source of a list is None, as far as the list itself shows.
 
     :param tickets: what the argument was rendered to, perhaps a text that holds the list.
     :raises LeenConfigError: the text holds nothing.
@@ -45,7 +45,7 @@ def gaps(task: Any, argument: Any, context: Context) -> list[str]:
 
 
 def _is_joined(source: Any, task: Any) -> bool:
-    """Tell whether a reference stands for all instances, and not for the one with the task's own map index."""
+    """Return whether a reference means all instances, rather than the one with the task's own map index."""
     own = {group.group_id for group in task.iter_mapped_task_groups()}
     return hasattr(source, "expand_input") or any(
         group.group_id not in own for group in source.iter_mapped_task_groups()

@@ -60,7 +60,7 @@ def test_an_xcom_that_is_refused_sinks_no_other_and_hides_no_403(
     assert f"{key} (RuntimeError: the database takes nosuch value)" in message
 
 
-def test_where_a_ledger_remembers_a_retry_publishes_and_sends_nothing_again(
+def test_with_a_durable_ledger_a_retry_publishes_and_sends_nothing_again(
     sandbox: SandboxServer, run_dag: Any, refuse: Refuse
 ) -> None:
     refuse("failed_tickets", times=1)
@@ -74,7 +74,7 @@ def test_where_a_ledger_remembers_a_retry_publishes_and_sends_nothing_again(
     assert len(sandbox.tickets()) == 3
 
 
-def test_where_nothing_remembers_it_is_not_retried(sandbox: SandboxServer, run_dag: Any, refuse: Refuse) -> None:
+def test_without_a_durable_ledger_it_is_not_retried(sandbox: SandboxServer, run_dag: Any, refuse: Refuse) -> None:
     refuse("return_value")
     run = run_dag(bulk_dag(tickets(3), durable=False, **RETRIED))
     (error,) = run.exceptions

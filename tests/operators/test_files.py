@@ -53,7 +53,7 @@ def test_a_planted_link_leads_nowhere(tmp_path: Path, planted: str) -> None:
     (tmp_path / planted).symlink_to(tmp_path / "victim")
     files = ResultsFiles(f"{tmp_path}/r.jsonl", None)
     files.check()
-    assert files.write([], [{"name": "a"}], remembered=True) is None
+    assert files.write([], [{"name": "a"}], durable=True) is None
     assert (tmp_path / "victim").read_text() == "untouched"
     written = [tmp_path / "r.jsonl", tmp_path / "r.jsonl.failed.jsonl"]
     assert [(path.is_symlink(), path.stat().st_mode & 0o777) for path in written] == [(False, 0o600)] * 2

@@ -112,7 +112,7 @@ def test_failures_that_neither_a_threshold_nor_a_gate_judges_are_warned_of(
     run_dag: Any, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert run_dag(update_dag([NOBODY])).states == {"update": "success"}
-    assert "1 ticket failed, and the run goes on: this task has no threshold, and no gate judges it." in caplog.text
+    assert "1 ticket failed, but the run continues: this task has no threshold, and no gate judges it." in caplog.text
 
 
 def test_a_gate_that_watches_judges_changes_and_creations_together(run_dag: Any, sandbox: SandboxServer) -> None:
