@@ -46,8 +46,12 @@ class RegisterPlace(NamedTuple):
 def register_of(operator: Any, context: Context) -> RegisterPlace | None:
     """Return an operator's register; None if it has none.
 
-    :raises LeenConfigError: its arguments contradict one another.
+    :raises LeenConfigError: its arguments contradict one another, or are empty.
     """
+    for name in ("register", "scope", "known_path"):
+        # An empty Variable, say: without the register, or with another scope, everything would be filed again.
+        if isinstance(given := getattr(operator, name), str) and not given.strip():
+            raise LeenConfigError(f"`{name}` is empty. If there is to be none, leave it out, or let it yield None.")
     root, scope, others = _text(operator.register), _text(operator.scope), []
     if not root:
         others = [name for name in ("scope", "known_path", "max_new") if _text(getattr(operator, name))]

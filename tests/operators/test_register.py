@@ -105,10 +105,12 @@ ARGUMENTS: dict[str, Any] = {
         ({"register": "None", "max_new": 5}, -1, "`max_new` is about a register"),
         ({"register": None, "known_path": "/k.csv"}, -1, "`known_path` is about a register"),
         ({}, 0, "of a mapped task needs a `scope`"),
-        ({"scope": " "}, 3, "of a mapped task needs a `scope`"),
+        ({"scope": " "}, 3, "`scope` is empty"),
+        ({"register": ""}, -1, "`register` is empty"),
+        ({"known_path": "  "}, -1, "`known_path` is empty"),
     ],
 )
-def test_arguments_that_contradict_one_another_are_refused(
+def test_arguments_that_contradict_one_another_or_are_empty_are_refused(
     arguments: dict[str, Any], map_index: int, sentence: str
 ) -> None:
     context: Any = {"ti": SimpleNamespace(map_index=map_index)}
