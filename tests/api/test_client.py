@@ -103,7 +103,7 @@ def test_a_request_carries_both_headers_and_only_what_was_given(client: LeenClie
     assert request.headers["user-agent"].startswith("airflow-provider-leen/")
 
 
-def test_a_bulk_call_tells_of_each_ticket(client: LeenClient) -> None:
+def test_a_bulk_call_reports_each_ticket(client: LeenClient) -> None:
     reply = client.bulk_create_tickets([TICKET, TICKET | {"project_vendor_id": "NOPE"}, TICKET])
     assert (reply.total, reply.succeeded, reply.failed) == (3, 2, 1)
     assert [result.success for result in reply.results] == [True, False, True]

@@ -301,7 +301,7 @@ def test_a_certificate_of_the_bundle_is_trusted(connect: Connect, tls: ssl.SSLCo
         assert read(connect(https(server), verify=str(certificate))) == []
 
 
-def test_a_bundle_may_be_a_folder_and_an_empty_one_trusts_nobody(
+def test_a_bundle_may_be_a_folder_and_an_empty_one_trusts_no_server(
     connect: Connect, tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     with RawServer(answering(OK), tls=tls) as server:

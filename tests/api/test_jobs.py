@@ -172,7 +172,7 @@ ALL = ["a", "b", "c", "d"]
     ],
     ids=["in order", "in another order", "normalised", "counted from 1"],
 )
-def test_failures_alone_are_enough_where_the_counts_leave_no_doubt(results: list[dict[str, Any]]) -> None:
+def test_failures_alone_are_enough_if_the_counts_prove_the_others(results: list[dict[str, Any]]) -> None:
     assert statuses(failed(COUNTS | {"results": results}), ALL) == ["succeeded", "rejected", "succeeded", "rejected"]
 
 
@@ -206,7 +206,9 @@ def test_failures_alone_are_enough_where_the_counts_leave_no_doubt(results: list
         ),
     ],
 )
-def test_failures_alone_prove_nothing_where_a_doubt_is_left(reason: dict[str, Any], sent: list[str | None]) -> None:
+def test_failures_alone_prove_nothing_if_the_others_are_not_proved(
+    reason: dict[str, Any], sent: list[str | None]
+) -> None:
     assert statuses(failed(reason), sent) == ["unknown"] * 4
 
 
@@ -255,5 +257,5 @@ def test_the_failures_of_an_update_may_stand_alone() -> None:
         ("x" * 400, f"status FAILED: {'x' * 299}…"),
     ],
 )
-def test_the_end_of_a_job_is_told_in_one_line(reason: Any, text: str) -> None:
+def test_the_end_of_a_job_is_reported_in_one_line(reason: Any, text: str) -> None:
     assert describe(failed(reason)) == text

@@ -179,9 +179,7 @@ HITS = [{"key": "SEC-1"}, {"key": "SEC-2"}]
     ],
     ids=str,
 )
-def test_hits_are_all_there_are_where_their_number_is_the_one_that_is_told(
-    extra: dict[str, Any], is_whole: bool
-) -> None:
+def test_hits_are_complete_if_their_number_is_the_reported_one(extra: dict[str, Any], is_whole: bool) -> None:
     reply = read_search({"issues": HITS} | extra)
     assert reply.hits == HITS
     assert (not reply.reservations) is is_whole

@@ -233,7 +233,7 @@ def test_of_identifiers_that_are_much_alike_the_best_match_counts(
     assert statuses(reply(*[made(n, identifier=name) for n, name in enumerate(named)]), sent) == said
 
 
-def test_in_another_order_identifiers_that_are_much_alike_are_told_apart() -> None:
+def test_in_another_order_similar_identifiers_are_distinguished() -> None:
     sent: list[str | None] = [STEM + "-1", STEM + "-10", STEM]
     results = [made(n, identifier=sent[n]) for n in (2, 0, 1)]
     assert [claim.vendor_ticket_id for claim in results_of_reply(reply(*results), sent)] == ["SEC-0", "SEC-1", "SEC-2"]
@@ -298,7 +298,7 @@ def test_both_ids_of_a_row_may_be_the_same() -> None:
     assert statuses(reply(made(0, ticket_id="SEC-0"), made(1), made(2))) == "sss"
 
 
-def test_the_owner_of_an_id_is_remembered() -> None:
+def test_the_owner_of_an_id_is_kept() -> None:
     owners = Owners()
     assert owners.rivals(1, "u-1", "SEC-1") == set()
     assert owners.rivals(1, "u-1", "SEC-1") == set()
@@ -322,7 +322,7 @@ def test_the_owner_of_an_id_is_remembered() -> None:
         pytest.param("odd", [None] * 3, id="no list"),
     ],
 )
-def test_the_ids_that_a_doubtful_reply_names_are_kept_with_their_rows(results: Any, named: list[str | None]) -> None:
+def test_the_ids_in_a_contradictory_reply_are_kept_with_their_rows(results: Any, named: list[str | None]) -> None:
     claims = nothing_proved("It is doubtful", {"results": results}, SENT)
     assert [claim.vendor_ticket_id for claim in claims] == named
     assert all(

@@ -311,7 +311,7 @@ def test_an_error_carries_status_and_request_id() -> None:
         (307, "correct the Base URL"),
     ],
 )
-def test_an_error_that_a_person_must_mend_says_where(status: int, hint: str) -> None:
+def test_an_error_that_a_person_must_fix_says_where(status: int, hint: str) -> None:
     text = str(reply(status, ERROR_RESPONSE | {"detail": []}))
     assert "The key is too old. " in text
     assert hint in text

@@ -76,7 +76,7 @@ def test_no_repr_shows_the_key_or_the_proxys_password() -> None:
 # The connection ID
 
 
-def test_a_connection_id_argument_beats_the_login() -> None:
+def test_a_connection_id_argument_overrides_the_login() -> None:
     assert read(connection_id=" other ").connection_id == "other"
     assert read(login=None, connection_id="other").connection_id == "other"
 
@@ -296,7 +296,7 @@ def test_what_is_no_count_of_retries_is_refused_by_its_label(value: Any) -> None
 
 
 @pytest.mark.parametrize(("name", "value"), [("timeout", 7.5), ("max_retries", 9), ("max_retries", 0)])
-def test_an_argument_beats_the_extra(name: str, value: Any) -> None:
+def test_an_argument_overrides_the_extra(name: str, value: Any) -> None:
     assert getattr(read(extra={name: 5}, **{name: value}), name) == value
 
 

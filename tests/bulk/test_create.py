@@ -60,7 +60,7 @@ def test_no_ticket_leaves_before_it_is_on_record_and_a_batch_costs_one_write(
     assert store.threads == {"ledger_0"}
 
 
-def test_at_the_end_all_results_are_on_record_so_that_the_next_try_asks_nobody_anything(sandbox: SandboxServer) -> None:
+def test_at_the_end_all_results_are_recorded_so_that_the_next_try_asks_nothing(sandbox: SandboxServer) -> None:
     store = Store()
     first = run_try(sandbox, store, tickets(25), max_concurrent_batches=2)
     calls = sandbox.count()
@@ -106,7 +106,7 @@ def test_a_list_that_has_changed_sends_what_is_new_only(sandbox: SandboxServer) 
     assert Counter(ticket["name"] for ticket in sandbox.tickets())["finding 2"] == 2
 
 
-def test_defaults_that_were_mended_send_only_what_was_refused(sandbox: SandboxServer) -> None:
+def test_after_the_defaults_are_fixed_only_what_was_refused_is_sent(sandbox: SandboxServer) -> None:
     store = Store()
     given = [{"name": "good", "type": "Bug"}, {"name": "bad"}]
     first = run_try(sandbox, store, given, defaults={"project_vendor_id": "SEC", "type": "Tsak"})

@@ -121,7 +121,7 @@ def test_exactly_those_are_created_that_leen_does_not_know_and_eight_are_asked_f
 # Progress
 
 
-def test_progress_is_told_at_once_then_at_most_once_a_second_and_at_last() -> None:
+def test_progress_is_reported_at_once_then_at_most_once_a_second_and_at_the_end() -> None:
     truth = Truth()
 
     async def answer(request: httpx.Request) -> httpx.Response:

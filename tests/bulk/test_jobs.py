@@ -69,7 +69,7 @@ def test_a_bad_ticket_is_isolated_and_the_others_are_submitted(sandbox: SandboxS
 
 
 @pytest.mark.parametrize("defaults", [VENDOR, UUID], ids=["vendor ids", "uuids"])
-def test_a_job_that_succeeded_tells_no_ids_so_they_are_fetched_by_identifier(
+def test_a_successful_job_returns_no_ids_so_they_are_fetched_by_identifier(
     sandbox: SandboxServer, defaults: dict[str, str]
 ) -> None:
     ended = submit_and_go_on(sandbox, tickets(12), defaults=defaults)
@@ -81,7 +81,7 @@ def test_a_job_that_succeeded_tells_no_ids_so_they_are_fetched_by_identifier(
 
 
 @pytest.mark.parametrize("status", [404, 500, 403])
-def test_ids_that_cannot_be_fetched_stay_null_and_the_ticket_is_created_all_the_same(
+def test_ids_that_cannot_be_fetched_stay_null_and_the_ticket_still_counts_as_created(
     sandbox: SandboxServer, status: int
 ) -> None:
     sandbox.inject("status", status=status, body="html", method="GET", path=LOOK_UP)
@@ -105,7 +105,7 @@ def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: Sandb
     assert ended.results[0]["ticket_id"] is None
 
 
-def test_where_a_job_tells_of_no_ticket_leen_is_asked_for_each(sandbox: SandboxServer) -> None:
+def test_if_a_job_names_no_ticket_each_is_looked_up(sandbox: SandboxServer) -> None:
     sandbox.plan_jobs(reason="plain_text")
     ended = submit_and_go_on(sandbox, [{"name": "one"}, REFUSED, {"name": "three"}])
     assert ended.statuses == ["created", "unknown", "created"]
@@ -223,7 +223,7 @@ def test_a_job_of_which_no_ticket_is_left_in_the_list_is_not_asked_for(sandbox: 
     assert other.counts == {"unknown": 1}
 
 
-def test_of_a_job_whose_list_has_shrunk_what_is_left_is_told(sandbox: SandboxServer) -> None:
+def test_a_job_whose_list_has_shrunk_reports_what_is_left(sandbox: SandboxServer) -> None:
     store, given = Store(), [{"name": "one"}, REFUSED, {"name": "three"}]
     submit(sandbox, store, given)
     retry, run = submit(sandbox, store, given[1:])

@@ -28,7 +28,7 @@ def test_however_two_tries_overlap_no_ticket_is_doubled_or_lost_and_the_newer_on
 
 
 @pytest.mark.parametrize("refuses", STORES)
-def test_the_same_holds_where_a_write_fails_and_nobody_knows_whether_it_was_done(refuses: bool) -> None:
+def test_the_same_holds_if_a_write_fails_with_an_unknown_outcome(refuses: bool) -> None:
     model = Model(refuses=refuses, faults=1, keys="a")
     model.check()
     assert model.problems == set()

@@ -321,7 +321,7 @@ def test_a_successor_names_the_ticket_before_it() -> None:
     assert reason == "Its finding is back. SEC-1 is not reopened: a person closed or changed it"
 
 
-def test_a_row_that_cannot_be_filed_is_in_the_list_all_the_same() -> None:
+def test_a_row_that_cannot_be_filed_is_still_in_the_list() -> None:
     found = FindingList({"X": False}, True, "r9", NOW)
     assert about(planned(found, filed(missing=("r1",))))[0] == "keep"
     assert about(planned(found, filed(away=True), reading=CLOSED))[0] == "keep"

@@ -186,7 +186,7 @@ def test_ids_are_compared_over_batches_in_flight(at_once: int) -> None:
 
 
 @pytest.mark.parametrize("as_jobs", [False, True], ids=["sync", "jobs"])
-def test_a_server_that_answers_twice_on_a_connection_misleads_nobody(as_jobs: bool) -> None:
+def test_a_server_that_answers_twice_on_a_connection_causes_no_wrong_result(as_jobs: bool) -> None:
     """A3, on the wire: without identifiers, only the ids show that the second batch got the reply to the first."""
     truth = Truth(lie=lambda number, content: edit(without_names(lambda said: None))(content))
 

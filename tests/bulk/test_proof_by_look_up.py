@@ -134,7 +134,7 @@ def test_a_look_up_that_contradicts_itself_is_neither_a_yes_nor_a_no(change: dic
 @pytest.mark.parametrize(
     "normalised", [lambda text: text.lower(), lambda text: f" {text} ", lambda text: text[:64]], ids=["case", "", "cut"]
 )
-def test_what_leen_normalises_exists_all_the_same(normalised: Any) -> None:
+def test_an_identifier_that_leen_normalises_is_found(normalised: Any) -> None:
     given = [{"name": "finding", "identifier": f"CVE-2026-{'X' * 80}"}]
     changed = lambda record: record | {"identifier": normalised(record["identifier"])}  # noqa: E731
     with tracker(stores=True, change=changed) as known:

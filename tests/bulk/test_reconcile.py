@@ -396,7 +396,7 @@ def test_a_retry_tells_what_the_task_has_done_in_all_tries_and_its_approved_plan
     assert told(scope.run("a", "c", "d", day=6)) == dict.fromkeys("acd", "existing")
 
 
-def test_a_stop_ends_the_wait_for_a_change_and_tells_of_it(scope: Scope, sandbox: SandboxServer) -> None:
+def test_a_stop_ends_the_wait_for_a_change_and_is_reported(scope: Scope, sandbox: SandboxServer) -> None:
     scope.run("a", "b", "c")
     scope.run("b", "c")
     sandbox.plan_jobs(stall="before")

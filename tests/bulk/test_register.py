@@ -117,7 +117,7 @@ def test_a_ticket_that_somebody_has_cloned_is_the_oldest(caplog: pytest.LogCaptu
     assert "The tracker has 2 tickets with the key airflow-" in caplog.text
 
 
-def test_a_reply_that_names_a_ticket_of_the_register_leaves_only_the_new_one_in_doubt() -> None:
+def test_a_reply_that_names_a_ticket_of_the_register_leaves_only_the_new_one_unknown() -> None:
     register = Register()
     known = {"scanner:1": KnownTicket("SEC-1", None)}
     ended = register.day(1, 2, known=known, on_unknown="fail")

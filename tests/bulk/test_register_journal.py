@@ -176,7 +176,7 @@ def test_a_deferred_run_goes_on_under_its_own_lease(store: RegisterStore) -> Non
 
 
 @pytest.mark.parametrize("lost", ["head", "snapshot", "lease", "value", "last value", "all but the last lease"])
-def test_what_is_missing_is_refused_and_keeps_nobody_waiting(store: RegisterStore, lost: str) -> None:
+def test_a_missing_value_is_refused_and_releases_the_lease(store: RegisterStore, lost: str) -> None:
     clock = Clock()
     asyncio.run(day(ledger_at(store, A, clock=clock), "1"))
     if lost == "head":

@@ -39,7 +39,7 @@ def test_nor_where_they_stop_again_and_again(same_task: bool) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_holds_where_a_write_fails_and_nobody_knows_whether_it_was_done() -> None:
+def test_the_same_holds_if_a_write_fails_with_an_unknown_outcome() -> None:
     model = RegisterModel(faults=1, switches=1)
     model.check()
     assert model.problems == set()

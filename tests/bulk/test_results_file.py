@@ -140,9 +140,7 @@ def test_no_name_can_be_guessed_and_no_link_is_followed(tmp_path: Path) -> None:
     assert len([name for name in names if name.startswith(".leen-")]) == 2, "a new name each time"
 
 
-def test_a_temporary_name_that_was_guessed_all_the_same_is_not_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_temporary_name_that_was_guessed_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_leen.bulk.whole_file.secrets.token_hex", lambda size: "guessed")
     (tmp_path / "victim").write_text("untouched")
     (tmp_path / ".leen-guessed.part").symlink_to(tmp_path / "victim")

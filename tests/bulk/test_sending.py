@@ -33,7 +33,7 @@ BROKEN = LeenServerError("broken", status=503)
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_every_item_leaves_once_in_full_batches_of_which_so_many_are_in_flight(at_once: int) -> None:
+def test_every_item_is_sent_once_in_full_batches_with_limited_concurrency(at_once: int) -> None:
     async def answer(names: Names) -> Answer:
         # All that may be in flight come this far before one of them ends.
         for _ in range(20):
@@ -238,7 +238,7 @@ def test_the_order_is_kept_when_a_batch_is_split() -> None:
     assert accepted == names(*range(16))
 
 
-def test_a_part_that_is_told_to_wait_is_repeated_and_its_siblings_leave_once() -> None:
+def test_a_part_that_has_to_wait_is_retried_and_its_siblings_are_sent_once() -> None:
     answers = in_turn(refused(), BUSY, None, refused())
 
     leen = Leen(answers)
@@ -433,7 +433,7 @@ def test_a_record_that_cant_be_written_stops_the_sending(fails_at: int, at_once:
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_what_may_not_leave_after_all_does_not_leave_nor_does_anything_after_it(at_once: int) -> None:
+def test_what_must_not_be_sent_is_not_sent_nor_anything_after_it(at_once: int) -> None:
     class Late(Leen):
         async def leave(self, intent: Names) -> None:
             if "t2" in intent:

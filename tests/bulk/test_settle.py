@@ -123,7 +123,7 @@ def test_an_identifier_goes_into_the_path_fully_quoted(identifier: str) -> None:
         ),
     ],
 )
-def test_what_is_no_proof_is_told(reply: Answer, finding: str) -> None:
+def test_a_look_up_that_proves_nothing_says_why(reply: Answer, finding: str) -> None:
     (ticket,) = unknown_tickets(1)
     assert look_up(reply, [ticket]) == {}
     assert finding in ticket.findings

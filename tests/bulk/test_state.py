@@ -104,7 +104,7 @@ def test_a_person_can_read_why_a_ticket_failed(steps: list[Story], error: str) -
     assert error in str(story(*steps)[A].error)
 
 
-def test_where_a_reply_named_ids_nobody_reads_that_there_was_none() -> None:
+def test_if_a_reply_named_ids_the_error_does_not_say_that_there_was_no_reply() -> None:
     assert story(leaves, named)[A].error == "Contradictory replies name SEC-9."
 
 

@@ -70,7 +70,7 @@ async def test_fifty_tickets_are_read_in_one_search(sandbox: SandboxServer) -> N
     assert all(it and it.updated_at and abs(it.updated_at - time.time()) < 600 for it in shown.values())
 
 
-async def test_a_ticket_that_is_gone_is_told_from_the_others(sandbox: SandboxServer) -> None:
+async def test_a_ticket_that_is_gone_is_distinguished_from_the_others(sandbox: SandboxServer) -> None:
     shown, searches = await read(sandbox, lambda keys: sandbox.people.delete(keys[30]), 40)
     assert states(shown) == ["open"] * 30 + ["gone"] + ["open"] * 9
     assert searches <= 13

@@ -145,7 +145,7 @@ def spoilt_by(*bad: str) -> Submitted:
 # Submitting
 
 
-def test_every_ticket_is_changed_in_jobs_of_which_so_many_are_submitted_and_eight_asked_for_at_a_time() -> None:
+def test_every_ticket_is_changed_in_jobs_with_limited_concurrency_and_polled_eight_at_a_time() -> None:
     leen = Leen()
     update = change(leen, IDS[:20], batch_size=1, at_once=3)
     assert leen.batches == [[ticket_id] for ticket_id in IDS[:20]]

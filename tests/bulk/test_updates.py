@@ -157,7 +157,7 @@ def test_each_result_that_is_no_success_says_why() -> None:
     assert [result["error"] for result in results] == ["lost", "closed", "the task ended before it was changed"]
 
 
-def test_an_invalid_id_is_told_what_to_write() -> None:
+def test_the_error_of_an_invalid_id_says_what_to_write() -> None:
     [result] = summarise(["SEC-1"], TicketTable())["results"]
     assert result["error"] == "'SEC-1' is not a UUID: write Leen's id of the ticket"
 

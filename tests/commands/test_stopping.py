@@ -90,7 +90,7 @@ def test_ctrl_c_stops_create_well_and_says_what_was_created(sandbox: SandboxServ
     assert "Traceback" not in err
 
 
-def test_a_second_ctrl_c_waits_for_nothing_and_tells_what_is_known(sandbox: SandboxServer, folder: Path) -> None:
+def test_a_second_ctrl_c_waits_for_nothing_and_reports_what_is_known(sandbox: SandboxServer, folder: Path) -> None:
     sandbox.inject("stall")
     process = start([*MODULE, *CREATE], sandbox, cwd=folder)
     wait_until(lambda: sandbox.count("POST") > 0, process)
@@ -109,7 +109,7 @@ def test_a_second_ctrl_c_waits_for_nothing_and_tells_what_is_known(sandbox: Sand
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @every_command
-def test_a_command_whose_output_nobody_reads_ends_quietly(
+def test_a_command_whose_output_is_no_longer_read_ends_quietly(
     command: list[str], unbuffered: str, sandbox: SandboxServer, folder: Path
 ) -> None:
     assert_ends_quietly(command, sandbox, folder, unbuffered)
@@ -202,7 +202,7 @@ def test_results_that_do_not_fit_on_the_disk_are_printed_all(sandbox: SandboxSer
     assert done.stdout.count("| created |") == 60
 
 
-def test_tickets_are_created_also_where_nobody_can_be_told(sandbox: SandboxServer, folder: Path) -> None:
+def test_tickets_are_created_even_if_nothing_can_be_printed(sandbox: SandboxServer, folder: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*MODULE, *CREATE], env=environment(sandbox), cwd=folder, stdout=subprocess.PIPE, stderr=full, check=False

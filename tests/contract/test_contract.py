@@ -84,7 +84,7 @@ def test_the_sandboxs_reply_to_good_and_bad_tickets_keeps_to_the_contract(sandbo
         pytest.param({"tickets": [{"name": "x"}]}, {"Content-Type": "text/plain"}, "content type is", id="the type"),
     ],
 )
-def test_a_recorded_request_that_breaks_the_contract_is_told_how(
+def test_a_recorded_request_that_breaks_the_contract_is_reported(
     body: Any, headers: dict[str, str], problem: str
 ) -> None:
     good = {"X-API-KEY": "k", "X-CONNECTION-ID": "c", "Content-Type": "application/json"}

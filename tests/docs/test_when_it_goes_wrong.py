@@ -244,7 +244,7 @@ def test_a_very_large_list_is_in_files_and_not_in_xcom(
     assert failed.name.endswith(".failed.jsonl")
 
 
-def test_what_failed_is_mended_and_sent_by_the_second_operator(sandbox: SandboxServer, run_page: RunPage) -> None:
+def test_failed_rows_are_fixed_and_sent_by_the_second_operator(sandbox: SandboxServer, run_page: RunPage) -> None:
     run = run_page("leen_second_attempt")
     assert run.xcom("gate")["total"] == 1
     assert [result["status"] for result in run.summary("create_tickets")["results"]] == ["created", "rejected"]

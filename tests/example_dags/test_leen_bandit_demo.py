@@ -74,7 +74,7 @@ def test_code_that_holds_a_code_fence_does_not_end_the_excerpt(demo: ModuleType,
     assert demo.ticket_from_finding(finding)["description"].endswith('````python\nDOC = """```python"""\n````')
 
 
-def test_an_identifier_stays_when_lines_are_added_above_and_tells_equal_code_apart(
+def test_an_identifier_stays_when_lines_are_added_above_and_distinguishes_equal_code(
     demo: ModuleType, finding: dict[str, Any]
 ) -> None:
     moved = finding | {"line_number": 53, "code": finding["code"].replace("4", "5")}

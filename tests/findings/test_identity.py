@@ -141,7 +141,7 @@ def test_the_order_of_the_results_is_of_no_account() -> None:
     assert {ticket["identifier"]: ticket for ticket in one} == {ticket["identifier"]: ticket for ticket in other}
 
 
-def test_a_given_repository_tells_equal_findings_apart_and_the_report_s_own_comes_first() -> None:
+def test_a_given_repository_distinguishes_equal_findings_and_the_report_s_own_comes_first() -> None:
     none, given = only(result()), only(result(), repository="shop")
     assert none["identifier"] != given["identifier"]
     own = {"versionControlProvenance": [{"repositoryUri": "https://github.com/acme/shop"}]}

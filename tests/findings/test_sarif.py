@@ -200,7 +200,7 @@ def test_what_is_found_at_an_address_has_no_line() -> None:
         ({"kind": "fail"}, None),
     ],
 )
-def test_a_result_that_nobody_must_fix_is_counted_and_has_no_ticket(fields: Any, reason: str | None) -> None:
+def test_a_result_that_needs_no_fix_is_counted_and_has_no_ticket(fields: Any, reason: str | None) -> None:
     tickets = read(result(**fields), result("R2"))
     assert tickets.left_out == ({reason: 1} if reason else {})
     assert len(tickets) == (1 if reason else 2)

@@ -104,7 +104,7 @@ def test_a_connection_may_be_json(connect: Connect, fields: dict[str, Any], base
     assert LeenHook().settings.base_url == base_url
 
 
-def test_arguments_beat_the_connection(connect: Connect) -> None:
+def test_arguments_override_the_connection(connect: Connect) -> None:
     connect(extra={"timeout": 5, "max_retries": 5, "max_retry_wait": 5})
     settings = LeenHook(connection_id="other", timeout=7.5, max_retries=0).settings
     assert (settings.connection_id, settings.timeout, settings.max_retries, settings.max_retry_wait) == (

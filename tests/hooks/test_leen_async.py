@@ -72,7 +72,7 @@ def test_first_calls_at_the_same_time_share_one_client(sandbox: SandboxServer, m
     run(work())
 
 
-def test_its_arguments_beat_the_connection(sandbox: SandboxServer) -> None:
+def test_its_arguments_override_the_connection(sandbox: SandboxServer) -> None:
     other = "1ee00000-0000-4000-8000-00000000000a"
 
     async def work() -> None:

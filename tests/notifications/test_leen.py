@@ -92,7 +92,7 @@ def test_while_a_ticket_is_open_no_other_is_created(run_dag: RunDag, sandbox: Sa
     assert len(sandbox.tickets()) == 1
 
 
-def test_one_notifier_tells_each_failure_anew(sandbox: SandboxServer) -> None:
+def test_one_notifier_reports_each_failure_anew(sandbox: SandboxServer) -> None:
     notifier = LeenNotifier(**TO_SEC, title="{{ run_id }}", identifier="{{ run_id }}")
     for run_id in ("monday", "tuesday"):
         notifier({"dag": DAG("nightly", schedule=None), "run_id": run_id, "reason": "task_failure"})
@@ -296,7 +296,7 @@ def test_the_error_says_for_which_failure_there_is_no_ticket_and_why(
     assert sandbox.tickets() == []
 
 
-def test_a_look_up_that_fails_leaves_no_doubt_that_nothing_was_created(sandbox: SandboxServer) -> None:
+def test_after_a_failed_look_up_nothing_was_created(sandbox: SandboxServer) -> None:
     sandbox.inject("status", status=408, method="GET", path="/v1/itsm/tickets/by-identifier")
     with pytest.raises(LeenError, match=r"^No ticket was created for this: Dag nightly failed\. GET .* HTTP 408"):
         notify()

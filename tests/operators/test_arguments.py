@@ -102,7 +102,7 @@ def test_a_connection_that_can_not_be_used_fails_the_task_at_once(
     assert sandbox.requests == []
 
 
-def test_connection_id_beats_the_login_of_the_connection(sandbox: SandboxServer, run_dag: Any) -> None:
+def test_connection_id_overrides_the_login_of_the_connection(sandbox: SandboxServer, run_dag: Any) -> None:
     other = "1ee00000-0000-4000-8000-000000000002"
     run = run_dag(bulk_dag(tickets(1), connection_id=other))
     assert run.states == {"create": "success"}

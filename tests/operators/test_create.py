@@ -173,7 +173,7 @@ def test_what_was_surely_not_created_is_retried_by_airflow(
 
 
 @pytest.mark.parametrize(("if_exists", "held"), [("create", 2), ("skip", 1)])
-def test_a_ticket_of_another_run_is_taken_for_this_one_only_when_told_so(
+def test_a_ticket_of_another_run_is_accepted_only_if_configured(
     run_dag: Any, sandbox: SandboxServer, if_exists: str, held: int
 ) -> None:
     ticket = TICKET | {"identifier": "own"}

@@ -195,7 +195,7 @@ def test_a_job_that_never_ends_meets_the_timeout_and_is_not_sent_again(
     assert sandbox.count("GET", LOOK_UP) == 0
 
 
-def test_a_retry_completes_when_a_slow_job_has_ended_after_all(
+def test_a_retry_completes_when_a_slow_job_has_ended(
     sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = LeenJobsTrigger.run
@@ -228,7 +228,7 @@ def test_what_a_crashed_job_surely_did_not_do_is_submitted_again(
     assert none_is_double(sandbox)
 
 
-def test_a_key_that_is_refused_in_the_middle_ends_the_submission_and_jobs_are_told_as_unknown(
+def test_a_key_that_is_refused_in_the_middle_ends_the_submission_and_jobs_are_reported_as_unknown(
     sandbox: SandboxServer, run_dag: Any
 ) -> None:
     sandbox.inject("status", status=401, nth=2, path=SUBMISSION)

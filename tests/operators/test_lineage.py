@@ -22,7 +22,7 @@ def counts_told(event: dict[str, Any]) -> dict[str, int]:
     return {name: value for name, value in facet.items() if not name.startswith("_")}
 
 
-def test_openlineage_is_told_the_counts_also_of_a_task_that_failed(sandbox: SandboxServer, airflow_home: Path) -> None:
+def test_openlineage_gets_the_counts_even_of_a_task_that_failed(sandbox: SandboxServer, airflow_home: Path) -> None:
     events = airflow_home / "events.json"
     python_in(
         airflow_home,
@@ -40,14 +40,14 @@ def test_openlineage_is_told_the_counts_also_of_a_task_that_failed(sandbox: Sand
     assert counts_told(fail) == {"total": 3, "succeeded": 2, "failed": 1, "created": 2, "rejected": 1, **none}
 
 
-def test_a_task_that_ended_before_it_knew_anything_tells_nothing() -> None:
+def test_a_task_that_ended_before_it_knew_anything_reports_nothing() -> None:
     create = LeenBulkCreateTicketsOperator(task_id="create", tickets=tickets(1))
     update = LeenUpdateTicketsOperator(task_id="update", ticket_ids=[], updates={"status": "DONE"})
     assert create.get_openlineage_facets_on_complete(None) is None
     assert update.get_openlineage_facets_on_complete(None) is None
 
 
-def test_an_update_tells_its_own_counts() -> None:
+def test_an_update_reports_its_own_counts() -> None:
     update = LeenUpdateTicketsOperator(task_id="update", ticket_ids=[], updates={"status": "DONE"})
     update.counts = {"total": 1, "updated": 1}
     lineage = update.get_openlineage_facets_on_complete(None)

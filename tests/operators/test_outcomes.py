@@ -33,7 +33,7 @@ def free_port() -> int:
 # Nothing was sent
 
 
-def test_where_nobody_listens_all_tickets_are_unsent_and_airflow_may_retry(run_dag: Any, connect: Connect) -> None:
+def test_if_no_server_listens_all_tickets_are_unsent_and_airflow_may_retry(run_dag: Any, connect: Connect) -> None:
     connect(host=f"http://127.0.0.1:{free_port()}/v1", extra={"max_retries": 2, "max_retry_wait": 0.01})
     run = run_dag(bulk_dag(tickets(3), retries=1))
     assert run.states == {"create": "failed"}
@@ -69,7 +69,7 @@ def test_a_retry_creates_what_an_unreachable_leen_did_not_get(run_dag: Any, conn
     ("status", "kind"),
     [(401, LeenAuthError), (403, LeenAuthError), (404, LeenNotFoundError), (302, LeenConfigError)],
 )
-def test_a_refusal_that_no_retry_mends_fails_at_once_and_sends_nothing_more(
+def test_a_refusal_that_no_retry_can_fix_fails_at_once_and_sends_nothing_more(
     sandbox: SandboxServer, run_dag: Any, status: int, kind: type[LeenError]
 ) -> None:
     sandbox.inject("status", status=status, body="html")

@@ -226,7 +226,7 @@ def test_an_operator_that_a_mapped_task_executes_by_hand_has_a_file_of_its_own(
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_results_that_can_not_be_written_fail_the_task_with_the_counts_told(
+def test_results_that_can_not_be_written_fail_the_task_and_the_counts_are_published(
     sandbox: SandboxServer, run_dag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:
     tries: list[int] = []

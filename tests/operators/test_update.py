@@ -128,7 +128,7 @@ def test_a_gate_that_watches_judges_changes_and_creations_together(run_dag: Any,
 
 
 @MODES
-def test_it_tells_the_gate_how_far_it_is(run_dag: Any, sandbox: SandboxServer, deferrable: bool) -> None:
+def test_it_publishes_its_progress_for_the_gate(run_dag: Any, sandbox: SandboxServer, deferrable: bool) -> None:
     run = run_dag(update_dag([*made(1), NOBODY, "SEC-101"], deferrable=deferrable))
     # Deferred, it is told before the wait only.
     done, failed = (1, 1) if deferrable else (3, 2)
@@ -165,7 +165,7 @@ def test_an_empty_list_is_a_success_without_a_request(run_dag: Any, sandbox: San
 # What goes wrong
 
 
-def test_a_lost_202_is_an_unknown_outcome_that_a_retry_mends(run_dag: Any, sandbox: SandboxServer) -> None:
+def test_a_lost_202_is_an_unknown_outcome_that_a_retry_fixes(run_dag: Any, sandbox: SandboxServer) -> None:
     ids = made(4)
     sandbox.inject("lost", path=UPDATE, nth=2, commit=True)
     run = run_dag(update_dag(ids, batch_size=2, retries=1))
@@ -190,7 +190,7 @@ def test_a_refused_key_or_address_ends_the_sending_and_is_not_retried(
     assert sandbox.count("POST", UPDATE) == 2
 
 
-def test_so_many_jobs_are_submitted_at_a_time_as_the_task_is_told(run_dag: Any, sandbox: SandboxServer) -> None:
+def test_jobs_are_submitted_with_the_configured_concurrency(run_dag: Any, sandbox: SandboxServer) -> None:
     ids = made(12)
     sandbox.inject("latency", path=UPDATE, until=lambda: sandbox.count("POST", UPDATE) >= 3)
     run = run_dag(update_dag(ids, batch_size=1, max_concurrent_batches="{{ 3 }}"))
@@ -234,7 +234,7 @@ def test_a_job_that_never_ends_meets_the_triggers_deadline(
 
 
 @MODES
-def test_a_job_that_leen_no_longer_knows_leaves_its_tickets_unknown_and_a_retry_mends_it(
+def test_a_job_that_leen_no_longer_knows_leaves_its_tickets_unknown_and_a_retry_fixes_it(
     run_dag: Any, sandbox: SandboxServer, deferrable: bool
 ) -> None:
     ids = made(2)
@@ -259,7 +259,7 @@ def test_a_404_that_is_not_leens_own_fails_the_task(run_dag: Any, sandbox: Sandb
     assert "Besides, 1 ticket was to be changed" in str(error)
 
 
-def test_jobs_that_go_on_after_all_are_waited_for_again(run_dag: Any, sandbox: SandboxServer) -> None:
+def test_jobs_that_keep_running_are_waited_for_again(run_dag: Any, sandbox: SandboxServer) -> None:
     ids = made(2)
     sandbox.plan_jobs(polls=3)
     # The trigger takes the job for gone, the task finds it at work.

@@ -309,7 +309,7 @@ def test_a_name_that_no_database_takes_is_not_found(get: Callable[..., Any], dag
 # To take away
 
 
-def test_at_most_so_many_files_wait_to_be_sent_and_each_makes_room_once_it_is(
+def test_a_limited_number_of_files_wait_to_be_sent(
     get: Callable[..., Any], dag_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_provider_leen.plugins import app, reading

@@ -84,7 +84,7 @@ def test_any_json_in_xcoms_makes_an_answer_that_can_be_sent(
 
 @settings(max_examples=300, deadline=None, database=None)
 @given(st.text(max_size=2000) | st.integers(1, 50_000).map("[".__mul__) | st.integers(1, 9000).map("7".__mul__))
-def test_any_text_can_be_decoded_or_is_told_from_what_can(text: str) -> None:
+def test_any_text_is_decoded_or_reported_as_unreadable(text: str) -> None:
     for stored in (text, json.dumps(text)):
         decoded(stored)
 
