@@ -120,7 +120,7 @@ def test_the_command_lines_form_of_a_fault(text: str, expected: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("lsot", "'lsot' is no fault; write KIND or KIND:RATE, with a status or one of latency,"),
+        ("lsot", "'lsot' is not a fault: write KIND or KIND:RATE, with a status or one of latency,"),
         ("99", "is not a fault"),
         ("poison", "is not a fault"),
         ("lost:2", "the rate in 'lost:2' must be a number from 0 to 1"),

@@ -51,7 +51,7 @@ def test_a_port_in_use_is_one_sentence(sandbox: SandboxServer) -> None:
     [
         (["--port", "99999"], "Can't listen on 127.0.0.1:99999: "),
         (["--port", "0", "--db", "/"], "Can't use the file /: "),
-        (["--fault", "lsot"], "'lsot' is no fault; write KIND or KIND:RATE, "),
+        (["--fault", "lsot"], "'lsot' is not a fault: write KIND or KIND:RATE, "),
     ],
 )
 def test_an_option_that_cant_be_used_is_one_sentence(arguments: list[str], reason: str) -> None:

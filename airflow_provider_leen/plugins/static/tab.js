@@ -50,7 +50,7 @@ async function load({ keep = false } = {}) {
       const detail = (await reply.json().catch(() => ({}))).detail;
       say({
         401: "You are no longer logged in to Airflow: reload the page.",
-        403: "You may not see this: it takes the right to read the XComs of this Dag.",
+        403: "You need the right to read the XComs of this Dag.",
       }[reply.status] ?? (typeof detail === "string" ? detail : `Airflow answered with status ${reply.status}.`));
       version = null;
       if (reply.status < 500) return;
@@ -58,7 +58,7 @@ async function load({ keep = false } = {}) {
     if (mayChange) wait = 2_000;
   } catch {
     if (mine !== asked) return;
-    if (version === null) say("Airflow can't be reached. This page asks again every few seconds.");
+    if (version === null) say("Airflow can't be reached. This page retries every few seconds.");
     wait = 5_000;
   }
   timer = setTimeout(() => (document.hidden ? undefined : load({ keep: true })), wait);
@@ -279,7 +279,7 @@ function line(row, named) {
 function clamped(text) {
   if (text.length <= 140) return element("span", "", text);
   const node = element("span", "clamped", text);
-  node.title = "Click to see all of it, or less";
+  node.title = "Click to show all of it, or less";
   node.tabIndex = 0;
   node.role = "button";
   node.ariaExpanded = "false";
