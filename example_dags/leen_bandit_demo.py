@@ -103,6 +103,7 @@ def source_lines(code: str) -> dict[int, str]:
 @dag(
     schedule=None,
     tags=["leen"],
+    default_args={"retries": 3, "retry_delay": 10.0},
     params={
         "package": Param("sqlalchemy", type="string", description="An installed package to scan"),
         # Null, since Airflow's form takes an empty text for a parameter that is missing.

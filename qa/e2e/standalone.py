@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
 from qa.support.airflow import environment_of_airflow
 from qa.support.processes import descendants, free_port, kill, processes_in
 
@@ -28,6 +29,9 @@ USERS = {"admin": "ADMIN", "viewer": "VIEWER"}
 """Each user's password is the name."""
 
 _STARTS_WITHIN = 300
+
+DAGS = 8
+"""Those of the examples and of ``pictured.py``."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Standalone:
     url: str
     leen: str
     log: Path
+
+    def misbehave(self, rule: dict[str, Any] | None) -> None:
+        """Let the sandbox misbehave by a rule, or behave from now on."""
+        _ask("DELETE" if rule is None else "POST", f"{self.leen}/_sandbox/faults", rule, CONTROL_HEADERS)
 
     def api(self, method: str, path: str, body: Any = None, user: str = "admin") -> Any:
         """Ask Airflow's public API."""
@@ -88,7 +96,9 @@ def running() -> Iterator[Standalone]:
 def _environment(home: Path, port: int) -> dict[str, str]:
     passwords = home / "passwords.json"
     passwords.write_text(json.dumps({name: name for name in USERS}))
-    environment = environment_of_airflow(home, ROOT / "example_dags", port)
+    dags = Path(shutil.copytree(ROOT / "example_dags", home / "dags"))
+    shutil.copy(ROOT / "qa" / "e2e" / "pictured.py", dags)
+    environment = environment_of_airflow(home, dags, port)
     return environment | {
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}{BASE_PATH}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}{BASE_PATH}/execution/",
@@ -116,7 +126,7 @@ def _is_ready(lab: Standalone) -> bool:
     except (OSError, ValueError):
         return False
     parts = ("scheduler", "dag_processor", "metadatabase")
-    return all(health[part]["status"] == "healthy" for part in parts) and dags["total_entries"] >= 5
+    return all(health[part]["status"] == "healthy" for part in parts) and dags["total_entries"] >= DAGS
 
 
 def _wait(log: Path, processes: list[subprocess.Popen[bytes]], look: Callable[[], Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Shoot = Callable[[Page | Locator, str], None]
 
 DEMO = "leen_bandit_demo"
+FAILS, AT_WORK = "leen_gate_fails", "leen_at_work"
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -42,15 +43,27 @@ def forget_connection(lab: Standalone) -> None:
 
 
 @pytest.fixture(scope="module")
-def demo_run(lab: Standalone, browser: Browser, session: Path) -> str:
-    """The id of a run of the demo Dag, which was triggered by its button."""
+def connected(lab: Standalone, browser: Browser, session: Path) -> Iterator[Page]:
+    """A page of the administrator, who has made the connection by its form."""
     with browser.new_context(storage_state=session, viewport={"width": 1400, "height": 900}) as context:
         page = context.new_page()
         if not lab.api("GET", "connections")["total_entries"]:
             form = ui.open_form(page, lab)
             ui.fill_form(form, lab, "sandbox-key")
             ui.save(page, form)
-        return ui.trigger(page, lab, DEMO)
+        yield page
+
+
+@pytest.fixture(scope="module")
+def demo_run(lab: Standalone, connected: Page) -> str:
+    """The id of a run of the demo Dag, which was triggered by its button."""
+    return ui.trigger(connected, lab, DEMO)
+
+
+@pytest.fixture(scope="module")
+def failed_run(lab: Standalone, connected: Page) -> str:
+    """The id of a run whose gate failed."""
+    return ui.wait_for(lab, FAILS, ui.start(lab, FAILS))
 
 
 def test_a_refused_key_is_said_by_the_test_button_the_run_and_the_tab(
@@ -186,26 +199,53 @@ def test_markup_in_a_ticket_stays_text(page: Page, lab: Standalone, demo_run: st
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_tab_follows_airflow_s_theme(page: Page, lab: Standalone, demo_run: str, theme: str, shoot: Shoot) -> None:
+def test_the_tab_follows_airflow_s_theme(page: Page, lab: Standalone, demo_run: str, theme: str) -> None:
     ui.choose_theme(page, theme)
-    page.set_viewport_size({"width": 1400, "height": 1060})
     frame = ui.open_tab(page, lab, DEMO, demo_run, "reconcile")
     frame.locator("tbody tr").first.wait_for()
     assert frame.locator("html").get_attribute("data-theme") == theme
-    shoot(page, f"tab-{theme}")
-    page.goto(f"{lab.url}/dags/{DEMO}/runs/{demo_run.replace('+', '%2B')}")
-    page.get_by_role("link", name="reconcile").first.wait_for()
-    shoot(page, f"run-{theme}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_page_fits_a_phone(page: Page, lab: Standalone, demo_run: str, theme: str, shoot: Shoot) -> None:
+def test_a_failed_gate_is_shown_with_what_failed(
+    page: Page, lab: Standalone, failed_run: str, theme: str, shoot: Shoot
+) -> None:
+    ui.choose_theme(page, theme)
+    frame = ui.open_tab(page, lab, FAILS, failed_run)
+    frame.locator("tbody tr").first.wait_for()
+    assert "10 of 90 tickets failed (11 %)" in frame.locator("#headline").inner_text()
+    assert "gate failed: 10 of 90" in frame.locator("#gates").inner_text()
+    assert "9 ×" in frame.locator("#causes").inner_text()
+    assert frame.get_by_role("link", name="All tickets of the run").count() == 0
+    shoot(page, f"tab-{theme}")
+    frame = ui.open_tab(page, lab, FAILS, failed_run, "gate")
+    frame.get_by_role("link", name="All tickets of the run").wait_for()
+
+
+def test_a_task_at_work_shows_its_rate_and_the_time_left(
+    page: Page, lab: Standalone, connected: Page, shoot: Shoot
+) -> None:
+    lab.misbehave({"kind": "latency", "seconds": 3})
+    try:
+        run_id = ui.start(lab, AT_WORK)
+        ui.choose_theme(page, "light")
+        page.set_viewport_size({"width": 1400, "height": 450})
+        frame = ui.open_tab(page, lab, AT_WORK, run_id, "create_tickets")
+        frame.locator("#headline", has_text=re.compile("a second, about .* left")).wait_for(timeout=300_000)
+        shoot(page, "at-work-light")
+    finally:
+        lab.misbehave(None)
+    ui.wait_for(lab, AT_WORK, run_id)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_fits_a_phone(page: Page, lab: Standalone, failed_run: str, theme: str, shoot: Shoot) -> None:
     page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     page.set_viewport_size({"width": 400, "height": 800})
-    page.goto(f"{lab.url}/leen/tickets?dag_id={DEMO}&run_id={demo_run.replace('+', '%2B')}")
+    page.goto(f"{lab.url}/leen/tickets?dag_id={FAILS}&run_id={failed_run.replace('+', '%2B')}")
     page.locator("tbody tr").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    assert DEMO in page.locator("#where").inner_text()
+    assert FAILS in page.locator("#where").inner_text()
     assert Axe().run(page).response["violations"] == []
     shoot(page, f"tab-phone-{theme}")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Locator, Page, Route
 
 CONNECTION_ID = "1ee00000-0000-4000-8000-000000000001"
-RUN_ENDS_WITHIN = 300
+RUN_ENDS_WITHIN = 600
 
 
 def open_form(page: Page, lab: Standalone) -> Locator:
@@ -82,11 +82,27 @@ def trigger(page: Page, lab: Standalone, dag_id: str) -> str:
     form.wait_for(state="hidden")
     deadline = time.monotonic() + RUN_ENDS_WITHIN
     while time.monotonic() < deadline:
-        for run in lab.api("GET", f"dags/{dag_id}/dagRuns")["dag_runs"]:
-            if run["dag_run_id"] not in before and run["state"] in ("success", "failed"):
-                return str(run["dag_run_id"])
+        new = {run["dag_run_id"] for run in lab.api("GET", f"dags/{dag_id}/dagRuns")["dag_runs"]} - before
+        if new:
+            return wait_for(lab, dag_id, new.pop())
         page.wait_for_timeout(500)
-    raise AssertionError(f"No run of {dag_id} ended within {RUN_ENDS_WITHIN} s.")
+    raise AssertionError(f"No run of {dag_id} began within {RUN_ENDS_WITHIN} s.")
+
+
+def start(lab: Standalone, dag_id: str) -> str:
+    """Start a run past the UI, and return its id."""
+    lab.api("PATCH", f"dags/{dag_id}", {"is_paused": False})
+    return str(lab.api("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"])
+
+
+def wait_for(lab: Standalone, dag_id: str, run_id: str) -> str:
+    """Wait until a run has ended, and return its id."""
+    deadline = time.monotonic() + RUN_ENDS_WITHIN
+    while time.monotonic() < deadline:
+        if lab.api("GET", f"dags/{dag_id}/dagRuns/{quote(run_id)}")["state"] in ("success", "failed"):
+            return run_id
+        time.sleep(0.5)
+    raise AssertionError(f"{run_id} of {dag_id} did not end within {RUN_ENDS_WITHIN} s.")
 
 
 def open_tab(page: Page, lab: Standalone, dag_id: str, run_id: str, task_id: str | None = None) -> FrameLocator:
