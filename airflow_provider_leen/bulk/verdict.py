@@ -76,7 +76,7 @@ def choose_error(
         halted = None
     if isinstance(halted, _FIRST):
         if unknown:
-            halted.args = (f"{halted}\nBesides, {unknown}",)
+            halted.args = (f"{halted}\n{unknown}",)
         return halted
     if unknown:
         if halted is not None:

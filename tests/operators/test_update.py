@@ -256,7 +256,7 @@ def test_a_404_that_is_not_leens_own_fails_the_task(run_dag: Any, sandbox: Sandb
     run = run_dag(update_dag(ids, deferrable=deferrable, retries=1))
     (error,) = run.exceptions
     assert (type(error), type(error.__cause__)) == (AirflowFailException, LeenNotFoundError)
-    assert "Besides, 1 ticket was to be changed" in str(error)
+    assert "\nIt is unknown whether 1 ticket was changed." in str(error)
 
 
 def test_jobs_that_keep_running_are_waited_for_again(run_dag: Any, sandbox: SandboxServer) -> None:
