@@ -28,7 +28,7 @@ PATIENCE = {"timeout": 5, "settle_time": 1}
 """What the Airflow connections say, so that a ticket in doubt is settled within seconds."""
 
 AT_ONCE = 8
-SECONDS_FOR_A_RUN = 300.0
+SECONDS_FOR_A_RUN = 1800.0
 
 
 @dataclass

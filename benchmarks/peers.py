@@ -93,12 +93,12 @@ def _disturbed(lab: Lab) -> dict[tuple[str, str], Left]:
             lab.sandboxes[number].begin(**DISTURBANCES[disturbance])
             run_ids.append(lab.start(dag_id, number, url=lab.sandboxes[number].base_url + "/"))
         murderers = [
-            _Murderer(lab, lab.sandboxes[number], dag_id, run_ids[number])
+            Murderer(lab, lab.sandboxes[number], dag_id, run_ids[number])
             for number, (dag_id, disturbance) in enumerate(some)
             if disturbance == "kill"
         ]
 
-        def meanwhile(murderers: list[_Murderer] = murderers) -> None:
+        def meanwhile(murderers: list[Murderer] = murderers) -> None:
             for murderer in murderers:
                 murderer.look()
 
@@ -110,12 +110,13 @@ def _disturbed(lab: Lab) -> dict[tuple[str, str], Left]:
     return left
 
 
-class _Murderer:
-    """Kills the task of a run while its third call is in flight."""
+class Murderer:
+    """Kills the task of a run while one of its calls, the third say, is in flight."""
 
-    def __init__(self, lab: Lab, sandbox: Sandbox, dag_id: str, run_id: str) -> None:
+    def __init__(self, lab: Lab, sandbox: Sandbox, dag_id: str, run_id: str, at_call: int = 3) -> None:
         self.done = False
         self._sandbox = sandbox
+        self._at_call = at_call
         self._instances = lambda: lab.airflow.instances(dag_id, run_id)
 
     def look(self) -> None:
@@ -123,7 +124,7 @@ class _Murderer:
         if self.done:
             return
         calls = self._sandbox.bulk_calls()
-        if len(calls) >= 3 and calls[-1]["finished"] is None:
+        if len(calls) >= self._at_call and calls[-1]["finished"] is None:
             self.done = _kill(self._instances, lambda one: True)
 
 

@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "images" / "benchmarks.png"
 BEGIN, END = "<!-- written by make bench: begin -->\n", "<!-- written by make bench: end -->\n"
 
-NAMES = ("cpu", "dag_files", "growth", "adaptive", "memory", "tab", "throughput", "retry", "peers")
+NAMES = ("cpu", "dag_files", "growth", "adaptive", "memory", "tab", "throughput", "retry", "peers", "daily")
 """The modules here, in the order in which they run."""
 
 

@@ -69,7 +69,11 @@ class Sandbox:
         if self.wait:
             self._ask("POST", "/_sandbox/faults", json={"kind": "latency", "seconds": self.wait})
         if rule:
-            self._ask("POST", "/_sandbox/faults", json=rule)
+            self.misbehave(**rule)
+
+    def misbehave(self, **rule: Any) -> None:
+        """Misbehave by this rule, too, from now on."""
+        self._ask("POST", "/_sandbox/faults", json=rule)
 
     def bulk_calls(self) -> list[dict[str, Any]]:
         """Return the bulk calls so far, with the seconds in which each of them started and finished."""
