@@ -111,15 +111,18 @@ class AsyncLeenClient:
 
     # Tickets
 
-    async def send_bulk_create(self, tickets: Sequence[Mapping[str, Any]]) -> list[Claim]:
+    async def send_bulk_create(
+        self, tickets: Sequence[Mapping[str, Any]], *, leaves_by: float | None = None
+    ) -> list[Claim]:
         """Send one ``POST /itsm/tickets/bulk/sync``, once, without retries: the caller decides what is sent again.
 
         :param tickets: 1 to 50 request bodies of tickets.
+        :param leaves_by: seconds since the epoch; a process that was suspended sends nothing long after this time.
         :return: what the reply proves about each ticket, in order.
         :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` tells its effect.
         """
         path = "/itsm/tickets/bulk/sync"
-        reply = await self._write("POST", path, {"tickets": tickets}, done=(200,))
+        reply = await self._write("POST", path, {"tickets": tickets}, done=(200,), leaves_by=leaves_by)
         return results_of_reply(reply, [ticket.get("identifier") for ticket in tickets])
 
     async def bulk_create_tickets(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> BulkReply:
@@ -212,16 +215,18 @@ class AsyncLeenClient:
 
     # Jobs
 
-    async def send_bulk_job(self, tickets: Sequence[Mapping[str, Any]]) -> str:
+    async def send_bulk_job(self, tickets: Sequence[Mapping[str, Any]], *, leaves_by: float | None = None) -> str:
         """Send one ``POST /itsm/tickets/bulk``, once, without retries: the caller decides what is sent again.
 
         :param tickets: 1 to 50 request bodies of tickets.
+        :param leaves_by: seconds since the epoch; a process that was suspended sends nothing long after this time.
         :return: the job's id.
         :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may still run.
         :raises LeenError: the call failed.
         """
         path = "/itsm/tickets/bulk"
-        return read_job_id(path, await self._write("POST", path, {"tickets": tickets}, done=_JOB_ACCEPTED))
+        body = {"tickets": tickets}
+        return read_job_id(path, await self._write("POST", path, body, done=_JOB_ACCEPTED, leaves_by=leaves_by))
 
     async def submit_bulk_create(self, tickets: Sequence[TicketCreate | Mapping[str, Any]]) -> str:
         """Submit a job that creates 1 to 50 tickets, ``POST /itsm/tickets/bulk``.
@@ -242,18 +247,21 @@ class AsyncLeenClient:
         job_id: str = await self._repeat_write(send, names_of(bodies))
         return job_id
 
-    async def send_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
+    async def send_bulk_update(
+        self, ticket_ids: Sequence[str], updates: Mapping[str, Any], *, leaves_by: float | None = None
+    ) -> str:
         """Send one ``POST /itsm/tickets/bulk/update``, once, without retries: the caller decides what is sent again.
 
         :param ticket_ids: 1 to 50 Leen UUIDs.
         :param updates: what to set on each of them.
+        :param leaves_by: seconds since the epoch; a process that was suspended sends nothing long after this time.
         :return: the job's id.
         :raises LeenOutcomeUnknownError: the reply was lost or names no job, which may still run.
         :raises LeenError: the call failed.
         """
         path = "/itsm/tickets/bulk/update"
         body = {"ticket_ids": list(ticket_ids), "updates": dict(updates)}
-        return read_job_id(path, await self._write("POST", path, body, done=_JOB_ACCEPTED))
+        return read_job_id(path, await self._write("POST", path, body, done=_JOB_ACCEPTED, leaves_by=leaves_by))
 
     async def submit_bulk_update(self, ticket_ids: Sequence[str], updates: Mapping[str, Any]) -> str:
         """Submit a job that changes 1 to 50 tickets alike, ``POST /itsm/tickets/bulk/update``.
@@ -361,12 +369,21 @@ class AsyncLeenClient:
 
         return await self._repeat(send, read_only=True)
 
-    async def _write(self, method: str, path: str, body: Mapping[str, Any], *, done: Sequence[int]) -> Any:
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        done: Sequence[int],
+        leaves_by: float | None = None,
+    ) -> Any:
         """Send a write once, and return the JSON of the reply.
 
         :param done: the statuses that mean that it was done or accepted.
+        :param leaves_by: see :meth:`send_bulk_create`.
         """
-        reply = await self._wire.send(method, path, content=encode(body))
+        reply = await self._wire.send(method, path, content=encode(body), leaves_by=leaves_by)
         if reply.status not in done:
             raise LeenOutcomeUnknownError(
                 f"{method} {path} was answered with HTTP {reply.status}, which does not say what was done."

@@ -56,13 +56,22 @@ class Wire:
             self._http = None
 
     async def send(
-        self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        params: Mapping[str, Any] | None = None,
+        leaves_by: float | None = None,
     ) -> Reply:
-        """Send a request once and return its reply if it is a success; otherwise raise."""
+        """Send a request once and return its reply if it is a success; otherwise raise.
+
+        :param leaves_by: seconds since the epoch; long after this time nothing is sent any more.
+        """
         settings = self._settings
         call = f"{method} {path}"
         failure: LeenError
-        departure = _Departure(settings)
+        departure = _Departure(settings, leaves_by)
         try:
             async with departure.deadline:
                 with unlogged():
@@ -155,13 +164,17 @@ class _Departure:
 
     A process that was suspended while it connected, or whose machine slept, must not send the request any more: another
     try may have taken over, and counts on it.
+
+    :param leaves_by: when it leaves at the latest, but for the time that it takes to connect.
     """
 
-    def __init__(self, settings: LeenSettings) -> None:
+    def __init__(self, settings: LeenSettings, leaves_by: float | None) -> None:
         self.deadline = asyncio.timeout(None)
         self.is_at_proxy = False
         self._settings = settings
-        self._began = _clocks()
+        monotonic, clock = _clocks()
+        # It may have been suspended before this, right after it had looked at the clock.
+        self._began = monotonic, clock if leaves_by is None else min(clock, leaves_by)
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):

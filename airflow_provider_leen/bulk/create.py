@@ -80,10 +80,10 @@ class CreateWork(LedgerWork[TicketRow]):
         labels = {str(row.key): [row.name, row.identifier] for row in rows}
         self.table.labelled(labels, self.ledger.place.lease)
 
-    async def call(self, items: Sequence[TicketRow]) -> Any:
+    async def call(self, items: Sequence[TicketRow], leaves_by: float | None) -> Any:
         """Make one call."""
         send = self.client.send_bulk_job if self._as_job else self.client.send_bulk_create
-        return await send([self._payload(row) for row in items])
+        return await send([self._payload(row) for row in items], leaves_by=leaves_by)
 
     def replied(self, items: Sequence[TicketRow], reply: Any) -> str | None:
         """Record what the reply proves about each ticket, or which job they are in."""

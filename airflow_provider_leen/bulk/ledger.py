@@ -124,8 +124,8 @@ class Ledger:
         await self._record(intent)
         return intent
 
-    async def leave(self, intent: Intent) -> None:
-        """Return when the request may be sent; call this right before the call.
+    async def leave(self, intent: Intent) -> float:
+        """Return when the request may be sent, with the time by which it leaves; call this right before the call.
 
         :raises LeenLedgerError: it may not be sent.
         """
@@ -134,7 +134,7 @@ class Ledger:
                 self.withdraw(intent)
                 raise self.failure
             if intent.leaves_by is not None and self.now() <= intent.leaves_by:
-                return
+                return intent.leaves_by
             self.withdraw(intent)
             await self._record(intent)
         self.withdraw(intent)

@@ -52,8 +52,8 @@ class Work(Protocol[Item_contra]):
         :raises LeenError: it can't be recorded, so they must not be sent.
         """
 
-    async def leave(self, intent: Any) -> None:
-        """Return when the request may be sent; call this right before the call.
+    async def leave(self, intent: Any) -> float | None:
+        """Return when the request may be sent, with the time by which it leaves; call this right before the call.
 
         :raises LeenError: it may not be sent.
         """
@@ -61,9 +61,10 @@ class Work(Protocol[Item_contra]):
     def withdraw(self, intent: Any) -> None:
         """Note that the request of an intent was not sent, or had no effect."""
 
-    async def call(self, items: Sequence[Item_contra]) -> Any:
+    async def call(self, items: Sequence[Item_contra], leaves_by: float | None) -> Any:
         """Make one call, once; its reply goes to :meth:`replied`.
 
+        :param leaves_by: what :meth:`leave` returned.
         :raises LeenError: the call failed.
         """
 
@@ -244,10 +245,10 @@ class Sender(Generic[Item]):
             await self._on_record(asyncio.create_task(self._record(batch)))
         if self.halted is not None:
             return [batch]
-        await self._work.leave(batch.intent)
+        leaves_by = await self._work.leave(batch.intent)
         batch.attempts += 1
         try:
-            reply = await self._work.call(batch.items)
+            reply = await self._work.call(batch.items, leaves_by)
         except asyncio.CancelledError:
             self._work.outcome_unknown(batch.items, "The task was stopped before Leen answered.")
             raise

@@ -34,9 +34,9 @@ class UpdateWork(LedgerWork[str]):
         super().__init__(client, ledger, str, as_job=True)
         self._updates = updates
 
-    async def call(self, items: Sequence[str]) -> str:
+    async def call(self, items: Sequence[str], leaves_by: float | None) -> str:
         """Submit one job."""
-        return await self.client.send_bulk_update(items, self._updates)
+        return await self.client.send_bulk_update(items, self._updates, leaves_by=leaves_by)
 
     def replied(self, items: Sequence[str], reply: str) -> None:
         """Record the job of the tickets."""

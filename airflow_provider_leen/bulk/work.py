@@ -58,9 +58,9 @@ class LedgerWork(Work[Item]):
         """Record that items are about to be sent in one request."""
         return await self.ledger.intend(self._keys(items), as_job=self._as_job, settled_after=self._settled_after)
 
-    async def leave(self, intent: Intent) -> None:
-        """Return when the request may be sent."""
-        await self.ledger.leave(intent)
+    async def leave(self, intent: Intent) -> float:
+        """Return when the request may be sent, with the time by which it leaves."""
+        return await self.ledger.leave(intent)
 
     def withdraw(self, intent: Intent) -> None:
         """Record that the request of an intent was not sent, or had no effect."""

@@ -72,7 +72,7 @@ class Leen:
         self.on_record.subtract(intent)
         self.unflushed += intent
 
-    async def call(self, items: Sequence[str]) -> list[str]:
+    async def call(self, items: Sequence[str], leaves_by: float | None) -> list[str]:
         names = list(items)
         assert all(self.on_record[name] for name in names), "it is on record before it leaves"
         self.calls.append(names)

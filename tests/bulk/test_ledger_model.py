@@ -67,8 +67,8 @@ class KeepsToItselfThatTheMemoryIsGone(QuickJournal):
 
 
 class LeavesWhenever(Ledger):
-    async def leave(self, intent: Intent) -> None:
-        return
+    async def leave(self, intent: Intent) -> float:
+        return float("inf")
 
 
 @pytest.mark.parametrize(

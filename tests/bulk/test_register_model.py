@@ -71,8 +71,8 @@ class DeletesFirst(QuickRegister):
 
 
 class LeavesWhenever(RegisterLedger):
-    async def leave(self, intent: Any) -> None:
-        return
+    async def leave(self, intent: Any) -> float:
+        return float("inf")
 
 
 @pytest.mark.parametrize(

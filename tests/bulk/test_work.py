@@ -25,7 +25,7 @@ class Creating(LedgerWork[str]):
         super().__init__(answering(lambda request: None), ledger_of(Store(), now=clock), str, as_job=False)
         self.table.sent(list(keys), 1.0, 11.0, "h", False, False)
 
-    async def call(self, items: Sequence[str]) -> list[Claim]:
+    async def call(self, items: Sequence[str], leaves_by: float | None) -> list[Claim]:
         raise NotImplementedError
 
     def replied(self, items: Sequence[str], reply: list[Claim]) -> str | None:
