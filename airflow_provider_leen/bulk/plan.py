@@ -86,12 +86,23 @@ class Reading:
     :param updated_at: when it was last changed, in seconds since the epoch.
     :param vendor_ticket_id: the tracker's current id, if shown: a moved ticket has a new one.
     :param ticket_id: Leen's id, if shown.
+    :param is_replaced: whether it is not open, but an earlier ticket of the finding is: a person has reopened that.
     """
 
     state: Literal["open", "closed", "gone"]
     updated_at: float | None = None
     vendor_ticket_id: str | None = None
     ticket_id: str | None = None
+    is_replaced: bool = False
+
+    @classmethod
+    def of_all(cls, newest: Reading | None, earlier: Collection[Reading | None]) -> Reading | None:
+        """Return the reading of a finding's newest ticket, with what was read of its earlier ones."""
+        if newest is None or newest.state == "open" or not earlier:
+            return newest
+        if any(it is not None and it.state == "open" for it in earlier):
+            return replace(newest, is_replaced=True)
+        return None if None in earlier else newest
 
 
 Kind = Literal["create", "keep", "reopen", "close", "reopened", "closed", "pending", "reject", "unknown"]
@@ -316,6 +327,9 @@ class _Draft:
         finding = _as_shown(finding, reading)
         if reading.state == "open":
             return Action("keep", _with(finding, history.seen_open().dealt_with()))
+        if reading.is_replaced:
+            seen = history.seen_closed() if reading.state == "closed" else history.seen_gone()
+            return Action("keep", _with(finding, seen.dealt_with()))
         if self.may_reopen(finding, reading):
             return Action("reopen", finding, "Its finding is back.")
         if not can_be_filed:

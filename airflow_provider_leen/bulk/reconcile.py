@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, cast
 
 from airflow_provider_leen.api import jira, jobs
@@ -195,15 +196,29 @@ class Reconciliation(RegisterCreation):
             if not made.to_read:
                 return made
             reader = reader or TicketReader(self._client, _others(table))
-            asked = [self._asked(identifier) for identifier in made.to_read]
-            shown |= await self._ask(reader.read(asked))
+            shown |= await self._read(reader, made.to_read, rows)
 
-    def _asked(self, identifier: str) -> Asked:
+    async def _read(
+        self, reader: TicketReader, identifiers: Sequence[str], listed: Container[str]
+    ) -> dict[str, Reading | None]:
+        """Read the newest ticket of each finding; of those in the list the earlier ones, too."""
         table = self.ledger.table
-        known = cast(Known, table.known(identifier))
-        changed_at = History.from_json(table.histories.get(known.key, {})).changed_at
+        newest = {identifier: cast(Known, table.known(identifier)) for identifier in identifiers}
+        earlier = {
+            identifier: list(table.all_before(known.key)) if identifier in listed else []
+            for identifier, known in newest.items()
+        }
+        asked = map(self._asked, (*newest.values(), *chain.from_iterable(earlier.values())))
+        shown = await self._ask(reader.read(list(asked)))
+        return {
+            identifier: Reading.of_all(shown[known.key], [shown[it.key] for it in earlier[identifier]])
+            for identifier, known in newest.items()
+        }
+
+    def _asked(self, known: Known) -> Asked:
+        changed_at = History.from_json(self.ledger.table.histories.get(known.key, {})).changed_at
         written_at = max(known.filed_at or 0.0, changed_at or 0.0)
-        return Asked(identifier, known.key, known.vendor_ticket_id, known.ticket_id, written_at)
+        return Asked(known.key, known.key, known.vendor_ticket_id, known.ticket_id, written_at)
 
     def _record(self, made: Plan) -> None:
         """Record the findings' new states."""

@@ -187,6 +187,14 @@ class RegisterTable(TicketTable):
         earlier = key_of(self.scope_id, identifier, generation - 1)
         return self._known(earlier) if earlier in self.entries and earlier not in self._forgotten else None
 
+    def all_before(self, key: str) -> Iterator[Known]:
+        """Return all tickets that a finding had before this one, the newest first, up to one that was forgotten."""
+        known = self.before(key)
+        while known is not None:
+            if known.ticket_id or known.vendor_ticket_id:
+                yield known
+            known = self.before(known.key)
+
     # A snapshot
 
     def records(self) -> Iterator[Record]:

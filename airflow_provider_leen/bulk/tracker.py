@@ -41,7 +41,7 @@ _FATAL = (LeenAuthError, LeenConfigError)
 class Asked(NamedTuple):
     """A ticket that is to be read.
 
-    :param identifier: of its finding.
+    :param identifier: what its reading is called.
     :param key: this package's key, which its description ends with; a ticket that was moved is known by it.
     :param vendor_ticket_id: the tracker's id, as it is known.
     :param ticket_id: Leen's.
@@ -71,7 +71,7 @@ class TicketReader:
     async def read(self, asked: Sequence[Asked]) -> dict[str, Reading | None]:
         """Read tickets; None for one that can't be read.
 
-        :return: by the identifiers of their findings.
+        :return: by their identifiers.
         :raises LeenError: the API key or the connection can't be used.
         """
         shown: dict[str, Reading | None] = {it.identifier: None for it in asked}

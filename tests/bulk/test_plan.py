@@ -46,6 +46,23 @@ def about(made: Plan) -> tuple[str | None, str, Finding | None]:
     return actions[0].kind if actions else None, actions[0].reason if actions else "", made.changed.get("X")
 
 
+@pytest.mark.parametrize(
+    ("newest", "earlier", "is_read_as"),
+    [
+        (CLOSED, [], CLOSED),
+        (CLOSED, [GONE, CLOSED], CLOSED),
+        (CLOSED, [CLOSED, OPEN, UNREAD], replace(CLOSED, is_replaced=True)),
+        (CLOSED, [CLOSED, UNREAD], UNREAD),
+        (OPEN, [UNREAD], OPEN),
+        (UNREAD, [OPEN], UNREAD),
+    ],
+)
+def test_a_ticket_that_is_not_open_is_read_with_the_earlier_ones_of_its_finding(
+    newest: Reading | None, earlier: list[Reading | None], is_read_as: Reading | None
+) -> None:
+    assert Reading.of_all(newest, earlier) == is_read_as
+
+
 Case = tuple[Finding | None, Reading | None, dict[str, Any], str | None, dict[str, Any] | None]
 
 LISTED: dict[str, Case] = {
@@ -109,6 +126,13 @@ LISTED: dict[str, Case] = {
     ),
     "… a new ticket where a person closed it": (filed(away=True), CLOSED, {}, "create", {}),
     "… a new ticket where it was deleted": (filed(away=True), GONE, {}, "create", {}),
+    "… nothing where a person has reopened an earlier ticket of it": (
+        filed(**BY_US),
+        replace(CLOSED, is_replaced=True),
+        {},
+        "keep",
+        {"closed_by": "person"},
+    ),
     "… a new ticket where the tracker refused to reopen it": (
         filed(**BY_US, refusal="no such transition"),
         CLOSED,

@@ -169,6 +169,27 @@ def test_a_ticket_that_a_person_has_touched_gets_a_successor_that_names_it(
     assert told(scope.run("a", "b", "c")) == dict.fromkeys("abc", "existing")
 
 
+@pytest.mark.parametrize("closed_by", ["a person", "us"])
+def test_where_a_person_has_reopened_an_earlier_ticket_no_other_is_filed_or_reopened(
+    scope: Scope, sandbox: SandboxServer, closed_by: str
+) -> None:
+    scope.run("a", "b", "c")
+    sandbox.people.close("SEC-101")
+    scope.run("b", "c")
+    scope.run("b", "c")
+    assert told(scope.run("a", "b", "c"))["a"] == "created"
+    sandbox.people.reopen("SEC-101", ago=-3600)
+    if closed_by == "a person":
+        sandbox.people.close("SEC-104", ago=-3600)
+    scope.run("b", "c")
+    scope.run("b", "c")
+    assert scope.open() == ["Finding a", "Finding b", "Finding c"], "SEC-101, which is a person's"
+    for _ in range(2):
+        assert told(scope.run("a", "b", "c")) == dict.fromkeys("abc", "existing")
+        assert scope.open() == ["Finding a", "Finding b", "Finding c"]
+        assert len(sandbox.tickets()) == 4
+
+
 def test_a_ticket_that_a_person_closed_is_left_alone_and_counted(scope: Scope, sandbox: SandboxServer) -> None:
     scope.run("a", "b", "c")
     sandbox.people.close("SEC-101", status="RESOLVED")
