@@ -29,6 +29,9 @@ from airflow_provider_leen.api.errors import (
 if TYPE_CHECKING:
     from airflow_provider_leen.api.sync_client import LeenClient
 
+SIGNAL_DELAY = 1.0
+"""How long a signal may have to wait for its handler."""
+
 NOT_RETRYABLE = (
     LeenAuthError,
     LeenConfigError,
@@ -109,7 +112,9 @@ def drive(operator: Interruptible, client: LeenClient, run: Stoppable, work: Cor
         run.stop(operator.stop_reason)
     future = client.start(work)
     try:
-        wait([future])
+        # A signal that arrives right before a wait begins does not end it: the handler runs at the next one.
+        while not future.done():
+            wait([future], timeout=SIGNAL_DELAY)
     except BaseException:
         # Raised by a signal in this thread: the run doesn't know it yet.
         run.stop("The task's timeout ended before its work was done.")

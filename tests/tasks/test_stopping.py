@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leen.api.errors import LeenAuthError, LeenConfigError, LeenConnectError, LeenError
-from airflow_provider_leen.tasks.stopping import fail_without_retry
+from airflow_provider_leen.tasks.stopping import Interruptible, drive, fail_without_retry
 
 CONNECT = "Leen can't be reached.\nDocs: what-happens-when-it-breaks#leen-cant-be-reached"
 AUTH = "The key is refused.\nDocs: what-happens-when-it-breaks#401-403-key-or-connection-refused"
@@ -24,3 +31,25 @@ def test_an_error_ends_with_the_page_that_helps_and_with_no_retry_where_none_can
     with pytest.raises(kind) as raised, fail_without_retry():
         raise error
     assert str(raised.value) == str(error) == text
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_is_handled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does that arrives right before the main thread begins to wait."""
+    monkeypatch.setattr("airflow_provider_leen.tasks.stopping.SIGNAL_DELAY", 0.05)
+    work: Future[None] = Future()
+
+    def signal_another_thread() -> None:
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: work.set_result(None))
+    try:
+        other = threading.Thread(target=signal_another_thread)
+        other.start()
+        client: Any = SimpleNamespace(start=lambda coroutine: work)
+        nothing: Any = None
+        drive(Interruptible(), client, nothing, nothing)
+        other.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert work.done()

@@ -134,7 +134,7 @@ def draw_sequence(seed: int, index: int, *, short: bool = False) -> Sequence:
         kind=kind,
         connection_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
         by_vendor_id=rng.random() < 0.5,
-        scope=rng.choice(("", "scanner/a")),
+        scope=rng.choice(("all", "scanner/a")),
         batch_size=rng.choice((3, 5, 50)),
         close_after=rng.choice((1, 2)),
         days=tuple(days),

@@ -257,7 +257,7 @@ class Play:
         if self._slot.changing_count != before:
             self.outcome.problems.append(f"wrong: {lost} is lost, and something was sent")
         self._add(self._book.judge(held, [], may_change=False))
-        scope = ["--scope", self._days.scope] if self._days.scope else []
+        scope = ["--scope", self._days.scope]
         command = ("airflow_provider_leen", "register", "repair", "--register", str(self._register), *scope)
         repaired = self._airflow.run_module(*command)
         self._tell(f"repair: {repaired.stdout}{repaired.stderr[-500:]}")

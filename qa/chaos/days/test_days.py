@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from qa.chaos.days.plan import draw_sequence
@@ -11,14 +9,13 @@ from qa.chaos.days.play import Play
 from qa.chaos.days.report import line
 from qa.chaos.lab import Lab
 
-SEQUENCES = 2
+SEED, SEQUENCES = 364977, 2
 
 
 @pytest.mark.timeout(900)
 def test_days_with_a_kill_people_and_two_runs_at_once_break_no_promise(lab: Lab) -> None:
-    seed = random.randrange(10**6)
-    sequences = [draw_sequence(seed, number, short=True) for number in range(SEQUENCES)]
+    sequences = [draw_sequence(SEED, number, short=True) for number in range(SEQUENCES)]
     outcomes = lab.share(sequences, lambda slot, days: Play(lab.airflow, slot, days).perform(), lambda _: None)
-    print(f"seed {seed}", *map(line, outcomes), sep="\n")
+    print(*map(line, outcomes), sep="\n")
     assert [[line(it), *it.story] for it in outcomes if it.problems] == []
     assert all(it.struck for it in outcomes), "a try was killed in each of them"
