@@ -29,8 +29,7 @@ def read_known(lines: Iterable[str], *, is_csv: bool) -> dict[str, KnownTicket]:
     """
     known: dict[str, tuple[str, KnownTicket]] = {}
     for number, row in _rows_of_csv(lines) if is_csv else _rows_of_json(lines):
-        if unknown := sorted(set(map(str, row)) - set(COLUMNS)):
-            raise _problem(number, f"it has a column {clean(unknown[0])[:80]!r}; the columns are {', '.join(COLUMNS)}")
+        _check_columns(number, row)
         identifier, vendor_ticket_id, ticket_id = (_text(number, row.get(column)) for column in COLUMNS)
         if identifier is None:
             raise _problem(number, "it has no identifier")
@@ -43,6 +42,10 @@ def read_known(lines: Iterable[str], *, is_csv: bool) -> dict[str, KnownTicket]:
 def _rows_of_csv(lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.DictReader((line.removeprefix("\ufeff") for line in lines), restkey="more cells than names")
     try:
+        # An upload that failed leaves such a file, and with nothing known everything would be filed again.
+        if reader.fieldnames is None or COLUMNS[0] not in reader.fieldnames:
+            raise _problem(1, f"the line of names is missing; the columns are {', '.join(COLUMNS)}")
+        _check_columns(1, reader.fieldnames)
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
@@ -59,6 +62,11 @@ def _rows_of_json(lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]
             if not isinstance(row, dict):
                 raise _problem(number, "it is not a JSON object")
             yield number, row
+
+
+def _check_columns(number: int, given: Iterable[Any]) -> None:
+    if unknown := sorted(set(map(str, given)) - set(COLUMNS)):
+        raise _problem(number, f"it has a column {clean(unknown[0])[:80]!r}; the columns are {', '.join(COLUMNS)}")
 
 
 def _text(number: int, value: Any) -> str | None:

@@ -243,7 +243,9 @@ def test_the_file_of_known_tickets_is_read_from_csv_and_from_json_lines() -> Non
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        (["id,ticket_id\n", "a,u-1\n"], "line 2: it has a column 'id'"),
+        ([], "line 1: the line of names is missing"),
+        (["a,u-1\n"], "line 1: the line of names is missing"),
+        (["identifier,key\n", "a,u-1\n"], "line 1: it has a column 'key'"),
         (["identifier,ticket_id\n", ",u-1\n"], "line 2: it has no identifier"),
         (["identifier,ticket_id\n", "a,u-1\n", " a ,u-2\n"], "line 3: an earlier line has the identifier 'a'"),
         (["identifier\n", "a,b\n"], "line 2: it has a column"),
