@@ -93,7 +93,7 @@ def _dag(dag_id: str, operator: Any, **arguments: Any) -> None:
         )
 
 
-_dag("days_create", LeenBulkCreateTicketsOperator)
+_dag("days_create", LeenBulkCreateTicketsOperator, deferrable=_from_conf("deferrable"))
 _dag(
     "days_reconcile",
     LeenReconcileTicketsOperator,

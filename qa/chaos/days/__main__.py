@@ -34,6 +34,8 @@ def main() -> int:
             print(f"     the story and the tries' logs are kept in {_keep(outcome)}", flush=True)
 
     with Lab(min(arguments.slots, len(sequences)), python=python) as lab:
+        if any(days.is_deferrable for days in sequences):
+            lab.airflow.start_triggerer()
         outcomes = lab.share(sequences, lambda slot, days: Play(lab.airflow, slot, days).perform(), tell)
         version = lab.airflow.version
     print(closing_report(outcomes, version=version, seed=seed, seconds=time.monotonic() - started))

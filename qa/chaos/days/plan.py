@@ -87,6 +87,8 @@ class Sequence:
 
     :param kind: whether findings are only filed, or reconciled.
     :param by_vendor_id: tickets are filed by project keys, so that Leen knows them after a sync only.
+    :param is_deferrable: batches are submitted as jobs, and the worker is freed while they run.
+    :param is_url: the register is named by a URL, as in object storage.
     """
 
     index: int
@@ -95,6 +97,8 @@ class Sequence:
     kind: Kind
     connection_id: str
     by_vendor_id: bool
+    is_deferrable: bool
+    is_url: bool
     scope: str
     batch_size: int
     close_after: int
@@ -134,6 +138,8 @@ def draw_sequence(seed: int, index: int, *, short: bool = False) -> Sequence:
         kind=kind,
         connection_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
         by_vendor_id=rng.random() < 0.5,
+        is_deferrable=kind == "create" and index % 2 == 1,
+        is_url=index % 4 > 1,
         scope=rng.choice(("all", "scanner/a")),
         batch_size=rng.choice((3, 5, 50)),
         close_after=rng.choice((1, 2)),

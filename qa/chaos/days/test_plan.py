@@ -17,7 +17,14 @@ def test_the_same_seed_and_number_draw_the_same_days() -> None:
 
 
 def test_fifty_sequences_have_everything_and_strike_at_each_write_in_turn() -> None:
-    days = [day for number in range(50) for day in draw_sequence(1, number).days]
+    sequences = [draw_sequence(1, number) for number in range(50)]
+    days = [day for sequence in sequences for day in sequence.days]
+    assert {(it.kind, it.is_deferrable) for it in sequences} == {
+        ("create", False),
+        ("create", True),
+        ("reconcile", False),
+    }
+    assert {it.is_url for it in sequences} == {False, True}
     assert {day.scan for day in days} == {"whole", "half", "empty", "none", "flood"}
     assert {action for day in days for action, _ in day.deeds} == {"close", "reopen", "edit", "move", "delete", "clone"}
     assert {strike.how for day in days for strike in day.strikes.values()} == {"kill", "stop", "both"}
