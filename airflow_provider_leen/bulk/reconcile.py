@@ -117,6 +117,7 @@ class Reconciliation(RegisterCreation):
         if any(self._history(it.finding).refusal for it in made.actions if it.kind == "reopen"):
             # Findings whose tickets the tracker refused to reopen get new tickets in this run.
             again = await self._make_plan(replace(self._settings, max_new=None))
+            _brake_again(made, again, self._settings.max_new)
             self._record(again)
             await self._create()
         await self._send_changes("closed", made)
@@ -388,3 +389,17 @@ def _refuse(made: Plan) -> None:
         return
     is_brake = made.refusal.kind in ("max_new", "max_close_rate")
     raise (LeenBrakeError if is_brake else LeenConfigError)(made.refusal.message)
+
+
+def _brake_again(made: Plan, again: Plan, max_new: int | None) -> None:
+    """Refuse the tickets of refused reopenings if a run would file too many with them.
+
+    :raises LeenBrakeError: more would be filed.
+    """
+    before, more = (sum(action.kind == "create" for action in it.actions) for it in (made, again))
+    if max_new is not None and before + more > max_new:
+        raise LeenBrakeError(
+            f"The tracker refused to reopen {counted(more, 'ticket')}. With new ones in their place, this run would "
+            f"file {counted(before + more, 'ticket')}, and max_new is {max_new}, so they are not filed and nothing is "
+            "closed. If they are to be filed, raise max_new and clear the task."
+        )

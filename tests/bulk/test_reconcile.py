@@ -246,6 +246,19 @@ def test_where_the_tracker_refuses_to_reopen_a_new_ticket_is_filed_in_the_same_r
     assert told(scope.run("a", "b", "c"))["a"] == "existing"
 
 
+def test_new_tickets_in_place_of_those_that_the_tracker_refuses_to_reopen_count_for_max_new(
+    scope: Scope, sandbox: SandboxServer
+) -> None:
+    sandbox.workflow({"CLOSED": []})
+    gone(scope, "b", "c")
+    summary = scope.run("a", "b", "c", "d", max_new=1, day=9)
+    assert told(summary) == {"a": "rejected", "b": "existing", "c": "existing", "d": "created"}
+    assert isinstance(scope.error, LeenBrakeError)
+    assert "would file 2 tickets, and max_new is 1" in str(scope.error)
+    assert told(scope.run("a", "b", "c", "d", max_new=2, day=9))["a"] == "created"
+    assert len(sandbox.tickets()) == 5
+
+
 def test_where_the_tracker_refuses_to_close_the_ticket_is_rejected_in_every_run(
     scope: Scope, sandbox: SandboxServer
 ) -> None:
