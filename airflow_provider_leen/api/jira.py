@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from airflow_provider_leen.api.models import Ticket
-from airflow_provider_leen.api.reservations import errors_in
+from airflow_provider_leen.api.reservations import SearchReply, errors_in
 
 MAX_JQL = 5000
 """The longest search that Leen takes, in characters."""
@@ -95,6 +95,11 @@ def read_hit(hit: Any) -> Record | None:
         is_closed=_is_closed(fields.get("status")),
         updated_at=read_time(fields.get("updated")),
     )
+
+
+def read_hits(reply: SearchReply) -> list[Record]:
+    """Read the tickets that a search found."""
+    return [record for hit in reply.hits if (record := read_hit(hit)) is not None]
 
 
 def read_time(text: Any) -> float | None:

@@ -22,7 +22,6 @@ class Isolation:
     :param batch: its tickets.
     :param started_at: when it was prepared, on the loop's clock.
     :param accepted: whether a call with some of its tickets was accepted.
-    :param submitted: how many of its tickets were submitted in jobs.
     :param halved: whether it had to be halved, because the refusal did not name the bad ticket.
     :param refusals: the messages of tickets that were refused alone, in order.
     """
@@ -30,7 +29,6 @@ class Isolation:
     batch: Sequence[Any]
     started_at: float
     accepted: bool = False
-    submitted: int = 0
     halved: bool = False
     refusals: list[str] = field(default_factory=list)
 
@@ -52,7 +50,7 @@ class Isolation:
 
 
 def take_apart(
-    tickets: Sequence[Ticket], isolation: Isolation, error: LeenResponseError, *, field: str = "tickets"
+    tickets: Sequence[Ticket], isolation: Isolation, error: LeenResponseError, *, field: str
 ) -> tuple[list[tuple[Ticket, str]], list[list[Ticket]]]:
     """Decide which tickets of a refused call are rejected, and which are sent again.
 

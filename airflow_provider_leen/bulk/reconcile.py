@@ -219,7 +219,7 @@ class Reconciliation(RegisterCreation):
     def _asked(self, known: Known) -> Asked:
         changed_at = History.from_json(self.ledger.table.histories.get(known.key, {})).changed_at
         written_at = max(known.filed_at or 0.0, changed_at or 0.0)
-        return Asked(known.key, known.key, known.vendor_ticket_id, known.ticket_id, written_at)
+        return Asked(known.key, known.vendor_ticket_id, known.ticket_id, written_at)
 
     def _record(self, made: Plan) -> None:
         """Record the findings' new states."""

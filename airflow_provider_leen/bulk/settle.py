@@ -148,8 +148,7 @@ class Settler:
         return record if (record.ticket_id or "").strip().casefold() == ticket_id.casefold() else None
 
     async def _read_from_tracker(self, vendor_ticket_id: str) -> Record | None:
-        reply = await self._search(jira.jql_for_issue(vendor_ticket_id))
-        records = [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
+        records = jira.read_hits(await self._search(jira.jql_for_issue(vendor_ticket_id)))
         same = [r for r in records if (r.vendor_ticket_id or "").casefold() == vendor_ticket_id.casefold()]
         return same[0] if len(same) == 1 else None
 
@@ -210,7 +209,7 @@ class Settler:
         left = list(keys)
         while left:
             reply = await self._search(jira.jql_for(left))
-            records = _records(reply)
+            records = jira.read_hits(reply)
             new = lookup.by_key(records, left)
             for key, number in Counter(record.key for record in records if record.key in new).items():
                 if number > 1:
@@ -237,7 +236,7 @@ class Settler:
         for control in controls:
             # Of the same form and length, so that it fails in the same cases.
             reply = await self._search(jira.jql_for([*left, control.key]))
-            seen = lookup.by_key(_records(reply), [*left, control.key])
+            seen = lookup.by_key(jira.read_hits(reply), [*left, control.key])
             is_seen = _is_seen(control, seen.pop(control.key, None))
             found |= seen
             if is_seen:
@@ -265,10 +264,6 @@ def _searches(tickets: Sequence[UnknownTicket]) -> Iterator[tuple[str, list[str]
 def _says_more(reply: SearchReply) -> str:
     what = f"says more than that ({reply.reservations[0]})" if reply.reservations else "finds other tickets"
     return f"The tracker's search does not find its key, but {what}, which proves nothing."
-
-
-def _records(reply: SearchReply) -> list[Record]:
-    return [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
 
 
 def _is_seen(control: Control, ids: Created | None) -> bool:

@@ -9,7 +9,8 @@ read, for whatever reason, is left as it is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from airflow_provider_leen.api import jira
@@ -35,20 +36,19 @@ AT_ONCE = 50
 OTHERS = 3
 """Tickets of a project that may show that a search finds its tickets at all."""
 
-_FATAL = (LeenAuthError, LeenConfigError)
+_REFUSED = (LeenValidationError, LeenNotFoundError)
+"""A search is refused if one of its tickets is unknown."""
 
 
 class Asked(NamedTuple):
     """A ticket that is to be read.
 
-    :param identifier: what its reading is called.
     :param key: this package's key, which its description ends with; a ticket that was moved is known by it.
     :param vendor_ticket_id: the tracker's id, as it is known.
     :param ticket_id: Leen's.
     :param written_at: when we wrote it last: an older copy of Leen's says nothing.
     """
 
-    identifier: str
     key: str
     vendor_ticket_id: str | None
     ticket_id: str | None
@@ -65,26 +65,26 @@ class TicketReader:
     def __init__(self, client: AsyncLeenClient, others: Mapping[str, Sequence[str]]) -> None:
         self._client = client
         self._others = others
-        self._finds: dict[tuple[str, str], bool] = {}
+        self._finds: dict[str, bool] = {}
         self._some: dict[str, list[str]] = {}
 
     async def read(self, asked: Sequence[Asked]) -> dict[str, Reading | None]:
         """Read tickets; None for one that can't be read.
 
-        :return: by their identifiers.
+        :return: by their keys.
         :raises LeenError: the API key or the connection can't be used.
         """
-        shown: dict[str, Reading | None] = {it.identifier: None for it in asked}
+        shown: dict[str, Reading | None] = {it.key: None for it in asked}
         at_tracker = [it for it in asked if it.vendor_ticket_id and jira.is_issue_key(it.vendor_ticket_id)]
         for start in range(0, len(at_tracker), AT_ONCE):
             await self._search_for(at_tracker[start : start + AT_ONCE], shown)
 
-        await self._by_our_keys([it for it in asked if shown[it.identifier] is None], shown)
+        await self._by_our_keys([it for it in asked if shown[it.key] is None], shown)
 
         async def by_id(it: Asked) -> None:
-            shown[it.identifier] = await self._from_leen(it)
+            shown[it.key] = await self._from_leen(it)
 
-        await ask_all(by_id, [it for it in asked if shown[it.identifier] is None and it.ticket_id])
+        await ask_all(by_id, [it for it in asked if shown[it.key] is None and it.ticket_id])
         unread = sum(reading is None for reading in shown.values())
         if unread:
             log.warning("Not read, and so not changed in this run: %d of %d tickets.", unread, len(asked))
@@ -92,8 +92,8 @@ class TicketReader:
 
     async def _search_for(self, group: Sequence[Asked], shown: dict[str, Reading | None]) -> None:
         try:
-            reply = await self._search([str(it.vendor_ticket_id) for it in group])
-        except (LeenValidationError, LeenNotFoundError):
+            reply = await self._search(jira.jql_for_issues([str(it.vendor_ticket_id) for it in group]))
+        except _REFUSED:
             if len(group) == 1:
                 await self._not_found(group[0], shown)
             else:
@@ -101,19 +101,19 @@ class TicketReader:
                 await self._search_for(group[:middle], shown)
                 await self._search_for(group[middle:], shown)
             return
-        except _FATAL:
+        except (LeenAuthError, LeenConfigError):
             raise
         except LeenError as error:
             log.warning("The tracker could not be asked for %d tickets: %s", len(group), error)
             return
-        records = [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
+        records = jira.read_hits(reply)
         left = []
         for it in group:
             record = _its_record(it, records, is_alone=len(group) == 1)
             if record is None:
                 left.append(it)
             else:
-                shown[it.identifier] = _reading(record)
+                shown[it.key] = _reading(record)
         if len(group) > 1:
             # A page may be shorter than what was asked for.
             alone = [[it] for it in left] if len(left) == len(group) else [left] if left else []
@@ -125,91 +125,81 @@ class TicketReader:
     async def _by_our_keys(self, left: Sequence[Asked], shown: dict[str, Reading | None]) -> None:
         """Search for tickets that can't be asked for by their Jira keys. Of those with one key the oldest counts."""
         for keys in jira.in_searches([it.key for it in left]):
-            try:
-                reply = await self._search_by(jira.jql_for(keys))
-            except _FATAL:
-                raise
-            except LeenError:
+            records = await self._found(jira.jql_for(keys))
+            if records is None:
                 return
-            records = [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
             for it in left:
                 mine = sorted((r for r in records if r.key == it.key), key=lambda r: r.created_at or NEVER)
                 # One with another Jira key was moved, or is a clone.
                 if mine and (it.vendor_ticket_id or mine[0].vendor_ticket_id) == mine[0].vendor_ticket_id:
-                    shown[it.identifier] = _reading(mine[0])
+                    shown[it.key] = _reading(mine[0])
 
     async def _not_found(self, it: Asked, shown: dict[str, Reading | None]) -> None:
         """It is gone, if a search finds another ticket of its project: one of ours, or where those are gone, any."""
         mine = str(it.vendor_ticket_id)
         project = str(jira.project_of(mine))
-        if await self._is_any_found(project, self._others.get(project, ()), mine) or await self._is_any_found(
-            project, await self._some_of(project), mine
-        ):
-            shown[it.identifier] = await self._asked_again(it)
+        ours = self._others.get(project, ())
+        if await self._is_any_found(ours, mine) or await self._is_any_found(await self._some_of(project), mine):
+            shown[it.key] = await self._asked_again(it)
 
     async def _asked_again(self, it: Asked) -> Reading | None:
         """Ask once more for a ticket that was not found: the first refusal may have been the search's own trouble."""
-        try:
-            reply = await self._search([str(it.vendor_ticket_id)])
-        except (LeenValidationError, LeenNotFoundError):
-            return Reading("gone")
-        except _FATAL:
-            raise
-        except LeenError:
-            return None
-        if reply.is_empty:
-            return Reading("gone")
-        records = [record for hit in reply.hits if (record := jira.read_hit(hit)) is not None]
-        record = _its_record(it, records, is_alone=True)
-        return None if record is None else _reading(record)
+        with _unless_fatal():
+            try:
+                reply = await self._search(jira.jql_for_issues([str(it.vendor_ticket_id)]))
+            except _REFUSED:
+                return Reading("gone")
+            if reply.is_empty:
+                return Reading("gone")
+            record = _its_record(it, jira.read_hits(reply), is_alone=True)
+            return None if record is None else _reading(record)
+        return None
 
-    async def _is_any_found(self, project: str, others: Sequence[str], mine: str) -> bool:
+    async def _is_any_found(self, others: Sequence[str], mine: str) -> bool:
         for other in others:
-            if other.casefold() != mine.casefold() and await self._is_found(project, other):
+            if other.casefold() != mine.casefold() and await self._is_found(other):
                 return True
         return False
 
     async def _some_of(self, project: str) -> Sequence[str]:
         if project not in self._some:
-            try:
-                hits = (await self._search_by(jira.jql_for_project(project))).hits
-            except _FATAL:
-                raise
-            except LeenError:
-                hits = []
-            records = [record for hit in hits if (record := jira.read_hit(hit)) is not None]
+            records = await self._found(jira.jql_for_project(project)) or []
             keys = [record.vendor_ticket_id for record in records if record.vendor_ticket_id]
             self._some[project] = [key for key in keys if jira.project_of(key) == project][:OTHERS]
         return self._some[project]
 
-    async def _is_found(self, project: str, vendor_ticket_id: str) -> bool:
-        asked = project, vendor_ticket_id
-        if asked not in self._finds:
-            try:
-                hits = (await self._search([vendor_ticket_id])).hits
-            except _FATAL:
-                raise
-            except LeenError:
-                hits = []
-            self._finds[asked] = any(jira.read_hit(hit) is not None for hit in hits)
-        return self._finds[asked]
+    async def _is_found(self, vendor_ticket_id: str) -> bool:
+        if vendor_ticket_id not in self._finds:
+            self._finds[vendor_ticket_id] = bool(await self._found(jira.jql_for_issues([vendor_ticket_id])))
+        return self._finds[vendor_ticket_id]
 
-    async def _search(self, vendor_ticket_ids: Sequence[str]) -> SearchReply:
-        return await self._search_by(jira.jql_for_issues(vendor_ticket_ids))
+    async def _found(self, jql: str) -> list[Record] | None:
+        """Return the tickets that a search finds; None if it can't be made."""
+        with _unless_fatal():
+            return jira.read_hits(await self._search(jql))
+        return None
 
-    async def _search_by(self, jql: str) -> SearchReply:
+    async def _search(self, jql: str) -> SearchReply:
         return read_search(await self._client.search_page(jql))
 
     async def _from_leen(self, it: Asked) -> Reading | None:
-        try:
+        with _unless_fatal():
             record = jira.read_ticket(await self._client.get_ticket(str(it.ticket_id)))
-        except _FATAL:
-            raise
-        except LeenError:
-            return None
-        is_newer = record.updated_at is not None and record.updated_at > it.written_at
-        is_it = (record.ticket_id or "").casefold() == str(it.ticket_id).casefold() and _may_be(it, record)
-        return _reading(record) if is_it and is_newer else None
+            is_newer = record.updated_at is not None and record.updated_at > it.written_at
+            is_it = (record.ticket_id or "").casefold() == str(it.ticket_id).casefold() and _may_be(it, record)
+            return _reading(record) if is_it and is_newer else None
+        return None
+
+
+@contextmanager
+def _unless_fatal() -> Iterator[None]:
+    """Suppress errors that leave a single ticket unread."""
+    try:
+        yield
+    except (LeenAuthError, LeenConfigError):
+        raise
+    except LeenError:
+        pass
 
 
 def _its_record(it: Asked, records: Sequence[Record], *, is_alone: bool) -> Record | None:

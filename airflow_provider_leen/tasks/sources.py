@@ -6,12 +6,13 @@ instance that failed, was skipped or returned None has no XCom, so Airflow is as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg
 
 from airflow_provider_leen.bulk.reading import parse_text
+from airflow_provider_leen.tasks.gating import states_of
 from airflow_provider_leen.tasks.templates import Absent
 
 if TYPE_CHECKING:
@@ -53,21 +54,6 @@ def _is_joined(source: Any, task: Any) -> bool:
 
 
 def _gave_all(source: Any, key: str, context: Context) -> bool:
-    states = list(_states(source.task_id, context))
+    states = [state for state in states_of(context, source.task_id).values() if state != "removed"]
     given = XComArg(source, key).resolve(context)
     return all(state == "success" for state in states) and given is not None and len(given) >= len(states)
-
-
-def _states(task_id: str, context: Context) -> Iterator[str | None]:
-    """Yield the states of a task's instances in this Dag run, but for those that the run no longer has."""
-    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
-
-    ti: Any = context["ti"]
-    states: list[str | None]
-    if AIRFLOW_V_3_0_PLUS:
-        by_run = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
-        states = list(by_run.get(ti.run_id, {}).values())
-    else:
-        instances = ti.get_dagrun().get_task_instances()
-        states = [instance.state for instance in instances if instance.task_id == task_id]
-    return (state for state in states if state != "removed")
