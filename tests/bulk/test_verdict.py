@@ -41,6 +41,7 @@ def test_what_kept_the_task_from_its_work_comes_before_unknown_outcomes(
 ) -> None:
     halted = kind("why")
     assert final_error(summary, halted, 0, None) is halted
+    assert ("id-2" in str(halted)) is (summary is not UNSENT_LEFT), "an unknown ticket is named all the same"
 
 
 @pytest.mark.parametrize("kind", AFTER_UNKNOWN)

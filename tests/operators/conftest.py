@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +51,12 @@ def task_log(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
     """What tasks have logged with their own loggers, wherever this Airflow lets it go."""
     caplog.set_level(logging.INFO)
     return lambda: capfd.readouterr().out if AIRFLOW >= (3, 0) else caplog.text
+
+
+@pytest.fixture(params=["task state store", "ledger_path"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The operator's arguments for each kind of ledger."""
+    return {"ledger_path": f"file://{tmp_path}"} if request.param == "ledger_path" else {}
 
 
 @pytest.fixture(autouse=True)

@@ -17,42 +17,12 @@ from tests.support.airflow_run import AIRFLOW, AirflowRun
 
 __all__ = ["clear"]
 
-BULK = "/v1/itsm/tickets/bulk/sync"
-
 Clear = Callable[[AirflowRun, DAG], AirflowRun]
 
 
 @pytest.fixture(autouse=True)
 def _without_long_waits(connect: Connect) -> None:
     connect(extra={"timeout": 30.0, "settle_time": 0.2, "max_retries": 0})
-
-
-@pytest.mark.parametrize("status", [401, 409, 422])
-def test_a_resend_that_is_refused_does_not_make_the_first_sending_forgotten(
-    sandbox: SandboxServer, run_dag: Any, clear: Clear, status: int
-) -> None:
-    sandbox.inject("lost", nth=1, commit=True)
-    first = run_dag(bulk_dag(tickets(1), on_unknown="fail"))
-    assert counts(first.summary()) == {"unknown": 1}
-
-    sandbox.inject("status", status=status, path=BULK)
-    second = clear(first, bulk_dag(tickets(1), on_unknown="resend"))
-    assert counts(second.summary()) == {"unknown": 1}
-    assert second.xcom("create", "failed_tickets") == []
-
-    sandbox.end_faults()
-    third = clear(second, bulk_dag(tickets(1), on_unknown="fail"))
-    assert counts(third.summary()) == {"unknown": 1}
-    assert len(sandbox.tickets()) == 1
-
-
-def test_what_is_unknown_is_named_also_where_the_key_is_refused(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("lost", nth=1, commit=True)
-    sandbox.inject("status", status=401, nth=2)
-    run = run_dag(bulk_dag(tickets(4), batch_size=2))
-    (error,) = run.exceptions
-    assert isinstance(error, AirflowFailException)
-    assert all(str(result["identifier"]) in str(error) for result in run.summary()["results"][:2])
 
 
 def test_a_list_that_is_refused_whole_does_not_call_unsent_what_exists(

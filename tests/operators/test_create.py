@@ -204,22 +204,6 @@ def test_yesterdays_ticket_does_not_settle_todays(run_dag: Any, sandbox: Sandbox
     assert run.xcom("create")["id"] == sandbox.tickets()[0]["ticket_id"]
 
 
-def test_another_runs_ticket_of_the_same_name_does_not_settle_a_lost_reply(
-    run_dag: Any, sandbox: SandboxServer, connect: Connect
-) -> None:
-    connect(extra={"timeout": 0.5})
-    sandbox.inject("lost", path=TICKETS, times=1)
-    created = datetime.now(UTC) - timedelta(minutes=5)
-    other: dict[str, Any] = {"id": "1", "identifier": "own", "ticket_created_at": created.isoformat()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LeenHook, "get_ticket_by_identifier", lambda hook, identifier: Ticket(**TICKET | other))
-        # The run began long before the other one did.
-        patch.setattr("airflow_provider_leen.tasks.creating_one._run_started", lambda context: 0.0)
-        run = run_dag(create_dag(TICKET | {"identifier": "own"}))
-    assert [type(error) for error in run.exceptions] == [LeenOutcomeUnknownError]
-    assert sandbox.tickets() == []
-
-
 @pytest.mark.parametrize(
     ("shown", "is_this"),
     [

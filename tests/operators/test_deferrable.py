@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from airflow_provider_leen.api.errors import (
     LeenAuthError,
     LeenConfigError,
     LeenOutcomeUnknownError,
-    LeenThresholdError,
 )
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.recorder import RecordedRequest
@@ -75,12 +73,6 @@ def test_the_summary_is_the_one_that_the_other_endpoint_gives(sandbox: SandboxSe
     assert direct.summary().keys() == by_jobs.summary().keys()
 
 
-def test_an_empty_list_is_a_success_without_a_request(sandbox: SandboxServer, run_dag: Any) -> None:
-    run = run_dag(job_dag([]))
-    assert run.states == {"create": "success"}
-    assert run.summary()["total"] == sandbox.count() == 0
-
-
 @pytest.mark.smoke
 def test_jobs_that_take_their_time_are_waited_for(sandbox: SandboxServer, run_dag: Any) -> None:
     sandbox.plan_jobs(polls=2)
@@ -88,19 +80,6 @@ def test_jobs_that_take_their_time_are_waited_for(sandbox: SandboxServer, run_da
     assert counts(run.summary()) == {"created": 6}
     assert len(submissions(sandbox)) == 3
     assert sandbox.count("GET", JOBS) == 3 * (3 + 1), "the trigger until it has ended, and the task once"
-
-
-@pytest.mark.parametrize("reason", ["object", "json_text"])
-def test_a_job_that_failed_in_part_is_judged_like_any_other_batch(
-    sandbox: SandboxServer, run_dag: Any, reason: str
-) -> None:
-    sandbox.plan_jobs(reason=reason)
-    run = run_dag(job_dag([*tickets(2), REFUSED], max_failures=0, retries=1))
-    assert statuses(run) == ["created", "created", "rejected"]
-    (error,) = run.exceptions
-    assert type(error.__cause__) is LeenThresholdError
-    assert "URGENT" in str(error)
-    assert run.xcom("create", "failed_tickets") == [REFUSED]
 
 
 def test_each_mapped_instance_goes_on_with_its_own(sandbox: SandboxServer, run_dag: Any) -> None:
@@ -115,43 +94,6 @@ def test_each_mapped_instance_goes_on_with_its_own(sandbox: SandboxServer, run_d
 
 
 # Each ticket once
-
-
-@pytest.mark.parametrize("commit", [False, True])
-def test_a_lost_202_is_an_unknown_outcome_and_not_sent_again(
-    sandbox: SandboxServer, run_dag: Any, commit: bool
-) -> None:
-    sandbox.inject("lost", commit=commit, nth=2, path=SUBMISSION)
-    run = run_dag(job_dag(tickets(6), batch_size=2, retries=1))
-    assert len(submissions(sandbox)) == 3
-    assert none_is_double(sandbox)
-    if commit:
-        assert run.states == {"create": "success"}
-        assert counts(run.summary()) == {"created": 6}
-        return
-    assert run.states == {"create": "failed"}
-    assert statuses(run) == ["created"] * 2 + ["unknown"] * 2 + ["created"] * 2
-    for error in run.exceptions:
-        assert isinstance(error, LeenOutcomeUnknownError)
-        assert error.can_be_settled
-    assert "its reply was lost" in str(run.exceptions[0])
-
-
-def test_a_retry_asks_for_open_jobs_instead_of_submitting_them_again(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("status", status=405, method="GET", path=JOBS)
-    run = run_dag(job_dag(tickets(4), batch_size=2, retries=1, on_retry_callback=lambda _: sandbox.end_faults()))
-    assert run.states == {"create": "success"}
-    (error,) = run.exceptions
-    assert isinstance(error, LeenOutcomeUnknownError)
-    assert counts(run.summary()) == {"created": 4}
-    assert len(submissions(sandbox)) == 2
-    assert none_is_double(sandbox)
-
-
-@pytest.fixture(params=["task state store", "ledger_path"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """The operator's arguments for each kind of ledger."""
-    return {"ledger_path": f"file://{tmp_path}"} if request.param == "ledger_path" else {}
 
 
 def test_job_ids_are_on_record_before_the_worker_is_freed(
@@ -193,20 +135,6 @@ def test_a_job_that_never_ends_meets_the_timeout_and_is_not_sent_again(
     assert run.xcom("create", "failed_tickets") == [{"nam": "typo"}]
     assert len(submissions(sandbox)) == 1
     assert sandbox.count("GET", LOOK_UP) == 0
-
-
-def test_a_retry_completes_when_a_slow_job_has_ended(
-    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = LeenJobsTrigger.run
-    monkeypatch.setattr(LeenJobsTrigger, "run", yields(TOO_LATE, carries=True))
-    sandbox.plan_jobs(polls=3)
-    in_time: dict[str, Any] = {"on_retry_callback": lambda _: setattr(LeenJobsTrigger, "run", real)}
-    run = run_dag(job_dag(tickets(2), retries=1, **TIMED, **in_time))
-    assert run.states == {"create": "success"}
-    assert [type(error) for error in run.exceptions] == [AirflowTaskTimeout]
-    assert counts(run.summary()) == {"created": 2}
-    assert len(submissions(sandbox)) == 1
 
 
 def test_what_a_crashed_job_surely_did_not_do_is_submitted_again(
@@ -283,6 +211,3 @@ def test_a_triggerer_that_may_not_ask_fails_the_task_instead_of_waiting_in_vain(
     assert "no such connection" in str(error)
     assert error.identifiers == [result["identifier"] for result in run.summary()["results"]]
     assert counts(run.summary()) == {"unknown": 2}
-
-
-# With what exists

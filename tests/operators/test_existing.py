@@ -43,13 +43,6 @@ def test_a_look_up_that_fails_fails_the_task_before_anything_is_created_and_a_re
     assert len(sandbox.tickets()) == 5
 
 
-def test_a_retry_does_not_take_its_own_tickets_for_old_ones(sandbox: SandboxServer, run_dag: Any) -> None:
-    sandbox.inject("status", status=405, nth=2)
-    run = run_dag(skipping_dag(4, batch_size=2, retries=1))
-    assert run.states == {"create": "success"}
-    assert counts(run.summary()) == {"created": 4}
-
-
 def test_if_exists_that_is_neither_is_refused_in_a_sentence() -> None:
     with pytest.raises(LeenConfigError, match="`if_exists` is 'update': write 'create' or 'skip'"):
         LeenBulkCreateTicketsOperator(task_id="create", tickets=[], if_exists="update")

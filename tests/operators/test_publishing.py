@@ -100,12 +100,8 @@ def test_failed_tickets_are_another_operators_input(sandbox: SandboxServer, run_
     ("limits", "passes"),
     [
         pytest.param({}, True, id="none"),
-        pytest.param({"max_failures": 2}, True, id="number, as many"),
         pytest.param({"max_failures": 1}, False, id="number, more"),
         pytest.param({"max_failure_rate": 0.5}, True, id="rate, as many"),
-        pytest.param({"max_failure_rate": 0.49}, False, id="rate, more"),
-        pytest.param({"max_failures": 4, "max_failure_rate": 0.1}, False, id="either of both"),
-        pytest.param({"max_failures": 0}, False, id="zero is a limit"),
     ],
 )
 def test_a_task_with_a_limit_fails_when_it_is_passed_after_publishing(
@@ -123,15 +119,6 @@ def test_a_task_with_a_limit_fails_when_it_is_passed_after_publishing(
         assert error.__cause__.summary["failed"] == 2
         assert "2 of 4 tickets failed" in str(error)
         assert "#0 finding 0: " in str(error)
-
-
-def test_failures_without_a_limit_are_logged_as_the_gates_business(
-    sandbox: SandboxServer, run_dag: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    run_dag(bulk_dag(with_bad_ones(3, 1)))
-    (warning,) = (record for record in caplog.records if "LeenTicketFailureSensor" in record.getMessage())
-    assert warning.levelname == "WARNING"
-    assert "1 ticket failed" in warning.getMessage()
 
 
 def test_the_log_has_a_line_for_each_batch_and_closes_with_counts_and_errors(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,10 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from tests.operators.dags import (
     DEFAULTS,
-    AtCall,
     Connect,
     bulk_dag,
     create,
     tickets,
-    timeout_now,
     with_bad_ones,
 )
 
@@ -82,17 +79,6 @@ def test_what_is_known_is_written_before_the_task_fails(sandbox: SandboxServer, 
     assert statuses == ["created", "rejected", "created", "unsent", "unsent", "unsent"]
     assert run.summary()["unsent"] == 3
     assert len(lines(tmp_path / "r.jsonl.failed.jsonl")) == 4
-
-
-def test_what_is_known_is_written_when_the_tasks_time_is_over(
-    sandbox: SandboxServer, run_dag: Any, tmp_path: Path, at_call: AtCall
-) -> None:
-    sandbox.inject("stall", nth=2)
-    at_call(2, timeout_now)
-    timed = timedelta(seconds=1000)
-    run = run_dag(bulk_dag(tickets(4), batch_size=2, results_path=f"{tmp_path}/r.jsonl", execution_timeout=timed))
-    assert [result["status"] for result in lines(tmp_path / "r.jsonl")] == ["created", "created", "unknown", "unknown"]
-    assert run.summary()["unknown"] == 2
 
 
 def test_another_try_overwrites_both_files(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
@@ -289,31 +275,3 @@ def test_the_gate_judges_the_counts_and_names_errors_from_the_file(
     assert "2 of 4 tickets failed" in str(error)
     assert "#1 finding 1: " in str(error)
     assert "#3 finding 3: " in str(error)
-
-
-def test_the_gate_lets_pass_what_is_within_its_limits(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
-    run = run_dag(gated(f"{tmp_path}/r.jsonl", with_bad_ones(4, 1), max_failures=1))
-    assert run.states == {"create": "success", "gate": "success"}
-    assert run.xcom("gate")["failed"] == 1
-
-
-def test_two_thousand_tickets_pass_with_small_xcoms(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
-    count = 2_000
-    source = tmp_path / "tickets.jsonl"
-    write_lines(
-        source,
-        (
-            {"name": f"finding {n}", "description": "y" * 300, "type": "Task" if n % 100 else "Tsak"}
-            for n in range(count)
-        ),
-    )
-    with DAG("leen_test", schedule=None) as dag:
-        first = create(tickets_path=str(source), results_path=f"{tmp_path}/r.jsonl", max_concurrent_batches=4)
-        LeenTicketFailureSensor(task_id="gate", results=first.output, max_failure_rate=0.01)
-    run = run_dag(dag)
-    assert run.states == {"create": "success", "gate": "success"}
-    summary, failed = run.summary(), run.xcom("create", "failed_tickets")
-    assert max(len(json.dumps(value)) for value in (summary, failed, run.xcom("create", "progress"))) < 10_000
-    assert (summary["created"], summary["rejected"]) == (count - count // 100, count // 100)
-    assert len(lines(tmp_path / "r.jsonl")) == count
-    assert len(lines(failed)) == count // 100

@@ -8,14 +8,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.operators.dags import Connect, bulk_dag, counts, tickets
 from tests.support.airflow_home import home_in, python_in
 
 
@@ -74,32 +70,3 @@ def test_the_key_is_in_no_file_of_airflow_neither_database_nor_log(debug_run: De
     # What the scanner's report holds went through XCom and the rendered fields, so that they are in the database.
     assert any(b"{{ conn.leen_default.password }}" in path.read_bytes() for path in files)
     assert [path.name for path in files if debug_run.key.encode() in path.read_bytes()] == []
-
-
-# Keys that are odd
-
-
-@pytest.mark.parametrize("password", ["two words", "two words\n", " two words \r\n"], ids=repr)
-def test_a_key_is_stripped_and_may_have_a_space_inside(
-    run_dag: Any, monkeypatch: pytest.MonkeyPatch, password: str
-) -> None:
-    with SandboxServer(api_key="two words") as server:
-        connection = json.loads(server.airflow_conn) | {"password": password}
-        monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", json.dumps(connection))
-        run = run_dag(bulk_dag(tickets(2)))
-    assert run.states == {"create": "success"}
-    assert counts(run.summary()) == {"created": 2}
-
-
-@pytest.mark.parametrize("password", ["schlüssel-17", "two\nlines-17", "", "  "], ids=repr)
-def test_a_key_that_can_not_be_one_is_refused_and_not_quoted(
-    sandbox: SandboxServer, run_dag: Any, connect: Connect, password: str
-) -> None:
-    connect(password=password)
-    run = run_dag(bulk_dag(tickets(2), retries=2))
-    (error,) = run.exceptions
-    assert type(error) is AirflowFailException
-    assert type(error.__cause__) is LeenConfigError
-    assert "'API key' (password)" in str(error)
-    assert "17" not in str(error)
-    assert sandbox.requests == []

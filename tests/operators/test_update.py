@@ -33,7 +33,6 @@ from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger
 from tests.operators.dags import AtCall, create, timeout_now, update_dag
 from tests.support.airflow_run import AIRFLOW
-from tests.support.recorded import peak
 from tests.support.waiting import until
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -155,13 +154,6 @@ def test_ids_and_updates_may_come_from_tasks_and_templates(run_dag: Any, sandbox
     assert {ticket["priority"] for ticket in sandbox.tickets()} == {"Low"}
 
 
-def test_an_empty_list_is_a_success_without_a_request(run_dag: Any, sandbox: SandboxServer) -> None:
-    run = run_dag(update_dag([]))
-    assert run.states == {"update": "success"}
-    assert run.xcom("update")["total"] == 0
-    assert sandbox.requests == []
-
-
 # What goes wrong
 
 
@@ -188,14 +180,6 @@ def test_a_refused_key_or_address_ends_the_sending_and_is_not_retried(
     assert (type(error), type(error.__cause__)) == (AirflowFailException, cause)
     assert statuses(run) == {"updated": 1, "unsent": 2}
     assert sandbox.count("POST", UPDATE) == 2
-
-
-def test_jobs_are_submitted_with_the_configured_concurrency(run_dag: Any, sandbox: SandboxServer) -> None:
-    ids = made(12)
-    sandbox.inject("latency", path=UPDATE, until=lambda: sandbox.count("POST", UPDATE) >= 3)
-    run = run_dag(update_dag(ids, batch_size=1, max_concurrent_batches="{{ 3 }}"))
-    assert statuses(run) == {"updated": 12}
-    assert peak([request for request in sandbox.requests if request.path == UPDATE]) == 3
 
 
 def named_as_going_on(run: Any, sandbox: SandboxServer) -> bool:

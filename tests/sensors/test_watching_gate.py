@@ -17,8 +17,7 @@ from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
-from tests.operators.dags import DEFAULTS, create, tickets
-from tests.sensors.test_gate_runs import with_bad_ones
+from tests.operators.dags import DEFAULTS, create, tickets, with_bad_ones
 
 # dag.test() runs one task after the other: a gate that waited in its process would wait for ever.
 WATCH: dict[str, Any] = {"task_id": "gate", "mode": "reschedule", "poke_interval": 0.05}
@@ -100,20 +99,6 @@ def test_a_gate_whose_tasks_were_all_skipped_passes_with_no_ticket(sandbox: Sand
     run = run_dag(dag)
     assert (run.states["create"], run.states["gate"]) == ("skipped", "success")
     assert (run.xcom("gate")["total"], run.xcom("gate")["failed"]) == (0, 0)
-
-
-def test_a_task_that_failed_before_its_turn_fails_the_gate(sandbox: SandboxServer, run_dag: Any) -> None:
-    with DAG("leen_test", schedule=None) as dag:
-
-        @task
-        def scan() -> None:
-            raise ValueError("the scanner is broken")
-
-        scan() >> create(tickets(2))
-        LeenTicketFailureSensor(task_ids="create", max_failures=100, **WATCH)
-    run = run_dag(dag)
-    assert (run.states["create"], run.states["gate"]) == ("upstream_failed", "failed")
-    assert "create (upstream_failed)" in str(run.exceptions[-1])
 
 
 def test_a_task_that_is_not_there_fails_the_gate(sandbox: SandboxServer, run_dag: Any) -> None:

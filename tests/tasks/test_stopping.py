@@ -10,8 +10,18 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_leen.api.errors import LeenAuthError, LeenConfigError, LeenConnectError, LeenError
+from airflow_provider_leen.api.errors import (
+    LeenAuthError,
+    LeenConfigError,
+    LeenConnectError,
+    LeenError,
+    LeenLedgerLostError,
+    LeenNotFoundError,
+    LeenThresholdError,
+    LeenValidationError,
+)
 from airflow_provider_leen.tasks.stopping import Interruptible, drive, fail_without_retry
+from tests.api.test_errors import every_class as every_error
 
 CONNECT = "Leen can't be reached.\nDocs: what-happens-when-it-breaks#leen-cant-be-reached"
 AUTH = "The key is refused.\nDocs: what-happens-when-it-breaks#401-403-key-or-connection-refused"
@@ -31,6 +41,17 @@ def test_an_error_ends_with_the_page_that_helps_and_with_no_retry_where_none_can
     with pytest.raises(kind) as raised, fail_without_retry():
         raise error
     assert str(raised.value) == str(error) == text
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+def test_airflow_retries_unless_the_key_the_configuration_the_address_or_a_decision_is_to_blame(
+    kind: type[LeenError],
+) -> None:
+    decided = LeenAuthError, LeenConfigError, LeenNotFoundError, LeenValidationError, LeenThresholdError
+    fails = issubclass(kind, (*decided, LeenLedgerLostError))
+    with pytest.raises(AirflowFailException if fails else kind) as raised, fail_without_retry():
+        raise kind("It happened.")
+    assert type(raised.value.__cause__ if fails else raised.value) is kind
 
 
 def test_a_signal_that_does_not_wake_the_main_thread_is_handled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
