@@ -240,11 +240,6 @@ def test_a_dry_run_writes_what_it_found_to_the_output(
     assert sandbox.requests == []
 
 
-def test_a_dry_run_of_good_rows_ends_well(leen: Callable[..., Said], findings: Callable[[int], str]) -> None:
-    said = leen("create", findings(2), *TO_SEC, "--dry-run")
-    assert (said.code, said.out) == (0, "2 of 2 rows can be sent; nothing was sent.\n")
-
-
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]], ids=["sending", "dry run"])
 def test_an_empty_file_is_a_success_that_says_so(
     leen: Callable[..., Said],
@@ -341,16 +336,6 @@ def test_what_can_not_be_done_is_said_before_anything_is_sent(
     assert said.code == 1
     assert words in said.err
     assert sandbox.requests == []
-
-
-def test_an_outcome_that_nobody_knows_is_named(
-    leen: Callable[..., Said], sandbox: SandboxServer, findings: Callable[[int], str]
-) -> None:
-    sandbox.inject("lost")
-    said = leen("create", findings(1), *TO_SEC)
-    assert said.code == 1
-    assert "The outcome of 1 ticket is unknown." in said.err
-    assert "1 ticket: 1 unknown." in said.out
 
 
 @pytest.mark.parametrize("arguments", [[], ["create"], ["create", "x.csv", "--default", "no-equals-sign"], ["fly"]])

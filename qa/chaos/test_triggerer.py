@@ -95,12 +95,3 @@ def test_an_update_and_the_wait_for_a_sync_go_on_when_their_triggerer_is_killed(
     assert [result["ticket_id"] for result in before] == [None] * BATCH
     assert [held[result["ticket_id"]]["name"] for result in after] == names(0, BATCH)
     assert task.calls == [names(0, BATCH)]
-
-
-def test_a_lost_202_is_named_and_not_sent_again(lab: Lab, triggerers: list[psutil.Process]) -> None:
-    task = Task(lab, "kill_triggerer", 3 * BATCH, [FaultRule(kind="lost", nth=2, path="/v1/itsm/tickets/bulk")])
-    triggerers.append(lab.airflow.start_triggerer())
-    assert task.wait_for_end().run == "failed"
-    assert task.statuses() == ["created"] * BATCH + ["unknown"] * BATCH + ["created"] * BATCH
-    assert len([request for request in task.slot.requests if request.method == "POST"]) == 3
-    assert task.held == names(0, 10) + names(20, 30)

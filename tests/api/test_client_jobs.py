@@ -74,47 +74,34 @@ def test_a_job_that_leen_does_not_know_is_not_found(client: LeenClient) -> None:
         client.get_job(ID)
 
 
-@SUBMISSIONS
-def test_a_lost_202_is_an_unknown_outcome_and_not_sent_again(
-    client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str]
-) -> None:
-    sandbox.inject("lost", path=path, commit=True)
-    with pytest.raises(LeenOutcomeUnknownError) as caught:
-        submit(client)
-    assert caught.value.identifiers == names
-    assert sent(sandbox, path) == 1
+ACCEPTED: dict[str, Any] = {"kind": "status", "status": 202}
+UNUSABLE = [
+    ({"kind": "lost"}, "its reply was lost"),
+    ({"kind": "garbage"}, "the reply is not JSON"),
+    *(
+        (ACCEPTED | {"content": {"job_id": job_id}}, "names no job; the job may still run")
+        for job_id in (None, "", 7, ["j"], ".", "..", "j" * 256)
+    ),
+    *(
+        (ACCEPTED | {"content": {"job_id": "j-1"} | besides}, "as the job j-1, but the reply also reports an error")
+        for besides in ({"error": "the queue is full"}, {"success": False})
+    ),
+]
 
 
 @SUBMISSIONS
-@pytest.mark.parametrize("job_id", [None, "", 7, ["j"], ".", "..", "j" * 256], ids=range(7))
-def test_an_acceptance_whose_job_cant_be_asked_for_is_an_unknown_outcome(
-    client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str], job_id: Any
+@pytest.mark.parametrize(("fault", "said"), UNUSABLE, ids=range(len(UNUSABLE)))
+def test_a_submission_whose_job_cant_be_asked_for_is_an_unknown_outcome_and_not_sent_again(
+    client: LeenClient,
+    sandbox: SandboxServer,
+    submit: Submit,
+    path: str,
+    names: list[str],
+    fault: dict[str, Any],
+    said: str,
 ) -> None:
-    sandbox.inject("status", path=path, status=202, content={"job_id": job_id}, commit=True)
-    with pytest.raises(LeenOutcomeUnknownError, match="names no job; the job may still run") as caught:
-        submit(client)
-    assert caught.value.identifiers == names
-    assert sent(sandbox, path) == 1
-
-
-@SUBMISSIONS
-@pytest.mark.parametrize("besides", [{"error": "the queue is full"}, {"success": False}], ids=["error", "no success"])
-def test_an_acceptance_that_speaks_of_an_error_besides_is_an_unknown_outcome(
-    client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str], besides: dict[str, Any]
-) -> None:
-    sandbox.inject("status", path=path, status=202, content={"job_id": "j-1"} | besides, commit=True)
-    with pytest.raises(LeenOutcomeUnknownError, match="as the job j-1, but the reply also reports an error") as caught:
-        submit(client)
-    assert caught.value.identifiers == names
-    assert sent(sandbox, path) == 1
-
-
-@SUBMISSIONS
-def test_an_acceptance_that_names_no_job_is_an_unknown_outcome(
-    client: LeenClient, sandbox: SandboxServer, submit: Submit, path: str, names: list[str]
-) -> None:
-    sandbox.inject("garbage", path=path)
-    with pytest.raises(LeenOutcomeUnknownError, match="the reply is not JSON") as caught:
+    sandbox.inject(**fault, path=path, commit=True)
+    with pytest.raises(LeenOutcomeUnknownError, match=said) as caught:
         submit(client)
     assert caught.value.identifiers == names
     assert sent(sandbox, path) == 1

@@ -107,6 +107,7 @@ def test_an_identifier_that_leen_makes_is_believed_where_none_was_sent() -> None
         ("x" * 64 + "more", "X" * 64, True),
         ("x" * 63, "x" * 63 + "more", False),
         ("abc", "abcd", False),
+        ("CVE/\u00c4-1", "cve/A\u0308-1 ", True),
         ("abc", "", False),
         ("a b", "ab", False),
     ],

@@ -16,31 +16,14 @@ from airflow_provider_leen.bulk.register_journal import STALE_AFTER, RegisterJou
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_table import Entry
-from airflow_provider_leen.bulk.values import Value
-from tests.bulk.ledger_model import Answer, Call, Model, Past, World, settle
+from tests.bulk.ledger_model import Answer, Call, Folder, Model, Past, World, settle
 
 IDENTITY = Identity("s", "https://leen.example.com/v1", "connection")
 FINDING = "finding"
 
 
-class Shelves:
-    """A store that can list and refuses nobody."""
-
-    durable = True
-    refuses_overtaken_writes = False
-
-    def __init__(self, ask: Callable[..., Any]) -> None:
-        self._ask = ask
-
-    def get(self, key: str) -> Value | None:
-        found = self._ask("get", key)
-        return None if found is None else dict(json.loads(found))
-
-    def set(self, key: str, value: Value) -> None:
-        self._ask("set", key, json.dumps(value, sort_keys=True))
-
-    def create(self, key: str, value: Value) -> bool:
-        return bool(self._ask("create", key, json.dumps(value, sort_keys=True)))
+class Shelves(Folder):
+    """A store that can also list and delete."""
 
     def delete(self, key: str) -> None:
         self._ask("delete", key)

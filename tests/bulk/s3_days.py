@@ -15,14 +15,9 @@ from moto.server import ThreadedMotoServer  # type: ignore[import-not-found]
 from upath import UPath
 
 from airflow_provider_leen.api.errors import LeenLedgerError
-from airflow_provider_leen.bulk.journal import Owner
-from airflow_provider_leen.bulk.register_journal import RegisterJournal
-from airflow_provider_leen.bulk.register_ledger import RegisterLedger
-from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore, mark
-from airflow_provider_leen.bulk.register_table import Entry
+from tests.bulk.registers import A, B, day, filing, ledger_at
 
-IDENTITY = Identity("", "https://leen.example.com/v1", "connection")
 KEYS = {"key": "testing", "secret": "testing"}
 
 
@@ -30,26 +25,6 @@ def store_at(endpoint: str, folder: str = "register") -> RegisterStore:
     """The register as another process has it: with a file system, and a cache of listings, of its own."""
     options: dict[str, Any] = {"endpoint_url": endpoint, "skip_instance_cache": True, **KEYS}
     return RegisterStore(UPath(f"s3://bucket/{folder}", **options))
-
-
-def ledger_at(store: RegisterStore, run: str, try_number: int = 1) -> RegisterLedger:
-    task = {"dag_id": "d", "run_id": run, "task_id": "t", "map_index": -1}
-    journal = RegisterJournal(store, Owner(task, try_number), IDENTITY)
-    return RegisterLedger(journal, None, host="h", waits=0.0)
-
-
-async def day(ledger: RegisterLedger, *identifiers: str, ends: bool = True) -> dict[str, str]:
-    table = await ledger.open()
-    for identifier in identifiers:
-        key = table.key_for(identifier)
-        if table[key].status == "unsent":
-            table.announced[key] = Entry(identifier, 0, "SEC")
-            await ledger.leave(await ledger.intend([key]))
-            table.created({key: [None, f"SEC-{identifier}"]})
-    await ledger.flush()
-    if ends:
-        await ledger.close()
-    return {known.identifier: known.status for known in table.all_known()}
 
 
 def refusal_of(call: Callable[[], Coroutine[Any, Any, Any]]) -> str:
@@ -66,21 +41,23 @@ def check(endpoint: str) -> None:
 
     assert mark(fresh(), lambda: {"v": 2})
     assert not mark(fresh(), lambda: {"v": 2})
-    assert asyncio.run(day(ledger_at(fresh(), "a"), "1", "2")) == {"1": "created", "2": "created"}
-    assert asyncio.run(day(ledger_at(fresh(), "b"), "2", "3")) == {"1": "existing", "2": "existing", "3": "created"}
+    assert asyncio.run(day(ledger_at(fresh(), A), "1", "2")) == {"1": "created", "2": "created"}
+    assert asyncio.run(day(ledger_at(fresh(), B), "2", "3")) == {"1": "existing", "2": "existing", "3": "created"}
     left = fresh()
     assert left.names("head") == ["2"]
     assert [len(left.names(kind)) for kind in ("lease", "j", "snapshot")] == [0, 0, 1]
 
     # Another process takes over; the old one sees its lease, past what its file system has listed before.
-    old, new = ledger_at(fresh(), "c"), ledger_at(fresh(), "c", 2)
-    asyncio.run(day(old, "4", ends=False))
-    assert asyncio.run(day(new, "4", ends=False))["4"] == "created"
+    old, new = ledger_at(fresh(), A), ledger_at(fresh(), A, 2)
+    for ledger in (old, new):
+        asyncio.run(filing(ledger, "4"))
+        asyncio.run(ledger.flush())
+    assert {known.identifier: known.status for known in new.table.all_known()}["4"] == "created"
     for call in (old.look, old.close):
         assert "has taken over" in refusal_of(call)
-    assert "in use by" in refusal_of(ledger_at(fresh(), "d").open)
+    assert "in use by" in refusal_of(ledger_at(fresh(), B, waits=0.0).open)
     asyncio.run(new.close())
-    assert asyncio.run(day(ledger_at(fresh(), "d")))["4"] == "existing"
+    assert asyncio.run(day(ledger_at(fresh(), B)))["4"] == "existing"
 
     # Of many that create one lease at once, one has it.
     for number in range(5):

@@ -13,7 +13,7 @@ from airflow_provider_leen.api.errors import LeenNotFoundError, LeenServerError,
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.summary import Progress
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.bulk.runs import UUID, VENDOR, Store, Try, answering, run_try, try_with
+from tests.bulk.runs import UUID, Store, Try, answering, run_try, try_with
 from tests.bulk.truth import Truth
 from tests.support.recorded import peak
 from tests.support.virtual_time import now
@@ -61,18 +61,6 @@ def test_without_skip_nothing_is_looked_up_and_another_ticket_is_created(sandbox
     create(sandbox, findings(2))
     assert look_ups(sandbox) == 0
     assert len(sandbox.tickets()) == 4
-
-
-def test_leen_does_not_know_what_was_created_with_vendor_ids(sandbox: SandboxServer) -> None:
-    create(sandbox, findings(1), defaults=VENDOR)
-    assert skip(sandbox, findings(1), defaults=VENDOR).counts == {"created": 1}
-    assert len(sandbox.tickets()) == 2
-
-
-def test_it_knows_them_when_a_job_created_them(sandbox: SandboxServer) -> None:
-    create(sandbox, findings(1), defaults=VENDOR, as_jobs=True)
-    assert skip(sandbox, findings(1), defaults=VENDOR).counts == {"existing": 1}
-    assert len(sandbox.tickets()) == 1
 
 
 @pytest.mark.parametrize(

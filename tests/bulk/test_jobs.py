@@ -56,15 +56,6 @@ def test_each_batch_is_a_job_whose_id_is_on_record_when_the_run_ends(sandbox: Sa
     assert "It was submitted in job" in str(ended.results[0]["error"])
 
 
-def test_a_bad_ticket_is_isolated_and_the_others_are_submitted(sandbox: SandboxServer) -> None:
-    given = [*tickets(4), {"name": "poison"}]
-    sandbox.inject("poison", text="poison", message="this one is bad", path=SUBMISSION)
-    ended = submit_and_go_on(sandbox, given)
-    assert ended.statuses == ["created"] * 4 + ["rejected"]
-    assert "this one is bad" in str(ended.results[4]["error"])
-    assert len(sandbox.tickets()) == 4
-
-
 # What an ended job tells
 
 
@@ -91,13 +82,6 @@ def test_ids_that_cannot_be_fetched_stay_null_and_the_ticket_still_counts_as_cre
     assert {(result["ticket_id"], result["vendor_ticket_id"]) for result in ended.results} == {(None, None)}
 
 
-def test_look_ups_that_fail_again_and_again_are_given_up(sandbox: SandboxServer) -> None:
-    sandbox.inject("status", status=500, method="GET", path=LOOK_UP)
-    ended = submit_and_go_on(sandbox, tickets(60))
-    assert ended.counts == {"created": 60}
-    assert sandbox.count("GET", LOOK_UP) < 20
-
-
 def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: SandboxServer) -> None:
     # Sent an hour after it was created, as far as the clocks tell.
     ended = submit_and_go_on(sandbox, [{"name": "finding", "identifier": "CVE-2026-1"}], clock=Clock(ahead=3600.0))
@@ -111,16 +95,6 @@ def test_if_a_job_names_no_ticket_each_is_looked_up(sandbox: SandboxServer) -> N
     assert ended.statuses == ["created", "unknown", "created"]
     assert "1 of 3 tickets failed" in str(ended.results[1]["error"])
     assert "Looked up: Leen does not know its identifier" in str(ended.results[1]["error"])
-
-
-def test_a_ticket_that_a_failed_job_refused_is_tried_again_by_a_retry(sandbox: SandboxServer) -> None:
-    store, given = Store(), [{"name": "one"}, REFUSED]
-    before, _ = submit(sandbox, store, given)
-    go_on(sandbox, store, given, before)
-    retry, run = submit(sandbox, store, given)
-    assert retry.statuses == ["created", "unknown"]
-    assert [request.ticket_names for request in submissions(sandbox)[1:]] == [[REFUSED["name"]]]
-    assert len(run.jobs_under_way) == 1
 
 
 # Jobs that go on
@@ -257,14 +231,6 @@ def test_a_lost_202_is_settled_by_look_up_and_never_sent_again_by_itself(
     assert sandbox.duplicates() == {"by_identifier": [], "by_content": []}
 
 
-def test_with_the_identifier_embedded_the_vendor_is_searched_for_what_a_lost_job_made(sandbox: SandboxServer) -> None:
-    sandbox.inject("lost", commit=True, path=SUBMISSION)
-    sandbox.inject("status", status=404, body="html", method="GET", path=LOOK_UP)
-    ended, _ = submit(sandbox, Store(), tickets(3), embedded=True)
-    assert ended.counts == {"created": 3}
-    assert [result["vendor_ticket_id"] for result in ended.results] == ["SEC-101", "SEC-102", "SEC-103"]
-
-
 def test_a_reply_that_names_no_job_is_a_lost_one(sandbox: SandboxServer) -> None:
     sandbox.inject("garbage", commit=True, path=SUBMISSION, status=202)
     ended, run = submit(sandbox, Store(), tickets(3))
@@ -314,15 +280,6 @@ def test_a_run_that_may_not_send_again_only_looks(sandbox: SandboxServer) -> Non
 
 
 # What the try knew before it waited
-
-
-def test_what_was_refused_at_once_is_still_known_after_the_wait(sandbox: SandboxServer) -> None:
-    given = [{"name": "one"}, {"nam": "typo"}, {"name": "bad"}, {"name": "four"}]
-    sandbox.inject("poison", text="bad", message="not this one", body="located", path=SUBMISSION)
-    ended = submit_and_go_on(sandbox, given)
-    assert ended.statuses == ["created", "invalid", "rejected", "created"]
-    assert ended.results[2]["error"] == "name: not this one"
-    assert len(submissions(sandbox)) == 2
 
 
 def test_what_was_known_follows_its_row_when_the_list_has_changed(sandbox: SandboxServer) -> None:

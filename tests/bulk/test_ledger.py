@@ -137,15 +137,6 @@ async def test_an_intent_whose_waiter_is_cancelled_during_the_write_is_withdrawn
     assert ledger.table[A].status == "unsent"
 
 
-async def test_all_calls_to_the_store_come_from_one_thread_that_is_not_the_main_one(threads: Executor) -> None:
-    shelf = Shelf()
-    ledger = await opened(shelf, threads=threads)
-    await asyncio.gather(sending(ledger, A), sending(ledger, B))
-    await ledger.look()
-    await ledger.close()
-    assert shelf.threads == {"ledger_0"}
-
-
 async def test_where_the_store_refuses_overtaken_writes_a_batch_costs_one_write_and_no_read() -> None:
     shelf = Shelf(refuses=True)
     ledger = await opened(shelf)

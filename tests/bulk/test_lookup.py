@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.jira import Record
-from airflow_provider_leen.api.tolerances import is_same_identifier, is_same_name
 from airflow_provider_leen.bulk.lookup import (
     NEVER,
     Created,
@@ -28,7 +27,6 @@ from tests.bulk.runs import rows_of, settings_for
 SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 FINAL = SENT_AT + 500.0
 OTHER_KEY = f"airflow-{'b' * 24}"
-LONG = "x" * 250
 PATIENT = settings_for("https://leen.example.com/v1", timeout=120.0, settle_time=50.0)
 PROJECT = "5ec00000-0000-4000-8000-000000000001"
 
@@ -167,38 +165,6 @@ def test_of_a_ticket_that_surely_exists_the_key_as_its_identifier_is_enough() ->
     assert is_that_of(shown(projects=frozenset()), asked())
     assert not is_that_of(shown(identifier="CVE-2026-2"), asked())
     assert not is_that_of(shown(created_at=None, projects=frozenset()), asked())
-
-
-# Tolerances
-
-
-@pytest.mark.parametrize(
-    ("theirs", "same"),
-    [
-        ("CVE/Ä-1", True),
-        ("cve/ä-1", True),
-        (" CVE/Ä-1\n", True),
-        ("CVE/A\u0308-1", True),
-        ("CVE/Ä-10", False),
-        ("CVE/Ä", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_identifiers_are_the_same_after_normalisation(theirs: str | None, same: bool) -> None:
-    assert is_same_identifier("CVE/Ä-1", theirs) is same
-
-
-@pytest.mark.parametrize(("length", "same"), [(63, False), (64, True), (100, True), (250, True)])
-def test_an_identifier_may_be_cut_to_at_least_64_characters(length: int, same: bool) -> None:
-    assert is_same_identifier(LONG, LONG[:length]) is same
-    assert is_same_identifier(LONG[:length], LONG) is same
-
-
-@pytest.mark.parametrize(("length", "same"), [(199, False), (200, True), (249, True)])
-def test_the_trackers_name_may_be_cut_to_at_least_200_characters(length: int, same: bool) -> None:
-    assert is_same_name(LONG, LONG[:length]) is same
-    assert not is_same_name(LONG[:length], LONG)
 
 
 # No id twice

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 
 import pytest
 
-from airflow_provider_leen.api.errors import LeenNotFoundError, LeenResponseError
-from tests.bulk.ledgers import opened, sending
-from tests.bulk.runs import UUID, VENDOR, Store, Try, rows_of, run_try, tickets
+from airflow_provider_leen.api.errors import LeenNotFoundError
+from tests.bulk.runs import UUID, VENDOR, Store, Try, run_try, tickets
 from tests.bulk.tracker import Tracker, once, tracker
 
 FORMS = pytest.mark.parametrize("form", [VENDOR, UUID], ids=["vendor ids", "UUIDs"])
@@ -57,15 +54,6 @@ def test_a_blind_search_is_found_out_by_a_ticket_of_this_run_that_it_does_not_fi
     assert ("either, so this proves nothing" in str(ended.results[5]["error"])) == embedded
 
 
-def test_a_blind_search_is_found_out_by_a_ticket_that_an_earlier_try_created() -> None:
-    store = Store()
-    with tracker(lose=(2,), shape=lambda hits: {"issues": []}) as known:
-        run(known, tickets(6), store, batch_size=3, embedded=True, on_unknown="fail")
-        ended = run(known, tickets(6), store, batch_size=3, embedded=True)
-    assert ended.counts == {"created": 3, "unknown": 3}
-    assert known.counts() == once(tickets(6))
-
-
 @FORMS
 @pytest.mark.parametrize(
     "wrap",
@@ -109,26 +97,6 @@ def test_a_gateways_404_is_a_failed_look_up_and_nothing_is_created(gateways: Any
 def test_leens_own_404_lets_tickets_be_created() -> None:
     with tracker() as known:
         assert run(known, own(2), skip_existing=True).counts == {"created": 2}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"identifier": "another"},
-        {"identifier": None},
-        {"errors": ["stale"]},
-        {"success": False},
-        {"id": " "},
-    ],
-    ids=str,
-)
-def test_a_look_up_that_contradicts_itself_is_neither_a_yes_nor_a_no(change: dict[str, Any]) -> None:
-    with tracker(stores=True, change=lambda record: record | change) as known:
-        known.make(own(1)[0], ago=86400.0)
-        ended = run(known, own(2), skip_existing=True)
-    assert type(ended.error) is LeenResponseError
-    assert ended.counts == {"unsent": 2}
-    assert len(known.made) == 1
 
 
 @pytest.mark.parametrize(
@@ -212,25 +180,6 @@ def test_within_one_try_the_earliest_open_sending_counts() -> None:
 
 
 # Ids that a contradictory reply named
-
-
-def test_settling_starts_with_the_ids_on_record() -> None:
-    with tracker() as known:
-        (row,) = rows_of(tickets(1))
-        ticket = known.make({"name": "finding 0"})
-        store = Store()
-
-        async def earlier_try() -> None:
-            ledger = await opened(store, now=time.time, embedded=False)
-            await sending(ledger, str(row.key))
-            ledger.table.named({str(row.key): [ticket["key"]]})
-            await ledger.flush()
-
-        asyncio.run(earlier_try())
-        ended = run(known, tickets(1), store)
-    assert ended.counts == {"created": 1}
-    assert known.searches == ['key = "SEC-1"']
-    assert ended.results[0]["vendor_ticket_id"] == "SEC-1"
 
 
 @FORMS

@@ -201,16 +201,6 @@ def test_a_ticket_that_a_person_closed_is_left_alone_and_counted(scope: Scope, s
     assert told(scope.run("a", "b", "c"))["a"] == "created"
 
 
-def test_a_ticket_that_was_moved_is_closed_where_it_is(scope: Scope, sandbox: SandboxServer) -> None:
-    scope.run("a", "b", "c")
-    sandbox.people.move("SEC-101", "APP")
-    scope.run("b", "c")
-    summary = scope.run("b", "c")
-    assert told(summary)["a"] == "closed"
-    assert summary["results"][-1]["vendor_ticket_id"] == "APP-101"
-    assert scope.open() == ["Finding b", "Finding c"]
-
-
 def test_a_change_waits_for_leens_id_of_the_ticket(sandbox: SandboxServer, tmp_path: Path) -> None:
     scope = Scope(sandbox, tmp_path, VENDOR)
     summary = gone(scope, "b", "c")
@@ -314,16 +304,6 @@ def test_a_list_that_is_not_whole_files_and_closes_nothing(scope: Scope) -> None
         assert summary["closed"] == summary["pending"] == 0
     assert len(scope.open()) == 4
     assert told(scope.run("b", "d"))["a"] == "closed"
-
-
-def test_an_empty_list_closes_nothing_until_it_is_confirmed(scope: Scope) -> None:
-    scope.run("a", "b")
-    scope.run()
-    summary = scope.run()
-    assert (summary["total"], summary["waiting"]) == (0, 2)
-    summary = scope.run(max_close_rate=1.0)
-    assert told(summary) == {"a": "closed", "b": "closed"}
-    assert scope.open() == []
 
 
 def test_the_brakes_send_nothing(scope: Scope, sandbox: SandboxServer) -> None:

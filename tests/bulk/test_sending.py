@@ -21,7 +21,6 @@ from airflow_provider_leen.api.errors import (
 )
 from airflow_provider_leen.bulk.sending import Sender
 from tests.bulk.sender import Answer, Leen, Names, in_turn, names, refused, send, spoilt_by
-from tests.support.virtual_time import now
 
 DOWN = LeenConnectError("refused")
 BUSY = LeenRateLimitError("slower", status=429)
@@ -81,32 +80,6 @@ def test_while_a_repetition_is_waited_for_it_is_not_on_record_as_sent() -> None:
     seen: list[dict[str, int]] = []
     send(Watched(in_turn(DOWN)), 1)
     assert seen[0] == {"t0": 0}
-
-
-def test_when_leen_asks_to_wait_no_other_call_leaves_either() -> None:
-    both_in_flight, refused = asyncio.Event(), asyncio.Event()
-    left_at: list[float] = []
-    refused_at: list[float] = []
-
-    async def answer(names: Names) -> Answer:
-        left_at.append(now())
-        if len(left_at) == 1:
-            await both_in_flight.wait()
-            refused.set()
-            refused_at.append(now())
-            return LeenRateLimitError("slower", status=429, retry_after=0.3)
-        both_in_flight.set()
-        await refused.wait()
-        # Until it is known that the other one was refused.
-        for _ in range(20):
-            await asyncio.sleep(0)
-        return None
-
-    leen = Leen(answer)
-    send(leen, 8, batch_size=2, at_once=2, max_retry_wait=1)
-    assert leen.statuses() == {"created": 8}
-    assert len(left_at) == 5
-    assert left_at[2] == pytest.approx(refused_at[0] + 0.3, rel=0.2)
 
 
 @pytest.mark.parametrize("max_retries", [0, 2])
@@ -407,17 +380,6 @@ def test_the_next_batch_is_put_on_record_while_one_is_in_flight() -> None:
     leen = Leen(answer)
     send(leen, 6, batch_size=2)
     assert seen == [names(0, 1, 2, 3), names(*range(6)), names(*range(6))]
-
-
-def test_what_is_on_record_at_the_end_is_what_happened() -> None:
-    leen = Leen(in_turn(None, BROKEN, refused(), None, refused()))
-    send(leen, 8, batch_size=2)
-    by_status = {
-        status: {name for name, (its, _why) in leen.known.items() if its == status}
-        for status in ("created", "unknown", "rejected")
-    }
-    assert by_status["rejected"]
-    assert set(+leen.on_record) == by_status["created"] | by_status["unknown"]
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])

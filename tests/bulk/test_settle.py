@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -17,7 +16,6 @@ from airflow_provider_leen.bulk.settle import FAILED_SEARCHES_BEFORE_GIVING_UP, 
 from airflow_provider_leen.bulk.state import Sending
 from tests.bulk.runs import FINAL_AFTER, Clock, answering, rows_of, tickets
 
-KEY = f"airflow-{'a1' * 12}"
 SENT_AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -87,21 +85,6 @@ def test_a_ticket_that_leen_knows_is_found_with_both_ids() -> None:
         return httpx.Response(200, json=leens(ticket, f"t-{ticket.row.index}"))
 
     assert look_up(answer, asked) == {0: Created("t-0", "SEC-7"), 1: Created("t-1", "SEC-7")}
-
-
-@pytest.mark.parametrize("identifier", ["a/b", "../tickets", "50 % & more?", "ä#1", "a%2Fb"])
-def test_an_identifier_goes_into_the_path_fully_quoted(identifier: str) -> None:
-    asked: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.raw_path.decode())
-        return unknown_to_leen(request)
-
-    look_up(answer, unknown_tickets(1, identifier=identifier))
-    (path,) = asked
-    begin, _, quoted = path.rpartition("/")
-    assert begin == "/v1/itsm/tickets/by-identifier"
-    assert unquote(quoted) == identifier
 
 
 @pytest.mark.parametrize(
@@ -410,18 +393,20 @@ def leen_and_tracker(record: dict[str, Any] | None, hits: list[Any]) -> Answer:
 ISSUE = {"key": "SEC-7", "fields": {"summary": "finding 0", "created": SENT_AT.isoformat(), "description": "Text."}}
 
 
-def test_a_ticket_that_a_reply_named_is_read_from_leen() -> None:
-    ticket = named("t", "SEC-7")
-    assert look_up(leen_and_tracker(leens(ticket, "t"), []), [ticket]) == {0: Created("t", "SEC-7")}
-
-
-def test_a_ticket_that_a_reply_named_by_the_vendors_id_is_read_from_the_tracker() -> None:
-    assert look_up(leen_and_tracker(None, [ISSUE]), [named("SEC-7")]) == {0: Created(None, "SEC-7")}
-
-
-def test_what_leen_does_not_know_may_be_in_the_tracker() -> None:
-    ticket = named("t", "SEC-7")
-    assert look_up(leen_and_tracker(None, [ISSUE]), [ticket]) == {0: Created(None, "SEC-7")}
+@pytest.mark.parametrize(
+    ("ids", "is_at_leen", "hits", "found"),
+    [
+        pytest.param(("t", "SEC-7"), True, [], Created("t", "SEC-7"), id="read from Leen"),
+        pytest.param(("SEC-7",), False, [ISSUE], Created(None, "SEC-7"), id="named by the vendor's id alone"),
+        pytest.param(("t", "SEC-7"), False, [ISSUE], Created(None, "SEC-7"), id="unknown to Leen, in the tracker"),
+    ],
+)
+def test_a_ticket_that_a_reply_named_is_read_wherever_it_is(
+    ids: tuple[str, ...], is_at_leen: bool, hits: list[Any], found: Created
+) -> None:
+    ticket = named(*ids)
+    record = leens(ticket, "t") if is_at_leen else None
+    assert look_up(leen_and_tracker(record, hits), [ticket]) == {0: found}
 
 
 @pytest.mark.parametrize(

@@ -88,15 +88,6 @@ def test_what_comes_late_of_a_try_that_was_killed_is_not_made_twice(host: str, a
     assert known.posts == 0
 
 
-def test_on_one_host_nothing_is_waited_for_that_only_another_clock_would_need() -> None:
-    store, clock = Store(), Clock()
-    with tracker(clock=clock) as known:
-        kill_a_try(store, tickets(3), host="h", clock=clock)
-        assert run_try(known, store, tickets(3), embedded=True, clock=clock).counts == {"created": 3}
-    assert known.posts == 1
-    assert clock.slept < LEAVES_WITHIN + FINAL_AFTER + 1.0
-
-
 def test_a_connection_that_takes_longer_than_allowed_carries_nothing() -> None:
     """A14: what has not connected in time never leaves."""
 
@@ -152,11 +143,6 @@ def test_without_its_memory_and_without_embedded_keys_all_is_unknown_and_the_mes
         assert known.posts == 2
         assert run_try(known, store, given, batch_size=2, on_unknown="resend").counts == {"created": 4}
     assert known.posts == 4
-
-
-def test_a_first_try_forgets_nothing() -> None:
-    with tracker() as known:
-        assert run_try(known, Store(), tickets(3)).counts == {"created": 3}
 
 
 # Memory with a gap

@@ -314,15 +314,6 @@ def resumed(leen: Leen, before: Update, ids: list[str]) -> Update:
 # Being stopped
 
 
-def test_a_submission_that_a_stop_cuts_short_is_an_unknown_outcome_and_nothing_more_is_sent() -> None:
-    leen = Leen(holds="POST", stops_at="POST")
-    update = change(leen, IDS[:3], batch_size=1, stop_grace=0.05)
-    assert isinstance(update.error, LeenStoppedError)
-    assert statuses(update) == dict(zip(IDS, ["unknown", "unsent"], strict=False))
-    assert error_of(update, IDS[0]) == "The task was stopped before Leen answered."
-    assert leen.calls == ["POST"]
-
-
 def test_a_job_that_was_being_asked_for_at_a_stop_is_still_named() -> None:
     leen = Leen(holds="GET", stops_at="GET")
     update = change(leen, IDS[:1], stop_grace=0.05)

@@ -13,9 +13,7 @@ from airflow_provider_leen.api.errors import (
     LeenConnectError,
     LeenError,
     LeenOutcomeUnknownError,
-    LeenStoppedError,
     LeenThresholdError,
-    LeenValidationError,
 )
 from airflow_provider_leen.bulk.summary import UpdateSummary, closing_table
 from airflow_provider_leen.bulk.table import TicketTable
@@ -173,20 +171,12 @@ def summary_of(*statuses: str) -> UpdateSummary:
 @pytest.mark.parametrize(
     ("statuses", "halted", "limits", "error"),
     [
-        ([UPDATED], None, (None, None), None),
         ([], None, (None, None), None),
-        ([UPDATED, REJECTED], None, (None, None), None),
-        ([UPDATED, REJECTED], None, (0, None), LeenThresholdError),
         ([UPDATED, REJECTED], None, (1, None), None),
-        ([UPDATED, REJECTED], None, (None, 0.5), None),
         ([UPDATED, REJECTED], None, (None, 0.4), LeenThresholdError),
         ([UPDATED, UNKNOWN], None, (9, None), LeenOutcomeUnknownError),
-        ([UNKNOWN, UNSENT], LeenConnectError("down"), (9, None), LeenOutcomeUnknownError),
         ([UPDATED, UNSENT], LeenConnectError("down"), (9, None), LeenConnectError),
         ([UNKNOWN, UNSENT], LeenAuthError("no", status=401), (9, None), LeenAuthError),
-        ([REJECTED, UNSENT], LeenValidationError("no", status=422), (9, None), LeenValidationError),
-        ([UNKNOWN], LeenStoppedError("stop"), (9, None), LeenStoppedError),
-        ([UPDATED, REJECTED], LeenStoppedError("stop"), (9, None), None),
     ],
 )
 def test_the_error_that_matters_most_ends_the_task(

@@ -18,7 +18,6 @@ from tests.operators.dags import bulk_dag, create, tickets
 from tests.support.airflow_run import AIRFLOW
 
 ODD_TEXT = "„Zürich“ — 漢字 🔥 {{ conn.leen_default.password }} {% raw %} \\ ' \" \t ${HOME} %s"
-LONG_TEXT = "ü" * 30_000
 
 
 @pytest.fixture(autouse=True)
@@ -75,19 +74,6 @@ FORMS = {
     "Jinja, JSON": (lambda output: "{{ ti.xcom_pull(task_ids='upstream') | tojson }}", False),
     "Jinja, native": (lambda output: "{{ ti.xcom_pull(task_ids='upstream') }}", True),
 }
-
-
-@pytest.mark.parametrize(("given", "native"), FORMS.values(), ids=FORMS)
-def test_texts_of_an_upstream_task_arrive_as_they_are(
-    sandbox: SandboxServer, run_dag: Any, given: Callable[[Any], Any], native: bool
-) -> None:
-    value = [{"name": ODD_TEXT, "description": f"{ODD_TEXT}\n{LONG_TEXT}", "priority": None}, {"name": "two"}]
-    run = run_dag(upstream_dag(value, given, native=native))
-    assert run.states["create"] == "success", run.exceptions
-    first, second = sandbox.tickets()
-    assert first["name"] == ODD_TEXT
-    assert first["description"] == f"{ODD_TEXT}\n{LONG_TEXT}"
-    assert second["name"] == "two"
 
 
 def test_jinja_in_defaults_is_rendered(sandbox: SandboxServer, run_dag: Any) -> None:
