@@ -26,6 +26,7 @@ from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.results_file import write_lines
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import summarise
 from airflow_provider_leen.bulk.tickets import KeyScope, payload, prepare
@@ -85,8 +86,7 @@ def create(rows: Sequence[Any], url: str, *, in_flight: int = 4, batch_size: int
                     Ledger(Journal(MemoryStore(), Owner({}, 1)), threads, embedded=False),
                     prepared,
                     lambda row: payload(row, DEFAULTS),
-                    batch_size=batch_size,
-                    max_concurrent_batches=in_flight,
+                    Batching(batch_size, in_flight),
                 )
                 await run.run()
                 return run

@@ -24,6 +24,7 @@ from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import Ledger
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.stores import TaskStateStore
 from airflow_provider_leen.bulk.summary import Summary, summarise
 from airflow_provider_leen.bulk.tickets import payload
@@ -105,8 +106,7 @@ def create(client: AsyncLeenClient, count: int, state: TaskState | None = None, 
                     ledger,
                     rows_of(given(count)),
                     lambda row: payload(row, VENDOR),
-                    batch_size=50,
-                    max_concurrent_batches=4,
+                    Batching(50, 4),
                 )
                 await run.run()
                 await ledger.look()

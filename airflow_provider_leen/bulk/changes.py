@@ -14,6 +14,7 @@ from airflow_provider_leen.bulk.findings import History, Shown
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Intent, Ledger
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.state import Ticket
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.update import Update
@@ -42,10 +43,10 @@ class StatusChange(Update):
         wanted: Shown,
         status: str,
         by: str,
-        **options: Any,
+        batching: Batching,
     ) -> None:
         recorded = _RecordedChange(register, keys, wanted, by)
-        super().__init__(client, recorded, list(keys), {"status": status}, **options)
+        super().__init__(client, recorded, list(keys), {"status": status}, batching)
 
     async def run(self, poll_interval: float) -> None:
         """Make the change, and record its progress."""

@@ -29,7 +29,7 @@ from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.ledger import Intent, Ledger
 from airflow_provider_leen.bulk.lookup import Created, UnknownTicket, settled_after
 from airflow_provider_leen.bulk.run import Run
-from airflow_provider_leen.bulk.sending import STOP_GRACE
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.settle import Settler
 from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted
 from airflow_provider_leen.bulk.ticket_list import Payload, TicketList
@@ -108,8 +108,6 @@ class Creation(Run):
     :param ledger: the facts of this try, not yet opened.
     :param rows: all rows of the input, the invalid ones included.
     :param payload: makes the request body of a valid row.
-    :param batch_size: tickets per call, 1 to 50.
-    :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param on_unknown: what to do with tickets whose outcome is unknown: ``lookup``, ``fail`` or ``resend``.
     :param skip_existing: whether tickets whose own identifier Leen already knows are not created again.
     :param as_jobs: submit each batch as a job of Leen's, instead of waiting for its results. Jobs that are still
@@ -121,7 +119,6 @@ class Creation(Run):
     :param may_have_forgotten: if an earlier try may have sent tickets without leaving a record: since when, in seconds
         since the epoch.
     :param on_progress: is called once the ledger is read, then after batches, at most once a second; it must not block.
-    :param stop_grace: seconds that batches in flight get to end after a stop.
     :param sleep: waits some seconds until an empty search counts as proof.
     """
 
@@ -136,9 +133,8 @@ class Creation(Run):
         ledger: Ledger,
         rows: Sequence[TicketRow],
         payload: Payload,
+        batching: Batching,
         *,
-        batch_size: int,
-        max_concurrent_batches: int,
         on_unknown: str = "lookup",
         skip_existing: bool = False,
         as_jobs: bool = False,
@@ -147,18 +143,11 @@ class Creation(Run):
         refusal: LeenError | None = None,
         may_have_forgotten: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
-        stop_grace: float = STOP_GRACE,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         tickets = self.list_class(rows, ledger, payload, client.settings)
         work = CreateWork(client, ledger, payload, tickets.identifier_of, as_jobs=as_jobs)
-        super().__init__(
-            work,
-            batch_size=batch_size,
-            max_concurrent_batches=max_concurrent_batches,
-            stop_grace=stop_grace,
-            on_batch=self._report_progress,
-        )
+        super().__init__(work, batching, on_batch=self._report_progress)
         self.sent_again = False
         """Whether tickets with an unknown outcome have been sent again."""
         self._client = client

@@ -26,6 +26,7 @@ from airflow_provider_leen.bulk.plan import Action, FindingList, Plan, Reading, 
 from airflow_provider_leen.bulk.register import LEARNS_FOR, RegisterCreation
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_table import Known, RegisterTable, key_of, same
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.statuses import RECONCILE_STATUSES, SUCCEEDED, ReconcileStatus
 from airflow_provider_leen.bulk.summary import ReconcileSummary, TicketResult, counted, counts_of, shown_error
 from airflow_provider_leen.bulk.ticket_list import Payload
@@ -56,6 +57,7 @@ class Reconciliation(RegisterCreation):
         ledger: RegisterLedger,
         rows: Sequence[TicketRow],
         payload: Callable[[TicketRow, str], dict[str, Any]],
+        batching: Batching,
         *,
         settings: Settings,
         is_whole: bool,
@@ -68,7 +70,7 @@ class Reconciliation(RegisterCreation):
         **options: Any,
     ) -> None:
         self._body: Payload = lambda row: payload(row, self._note_of(row))
-        super().__init__(client, ledger, rows, self._body, **options)
+        super().__init__(client, ledger, rows, self._body, batching, **options)
         self.plan: Plan | None = None
         self._settings = settings
         self._is_whole = is_whole
@@ -80,7 +82,7 @@ class Reconciliation(RegisterCreation):
         self._poll_interval = poll_interval
         self._dry_run = dry_run
         self._expected = expected
-        self._batches = {name: options[name] for name in ("batch_size", "max_concurrent_batches")}
+        self._batching = batching
         self._running_jobs: set[str] = set()
         self._change: StatusChange | None = None
         self._errors: dict[str, str] = {}
@@ -248,8 +250,8 @@ class Reconciliation(RegisterCreation):
         if not findings or self.error is not None:
             return
         keys = {str(finding.ticket_id).lower(): self._key(finding) for finding in findings}
-        options: dict[str, Any] = self._batches | {"stop_grace": self.stop_grace}
-        change = StatusChange(self._client, self.ledger, keys, wanted, self._statuses[wanted], self._task, **options)
+        status = self._statuses[wanted]
+        change = StatusChange(self._client, self.ledger, keys, wanted, status, self._task, self._batching)
         self._change = change
         if self._stop_reason is not None:
             change.stop(self._stop_reason)

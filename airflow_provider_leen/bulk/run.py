@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_leen.api.errors import LeenError, LeenStoppedError
 from airflow_provider_leen.bulk.jobs import JobCollector
-from airflow_provider_leen.bulk.sending import Sender
+from airflow_provider_leen.bulk.sending import Batching, Sender
 from airflow_provider_leen.bulk.work import LedgerWork
 
 Answer = TypeVar("Answer")
@@ -20,9 +20,6 @@ class Run:
     """A run of many calls. Expected errors are kept in :attr:`error` instead of raised, so that results are kept.
 
     :param work: the work on the items.
-    :param batch_size: items per call, 1 to 50.
-    :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
-    :param stop_grace: seconds that batches in flight get to end after a stop.
     :param on_batch: is called after each batch; it must not block.
     :param goes_on: whether to continue with the other jobs if one can't be fetched.
     """
@@ -30,23 +27,14 @@ class Run:
     def __init__(
         self,
         work: LedgerWork[Any],
+        batching: Batching,
         *,
-        batch_size: int,
-        max_concurrent_batches: int,
-        stop_grace: float,
         on_batch: Callable[[], None] = lambda: None,
         goes_on: bool = False,
     ) -> None:
         self.ledger = work.ledger
-        self.stop_grace = stop_grace
-        self._sender = Sender(
-            work,
-            work.client.settings,
-            batch_size=batch_size,
-            max_concurrent_batches=max_concurrent_batches,
-            on_batch=on_batch,
-            stop_grace=stop_grace,
-        )
+        self.stop_grace = batching.stop_grace
+        self._sender = Sender(work, work.client.settings, batching, on_batch)
         self._collector = JobCollector(work, goes_on=goes_on)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()

@@ -40,6 +40,20 @@ BROKEN_AFTER = 3
 """Give up after this many consecutive calls without a usable reply."""
 
 
+@dataclass(frozen=True)
+class Batching:
+    """How a list is sent.
+
+    :param size: items per call, 1 to 50.
+    :param at_once: calls in flight at most; 1 keeps the order.
+    :param stop_grace: seconds that calls in flight get to end after a stop.
+    """
+
+    size: int
+    at_once: int
+    stop_grace: float = STOP_GRACE
+
+
 class Work(Protocol[Item_contra]):
     """The work of a sender on the items of a list."""
 
@@ -105,30 +119,22 @@ class Sender(Generic[Item]):
 
     :param work: the work on the items.
     :param settings: timeouts and retries.
-    :param batch_size: items per call, 1 to 50.
-    :param max_concurrent_batches: calls in flight at most; 1 keeps the order.
     :param on_batch: is called after each batch; it must not block.
-    :param stop_grace: seconds that batches in flight get to end after a stop.
     """
 
     def __init__(
         self,
         work: Work[Item],
         settings: LeenSettings,
-        *,
-        batch_size: int,
-        max_concurrent_batches: int,
+        batching: Batching,
         on_batch: Callable[[], None] = lambda: None,
-        stop_grace: float = STOP_GRACE,
     ) -> None:
         self.halted: LeenError | None = None
         self._work = work
         self._settings = settings
-        self._batch_size = batch_size
-        self._workers = max_concurrent_batches
+        self._batching = batching
         self._on_batch = on_batch
-        self._stop_grace = stop_grace
-        self._throttle = Throttle(max_concurrent_batches)
+        self._throttle = Throttle(batching.at_once)
         self._waiting: deque[list[Item]] = deque()
         self._prepared: asyncio.Task[Batch[Item]] | None = None
         self._abandoned: list[asyncio.Task[Batch[Item]]] = []
@@ -140,11 +146,11 @@ class Sender(Generic[Item]):
 
     async def send(self, items: Sequence[Item]) -> None:
         """Send items. On return, each was sent, or was left unsent because of :attr:`halted`."""
-        size = self._batch_size
+        size = self._batching.size
         self._waiting = deque(list(items[start : start + size]) for start in range(0, len(items), size))
         self._log = BatchLog(log, len(self._waiting))
         with self._log.folded(f"Sending {counted(len(items), 'ticket')} in {len(self._waiting)} batches"):
-            workers = min(self._workers, len(self._waiting))
+            workers = min(self._batching.at_once, len(self._waiting))
             self._tasks = [asyncio.create_task(self._run_worker()) for _ in range(workers)]
             ended = await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._withdraw_prepared()
@@ -163,7 +169,7 @@ class Sender(Generic[Item]):
         await self.halt(LeenStoppedError(reason))
         running = [task for task in self._tasks if not task.done()]
         if running:
-            _done, late = await asyncio.wait(running, timeout=self._stop_grace)
+            _done, late = await asyncio.wait(running, timeout=self._batching.stop_grace)
             for task in late:
                 task.cancel()
 

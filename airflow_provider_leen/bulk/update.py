@@ -17,7 +17,7 @@ from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.outline import Outline, outline_of, restore
 from airflow_provider_leen.bulk.run import Run
-from airflow_provider_leen.bulk.sending import STOP_GRACE
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.work import LedgerWork
 
 
@@ -58,9 +58,6 @@ class Update(Run):
     :param ledger: the facts of this try, not yet opened.
     :param ids: the tickets, each once.
     :param updates: what to set on each of them.
-    :param batch_size: tickets per job, 1 to 50.
-    :param max_concurrent_batches: calls in flight at most.
-    :param stop_grace: seconds that calls in flight get to end after a stop.
     """
 
     def __init__(
@@ -69,18 +66,9 @@ class Update(Run):
         ledger: Ledger,
         ids: Sequence[str],
         updates: Mapping[str, str],
-        *,
-        batch_size: int,
-        max_concurrent_batches: int,
-        stop_grace: float = STOP_GRACE,
+        batching: Batching,
     ) -> None:
-        super().__init__(
-            UpdateWork(client, ledger, updates),
-            batch_size=batch_size,
-            max_concurrent_batches=max_concurrent_batches,
-            stop_grace=stop_grace,
-            goes_on=True,
-        )
+        super().__init__(UpdateWork(client, ledger, updates), batching, goes_on=True)
         self._ids = ids
 
     @property

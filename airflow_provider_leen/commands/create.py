@@ -19,6 +19,7 @@ from airflow_provider_leen.bulk.fitting import Fitting, refused_by_tracker
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.lookup import settled_after
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.statuses import STATUSES
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import Summary, TicketResult, counted, summarise
@@ -29,8 +30,7 @@ from airflow_provider_leen.bulk.verdict import final_error
 from airflow_provider_leen.bulk.whole_file import whole_file
 from airflow_provider_leen.commands.terminal import STOPPED, OutputError, complain, open_hook, print_rows, say
 
-BATCH_SIZE = 50
-BATCHES_IN_FLIGHT = 4
+BATCHING = Batching(50, 4)
 MAX_SHOWN = 50
 """The most tickets that are shown; the file of ``--output`` has all."""
 
@@ -130,8 +130,7 @@ def _create(
             Ledger(Journal(MemoryStore(), Owner({}, 1)), threads, embedded=options.embed_identifier),
             rows,
             body_of,
-            batch_size=BATCH_SIZE,
-            max_concurrent_batches=BATCHES_IN_FLIGHT,
+            BATCHING,
             skip_existing=options.if_exists == "skip",
             on_progress=lambda progress: advance(progress["done"]),
         )

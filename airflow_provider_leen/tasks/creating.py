@@ -12,8 +12,10 @@ from airflow_provider_leen.api.text import clean_json
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.journal import Place
+from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.reading import read_tickets
 from airflow_provider_leen.bulk.register import RegisterCreation, refuse_without_identifier
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.statuses import MAY_BE_SENT_AGAIN
 from airflow_provider_leen.bulk.stores import Store
 from airflow_provider_leen.bulk.summary import Summary, counted, summarise
@@ -126,8 +128,6 @@ class CreatingTask(BulkTask[Summary]):
             # Once per try is enough.
             place, self._may_send_again = resumed.carried
         options: dict[str, Any] = {
-            "batch_size": operator.batch_size,
-            "max_concurrent_batches": operator.max_concurrent_batches,
             "on_unknown": operator.on_unknown,
             "skip_existing": operator.if_exists == "skip",
             "as_jobs": operator.deferrable,
@@ -141,20 +141,18 @@ class CreatingTask(BulkTask[Summary]):
             return payload(row, self._defaults, self._fitting)
 
         threads, client = self.supervisor.executor, self.client.aio
+        batching = Batching(operator.batch_size, operator.max_concurrent_batches)
         if self._register is not None:
             settings = self.client.settings
-            ledger = self.supervisor.call(make_register_ledger, self._register, self.context, settings, threads)
+            ledger: Ledger = self.supervisor.call(make_register_ledger, self._register, self.context, settings, threads)
             known = self.supervisor.call(known_at, operator.known_path)
-            return RegisterCreation(client, ledger, self._rows, body, known=known, max_new=operator.max_new, **options)
+            return RegisterCreation(
+                client, ledger, self._rows, body, batching, known=known, max_new=operator.max_new, **options
+            )
         assert self._store is not None
         options["may_have_forgotten"] = may_have_forgotten(self.context, self._store) if operator.durable else None
-        return Creation(
-            client,
-            make_ledger(self.context, self._store, threads, embedded=self._embedded),
-            self._rows,
-            body,
-            **options,
-        )
+        ledger = make_ledger(self.context, self._store, threads, embedded=self._embedded)
+        return Creation(client, ledger, self._rows, body, batching, **options)
 
     def _refusal(self) -> LeenConfigError | None:
         """Return why the whole list is refused: a row is invalid, and the Dag's author wants all or nothing."""

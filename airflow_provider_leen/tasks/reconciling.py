@@ -10,6 +10,7 @@ from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.lookup import settled_after
 from airflow_provider_leen.bulk.plan import Settings
 from airflow_provider_leen.bulk.reconcile import Reconciliation
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.summary import Summary
 from airflow_provider_leen.bulk.tickets import TicketRow, payload
 from airflow_provider_leen.tasks.creating import CreatingTask, warn_of_earlier
@@ -56,6 +57,7 @@ class ReconcilingTask(CreatingTask):
             self.supervisor.call(make_register_ledger, self._register, self.context, settings, threads),
             self._rows,
             body,
+            Batching(operator.batch_size, operator.max_concurrent_batches),
             settings=Settings(
                 operator.on_gone,
                 operator.on_returned,
@@ -72,8 +74,6 @@ class ReconcilingTask(CreatingTask):
             dry_run=operator.dry_run,
             expected=expected_plan(operator.expected_plan),
             known=self.supervisor.call(known_at, operator.known_path),
-            batch_size=operator.batch_size,
-            max_concurrent_batches=operator.max_concurrent_batches,
             on_unknown=operator.on_unknown,
             on_progress=self.report_progress,
         )

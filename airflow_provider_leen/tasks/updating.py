@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
 from airflow_provider_leen.bulk.outline import read_outline
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.summary import UpdateSummary
 from airflow_provider_leen.bulk.update import Update
@@ -45,8 +46,7 @@ class UpdatingTask(BulkTask[UpdateSummary]):
             make_ledger(self.context, MemoryStore(), self.supervisor.executor, embedded=False),
             unique_ids(self._ids),
             read_updates(operator.updates),
-            batch_size=operator.batch_size,
-            max_concurrent_batches=operator.max_concurrent_batches,
+            Batching(operator.batch_size, operator.max_concurrent_batches),
         )
 
     def execute(self) -> UpdateSummary:

@@ -24,6 +24,7 @@ from airflow_provider_leen.bulk.register_known import KnownTicket
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import payload, prepare
 from airflow_provider_leen.bulk.values import Value
@@ -244,8 +245,6 @@ def run_day(
     def is_dead() -> bool:
         return isinstance(store, Shelf) and store.is_dead
 
-    usual: dict[str, Any] = {"batch_size": 2, "max_concurrent_batches": 1}
-
     async def go() -> Ended:
         def answer(request: httpx.Request) -> httpx.Response:
             if is_dead():
@@ -265,9 +264,10 @@ def run_day(
                 ledger,
                 rows,
                 lambda row: payload(row, VENDOR, fitting),
+                Batching(options.pop("batch_size", 2), 1),
                 known=known,
                 sleep=leen.clock.sleep,
-                **usual | options,
+                **options,
             )
             await creation.run()
             await creation.may_publish()

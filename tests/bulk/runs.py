@@ -21,6 +21,7 @@ from airflow_provider_leen.bulk import stores
 from airflow_provider_leen.bulk.create import Creation
 from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.journal import Place
+from airflow_provider_leen.bulk.sending import STOP_GRACE, Batching
 from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import KeyScope, TicketRow, payload, prepare
 from airflow_provider_leen.bulk.values import Value
@@ -185,8 +186,10 @@ def try_with(
     :raises LeenLedgerError: it may publish nothing.
     """
     clock = clock or Clock()
-    usual: dict[str, Any] = {"batch_size": 10, "max_concurrent_batches": 1, "sleep": clock.sleep}
-    options = usual | options
+    batching = Batching(
+        options.pop("batch_size", 10), options.pop("max_concurrent_batches", 1), options.pop("stop_grace", STOP_GRACE)
+    )
+    options = {"sleep": clock.sleep} | options
     try_number = 1 + (store.tries if isinstance(store, Store) else 0)
 
     async def go() -> Try:
@@ -195,7 +198,12 @@ def try_with(
                 ledger = ledger_of(store, try_number, threads=threads, now=clock, host=host, embedded=embedded)
                 rows = rows_of(given, defaults)
                 run = Creation(
-                    client, ledger, rows, lambda row: payload(row, defaults, Fitting(embed_key=embedded)), **options
+                    client,
+                    ledger,
+                    rows,
+                    lambda row: payload(row, defaults, Fitting(embed_key=embedded)),
+                    batching,
+                    **options,
                 )
                 if before:
                     before(run)

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_leen.api.errors import LeenError, LeenLedgerError, LeenValidationError
 from airflow_provider_leen.api.settings import LeenSettings
-from airflow_provider_leen.bulk.sending import Sender
+from airflow_provider_leen.bulk.sending import Batching, Sender
 from tests.support import virtual_time
 
 Names = list[str]
@@ -139,10 +139,8 @@ def send(
         sender = Sender[str](
             leen,
             LeenSettings(base_url="https://leen.test/v1", api_key="key", connection_id="connection", **settings),
-            batch_size=batch_size,
-            max_concurrent_batches=at_once,
-            stop_grace=stop_grace,
-            on_batch=on_batch,
+            Batching(batch_size, at_once, stop_grace),
+            on_batch,
         )
         sending = asyncio.create_task(sender.send([f"t{number}" for number in range(count)]))
         if meanwhile is not None:

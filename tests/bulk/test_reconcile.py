@@ -24,6 +24,7 @@ from airflow_provider_leen.bulk.register_journal import RegisterJournal
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.summary import ReconcileSummary, check_summary
 from airflow_provider_leen.bulk.tickets import payload
 from airflow_provider_leen.sandbox.server import SandboxServer
@@ -61,7 +62,7 @@ class Scope:
         day = next(self._days) if day is None else day
         options: dict[str, Any] = {
             "is_whole": True, "at": float(day), "run": f"run-{day}", "statuses": STATUSES, "poll_interval": 0.01,
-            "batch_size": 50, "max_concurrent_batches": 2, "sleep": self.sleep,
+            "sleep": self.sleep,
         }  # fmt: skip
         settings = {name: given.pop(name) for name in list(given) if name in Settings.__slots__}
         options["settings"] = Settings(**settings)
@@ -83,6 +84,7 @@ class Scope:
                 RegisterLedger(journal, None, now=self.now),
                 rows,
                 lambda row, note: payload(row, {}, Fitting(embed_key=True), note),
+                Batching(50, 2),
                 **options,
             )
             if during:

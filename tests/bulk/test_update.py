@@ -21,6 +21,7 @@ from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.journal import Journal, Owner
 from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.outline import read_outline
+from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.stores import MemoryStore
 from airflow_provider_leen.bulk.update import Update
 from tests.support import virtual_time
@@ -105,9 +106,7 @@ def change(
                 Ledger(journal, virtual_time.Inline(), embedded=False),
                 ids,
                 {"status": "CLOSED"},
-                batch_size=batch_size,
-                max_concurrent_batches=at_once,
-                stop_grace=stop_grace,
+                Batching(batch_size, at_once, stop_grace),
             )
             leen.stop = update.stop
             before(update)
@@ -304,7 +303,7 @@ def resumed(leen: Leen, before: Update, ids: list[str]) -> Update:
         settings = LeenSettings(base_url="https://leen.test/v1", api_key="secret", connection_id="c")
         async with AsyncLeenClient(settings, transport=httpx.MockTransport(leen)) as client:
             ledger = Ledger(Journal(MemoryStore(), Owner({"task_id": "update"}, 1)), None, embedded=False)
-            update = Update(client, ledger, ids, {"status": "CLOSED"}, batch_size=2, max_concurrent_batches=1)
+            update = Update(client, ledger, ids, {"status": "CLOSED"}, Batching(2, 1))
             await update.resume(read_outline(json.loads(json.dumps(before.outline()._asdict()))))
             return update
 
