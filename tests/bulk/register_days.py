@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -29,11 +29,11 @@ from airflow_provider_leen.bulk.summary import TicketResult
 from airflow_provider_leen.bulk.tickets import payload, prepare
 from airflow_provider_leen.bulk.values import Value
 from tests.bulk.runs import SCOPE, VENDOR, settings_for
+from tests.bulk.tracker import UNKNOWN, issue_of, record_of
 
 DAY = 86_400.0
 MONDAY = 1_764_000_000.0
 IDENTITY = Identity("", "https://leen.example.com/v1", "connection")
-UNKNOWN = {"type": "not_found", "code": "NOT_FOUND", "message": "No such ticket.", "detail": []}
 
 
 class Killed(BaseException):
@@ -151,11 +151,11 @@ class Leen:
             return self._post(json.loads(request.content)["tickets"])
         if path.endswith("/search"):
             keys = re.findall(r"airflow-[0-9a-f]{24}", request.url.params["jql"])
-            hits = [self._issue(t) for t in self.made if any(key in t["body"]["description"] for key in keys)]
+            hits = [issue_of(t) for t in self.made if any(key in t["body"]["description"] for key in keys)]
             return httpx.Response(200, json={"issues": hits})
         if path.endswith("/itsm/tickets"):
             since = datetime.fromisoformat(request.url.params["updatedSince"]).timestamp()
-            shown = [self._record(t) for t in self.made if self.is_synced and t["at"] >= since]
+            shown = [record_of(t) for t in self.made if self.is_synced and t["at"] >= since]
             return httpx.Response(200, json={"items": shown, "next_cursor": None})
         return httpx.Response(404, json=UNKNOWN)
 
@@ -183,30 +183,6 @@ class Leen:
         failed = sum(not result["success"] for result in results)
         counts = {"total": len(results), "succeeded": len(results) - failed, "failed": failed}
         return httpx.Response(200, json=counts | {"results": results})
-
-    def _issue(self, ticket: dict[str, Any]) -> dict[str, Any]:
-        fields = {
-            "summary": ticket["body"]["name"],
-            "description": ticket["body"]["description"],
-            "created": _iso(ticket["at"]),
-            "project": {"key": "SEC"},
-        }
-        return {"id": ticket["key"].replace("SEC-", "100"), "key": ticket["key"], "fields": fields}
-
-    def _record(self, ticket: dict[str, Any]) -> dict[str, Any]:
-        body = ticket["body"]
-        return {
-            "id": ticket["id"],
-            "name": body["name"],
-            "identifier": body["identifier"],
-            "description": body["description"],
-            "vendor_ticket_id": ticket["key"],
-            "ticket_created_at": _iso(ticket["at"]),
-        }
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_leen.api.errors import LeenNotFoundError
 from tests.bulk.runs import UUID, VENDOR, Store, Try, run_try, tickets
-from tests.bulk.tracker import Tracker, once, tracker
+from tests.bulk.tracker import Tracker, once, record_of, tracker
 
 FORMS = pytest.mark.parametrize("form", [VENDOR, UUID], ids=["vendor ids", "UUIDs"])
 
@@ -138,7 +138,7 @@ def test_one_ticket_is_not_claimed_for_two_rows() -> None:
     given = [{"name": "finding", "identifier": "x" * 70 + end} for end in "ab"]
     with tracker(drop=(1,), stores=True, change=lambda record: record | {"identifier": "x" * 64}) as known:
         known.make(given[0], ago=-0.2)
-        known.unknown = (200, known.change(known._record(known.made[0])))
+        known.unknown = (200, known.change(record_of(known.made[0])))
         ended = run(known, given)
     assert ended.counts == {"unknown": 2}
     assert "name leen-1, SEC-1" in str(ended.results[0]["error"])

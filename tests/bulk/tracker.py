@@ -93,7 +93,7 @@ class Tracker:
         names = ("identifier",) if "/by-identifier/" in url.path else ("id",)
         for ticket in reversed(self.made if self.stores else []):
             if asked in [ticket["body"].get(names[0]), ticket.get(names[0])]:
-                return 200, self.change(self._record(ticket))
+                return 200, self.change(record_of(ticket))
         return self.unknown
 
     def _post(self, bodies: Sequence[dict[str, Any]]) -> tuple[int, Any] | None:
@@ -135,32 +135,36 @@ class Tracker:
         issues = re.findall(r'key = "([^"]*)"', jql)
         return self.shape(
             [
-                self._issue(ticket)
+                issue_of(ticket)
                 for ticket in self.made
                 if ticket["key"] in issues or any(key in (ticket["body"].get("description") or "") for key in keys)
             ]
         )
 
-    def _issue(self, ticket: dict[str, Any]) -> dict[str, Any]:
-        fields = {
-            "summary": ticket["body"]["name"],
-            "description": ticket["body"].get("description"),
-            "created": _iso(ticket["at"]),
-            "project": {"key": "SEC"},
-        }
-        return {"id": ticket["key"].replace("SEC-", "100"), "key": ticket["key"], "fields": fields}
 
-    def _record(self, ticket: dict[str, Any]) -> dict[str, Any]:
-        body = ticket["body"]
-        return {
-            "id": ticket["id"],
-            "name": body["name"],
-            "identifier": body.get("identifier"),
-            "description": body.get("description"),
-            "project_id": body.get("project_id"),
-            "url": f"https://tracker.test/browse/{ticket['key']}",
-            "ticket_created_at": _iso(ticket["at"]),
-        }
+def issue_of(ticket: dict[str, Any]) -> dict[str, Any]:
+    """A ticket as Jira shows it."""
+    fields = {
+        "summary": ticket["body"]["name"],
+        "description": ticket["body"].get("description"),
+        "created": _iso(ticket["at"]),
+        "project": {"key": "SEC"},
+    }
+    return {"id": ticket["key"].replace("SEC-", "100"), "key": ticket["key"], "fields": fields}
+
+
+def record_of(ticket: dict[str, Any]) -> dict[str, Any]:
+    """A ticket as Leen shows it."""
+    body = ticket["body"]
+    return {
+        "id": ticket["id"],
+        "name": body["name"],
+        "identifier": body.get("identifier"),
+        "description": body.get("description"),
+        "project_id": body.get("project_id"),
+        "url": f"https://tracker.test/browse/{ticket['key']}",
+        "ticket_created_at": _iso(ticket["at"]),
+    }
 
 
 def _iso(seconds: float) -> str:
