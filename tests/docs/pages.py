@@ -74,7 +74,8 @@ def load_dag(text: str, folder: Path) -> Any:
     assert isinstance(last.value, ast.Call)
     dag = getattr(module, ast.unparse(last.value.func))()
     if Version(AIRFLOW) < Version("3.3"):
-        # Where Airflow has no store for the ledger, the pages tell to name a place for it.
-        for task in [task for task in dag.tasks if getattr(task, "ledger_path", "given") is None]:
-            task.ledger_path = str(folder / "ledger")
+        # Where Airflow has no store for the ledger, the pages tell to name a place for it; a register is one.
+        for task in dag.tasks:
+            if getattr(task, "ledger_path", "given") is None and getattr(task, "register", None) is None:
+                task.ledger_path = str(folder / "ledger")
     return dag
