@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,15 @@ def folder(tmp_path: Path) -> Path:
 
 def write_tickets(folder: Path, count: int) -> None:
     (folder / "t.json").write_text(json.dumps([{"name": f"finding {number}"} for number in range(count)]))
+
+
+def finished(
+    command: list[str], sandbox: SandboxServer, folder: Path, *, stdout: Any = PIPE, stderr: Any = PIPE, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        command, env=environment(sandbox, **more), cwd=folder, stdout=stdout, stderr=stderr, text=True, check=False
+    )
 
 
 # Ctrl-C
@@ -136,15 +147,7 @@ def assert_ends_quietly(command: list[str], sandbox: SandboxServer, folder: Path
     reader, writer = os.pipe()
     os.close(reader)
     # The variable of whoever runs the tests must not decide: buffered is how a user's shell starts a command.
-    done = subprocess.run(
-        command,
-        env=environment(sandbox, PYTHONUNBUFFERED=unbuffered),
-        cwd=folder,
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    done = finished(command, sandbox, folder, stdout=writer, PYTHONUNBUFFERED=unbuffered)
     os.close(writer)
     assert done.returncode == 141
     assert [
@@ -176,27 +179,12 @@ def into_full_disk(
     command: list[str], sandbox: SandboxServer, folder: Path, **more: str
 ) -> subprocess.CompletedProcess[str]:
     with Path("/dev/full").open("w") as full:
-        return subprocess.run(
-            command,
-            env=environment(sandbox, **more),
-            cwd=folder,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        return finished(command, sandbox, folder, stdout=full, **more)
 
 
 def test_results_that_do_not_fit_on_the_disk_are_printed_all(sandbox: SandboxServer, folder: Path) -> None:
     write_tickets(folder, 60)
-    done = subprocess.run(
-        [*MODULE, *CREATE, "--output", "/dev/full"],
-        env=environment(sandbox),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = finished([*MODULE, *CREATE, "--output", "/dev/full"], sandbox, folder)
     assert done.returncode == 1
     assert "The results can't be written to /dev/full: No space left on device." in done.stderr
     assert done.stdout.count("| created |") == 60
@@ -204,11 +192,9 @@ def test_results_that_do_not_fit_on_the_disk_are_printed_all(sandbox: SandboxSer
 
 def test_tickets_are_created_even_if_nothing_can_be_printed(sandbox: SandboxServer, folder: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*MODULE, *CREATE], env=environment(sandbox), cwd=folder, stdout=subprocess.PIPE, stderr=full, check=False
-        )
+        done = finished([*MODULE, *CREATE], sandbox, folder, stderr=full)
     assert done.returncode == 0
-    assert done.stdout.endswith(b"1 ticket: 1 created.\n")
+    assert done.stdout.endswith("1 ticket: 1 created.\n")
 
 
 # Terminals
@@ -232,9 +218,7 @@ def test_what_a_terminal_would_obey_is_shown_as_text_in_every_form(
 
 def test_what_leen_says_never_reaches_the_terminal_raw(sandbox: SandboxServer, folder: Path) -> None:
     sandbox.inject("status", status=401, message=f"refused{HOSTILE}by Leen")
-    done = subprocess.run(
-        [*MODULE, *CREATE], env=environment(sandbox), cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = finished([*MODULE, *CREATE], sandbox, folder)
     said = done.stdout + done.stderr
     assert OBEYED.findall(said) == []
     assert "refused" in said
@@ -242,22 +226,13 @@ def test_what_leen_says_never_reaches_the_terminal_raw(sandbox: SandboxServer, f
 
 def test_a_file_s_own_text_never_reaches_the_terminal_raw(sandbox: SandboxServer, folder: Path) -> None:
     (folder / "t.json").write_text(json.dumps([{"name": HOSTILE, f"field{HOSTILE}": "x"}]))
-    done = subprocess.run(
-        [*MODULE, *CREATE], env=environment(sandbox), cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = finished([*MODULE, *CREATE], sandbox, folder)
     assert OBEYED.findall(done.stdout + done.stderr) == []
 
 
 def test_a_letter_that_the_terminal_lacks_costs_nothing(sandbox: SandboxServer, folder: Path) -> None:
     (folder / "t.json").write_text('{"name": "Schl\\u00fcssel"}')
-    done = subprocess.run(
-        [*MODULE, *CREATE],
-        env=environment(sandbox, PYTHONIOENCODING="ascii"),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = finished([*MODULE, *CREATE], sandbox, folder, PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert "Schl\\xfcssel" in done.stdout
 
@@ -272,14 +247,7 @@ def test_a_name_of_several_lines_makes_no_further_row(capsys: pytest.CaptureFixt
 def test_the_progress_bar_is_for_terminals_only(sandbox: SandboxServer, folder: Path, is_terminal: bool) -> None:
     write_tickets(folder, 60)
     reader, writer = pty.openpty() if is_terminal else os.pipe()
-    done = subprocess.run(
-        [*MODULE, *CREATE],
-        env=environment(sandbox, FORCE_COLOR="1", TERM="xterm"),
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=writer,
-        check=False,
-    )
+    done = finished([*MODULE, *CREATE], sandbox, folder, stderr=writer, FORCE_COLOR="1", TERM="xterm")
     said = os.read(reader, 65536).decode()
     os.close(reader)
     os.close(writer)

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowNotFoundException, t
 from airflow_provider_leen.api.errors import LeenConfigError, LeenNotFoundError
 from airflow_provider_leen.get_provider_info import CONN_FIELDS
 from airflow_provider_leen.hooks.leen import LeenHook
+from airflow_provider_leen.sandbox.findings import findings
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.support.airflow_run import AIRFLOW
 
@@ -229,6 +230,12 @@ def test_each_endpoint_is_a_method(sandbox: SandboxServer) -> None:
         assert user.name
         with pytest.raises(LeenNotFoundError):
             hook.get_ticket(ID)
+        jobs = hook.submit_bulk_create([TICKET]), hook.submit_bulk_update([created.id], {"status": "CLOSED"})
+        assert [hook.get_job(job_id).status for job_id in jobs] == ["SUCCESS", "SUCCESS"]
+        assert hook.get_ticket(created.id).status == "CLOSED"
+    with LeenHook(connection_id=SandboxServer.scanner_connection_id) as scanner:
+        critical = sum(finding.record["severity"] == "CRITICAL" for finding in findings())
+        assert len(list(scanner.iter_vulnerability_findings(severity=["CRITICAL"]))) == critical
 
 
 def test_one_client_serves_all_calls_and_closing_allows_another(sandbox: SandboxServer) -> None:

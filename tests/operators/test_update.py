@@ -31,7 +31,7 @@ from airflow_provider_leen.sandbox.recorder import RecordedRequest
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from airflow_provider_leen.triggers.leen import LeenJobsTrigger
-from tests.operators.dags import AtCall, create, timeout_now, update_dag
+from tests.operators.dags import AtCall, timeout_now, update_dag
 from tests.support.airflow_run import AIRFLOW
 from tests.support.waiting import until
 
@@ -112,18 +112,6 @@ def test_failures_that_neither_a_threshold_nor_a_gate_judges_are_warned_of(
 ) -> None:
     assert run_dag(update_dag([NOBODY])).states == {"update": "success"}
     assert "1 ticket failed, but the run continues: this task has no threshold, and no gate judges it." in caplog.text
-
-
-def test_a_gate_that_watches_judges_changes_and_creations_together(run_dag: Any, sandbox: SandboxServer) -> None:
-    with update_dag([*made(1), NOBODY]) as dag:
-        create([{"name": "one"}, {"name": "odd", "priority": "SHINY"}])
-        LeenTicketFailureSensor(
-            task_id="gate", task_ids=["create", "update"], max_failures=2, mode="reschedule", poke_interval=0.05
-        )
-    run = run_dag(dag)
-    assert run.states == {"update": "success", "create": "success", "gate": "success"}
-    counts = run.xcom("gate")
-    assert (counts["total"], counts["created"], counts["updated"], counts["rejected"]) == (4, 1, 1, 2)
 
 
 @MODES

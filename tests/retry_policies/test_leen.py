@@ -118,15 +118,6 @@ def test_a_task_whose_tickets_carry_their_keys_is_retried_and_ends_complete(
     assert len(sandbox.tickets()) == 2
 
 
-def test_an_outage_is_retried_as_often_as_the_task_may(
-    run_dag: RunDag, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nowhere = connection(sandbox, host="http://127.0.0.1:9/v1", extra={"max_retries": 0})
-    monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", nowhere)
-    run = run_dag(bulk_dag(tickets(1), retries=2, retry_policy=policy()))
-    assert [type(error) for error in run.exceptions] == [LeenConnectError] * 3
-
-
 @pytest.mark.parametrize(
     ("arguments", "can_be_settled"),
     [

@@ -15,10 +15,9 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Airfl
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenOutcomeUnknownError
 from airflow_provider_leen.bulk.summary import summarise
-from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.sync import LeenTicketSyncSensor, _begin
-from tests.operators.dags import DEFAULTS, connection, create, tickets
+from tests.operators.dags import connection, create, tickets
 from tests.support.results import result
 
 LIST = "/v1/itsm/tickets"
@@ -166,62 +165,11 @@ def test_with_soft_fail_it_is_skipped_whenever_leen_refuses_to_be_asked(
     assert lists(sandbox) == look
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-def test_tickets_of_a_job_that_could_not_be_looked_up_are_waited_for_by_their_keys(
-    run_dag: Any, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, deferrable: bool
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_LEEN_DEFAULT", connection(sandbox, extra={"max_retries": 0}))
-    # Those that the operator asks for, and the sensor's first look.
-    sandbox.inject("status", status=503, path=f"{LIST}/by-identifier", method="GET", times=3)
-    with DAG("leen_sync", schedule=None) as dag:
-        created = create(tickets(2), deferrable=True, poll_interval=0.01)
-        LeenTicketSyncSensor(
-            task_id="synced",
-            results=created.output,
-            deferrable=deferrable,
-            poke_interval=0.02,
-            timeout=200,
-            mode="poke",
-        )
-    run = run_dag(dag)
-    assert run.states == {"create": "success", "synced": "success"}
-    no_ids = {(result["ticket_id"], result["vendor_ticket_id"]) for result in run.summary("create")["results"]}
-    assert no_ids == {(None, None)}
-    ids = [(ticket["ticket_id"], ticket["vendor_ticket_id"]) for ticket in sandbox.tickets()]
-    filled = [(result["ticket_id"], result["vendor_ticket_id"]) for result in run.summary("synced")["results"]]
-    assert filled == ids
-    assert lists(sandbox) == 0
-
-
 def test_a_missing_summary_fails_it(run_dag: Any, sandbox: SandboxServer) -> None:
     with DAG("leen_sync", schedule=None) as dag:
         LeenTicketSyncSensor(task_id="synced", results="{{ ti.xcom_pull('nobody') }}")
     (error,) = run_dag(dag).exceptions
     assert (type(error), type(error.__cause__)) == (AirflowFailException, LeenConfigError)
-
-
-def test_it_can_be_mapped_like_the_operator(run_dag: Any, sandbox: SandboxServer) -> None:
-    with DAG("leen_sync", schedule=None) as dag:
-        created = LeenBulkCreateTicketsOperator.partial(
-            task_id="create", ticket_defaults=DEFAULTS, retry_delay=timedelta(0)
-        ).expand(tickets=[tickets(1), tickets(2)])
-        LeenTicketSyncSensor.partial(task_id="synced", mode="poke", poke_interval=0.02, timeout=200).expand(
-            results=created.output
-        )
-    syncer = threading.Thread(target=_sync_until_known, args=(sandbox, 3))
-    syncer.start()
-    run = run_dag(dag)
-    syncer.join()
-    assert run.states == {"create": "success success", "synced": "success success"}
-    filled = [run.summary("synced", map_index=index) for index in (0, 1)]
-    assert [len(summary["results"]) for summary in filled] == [1, 2]
-    assert all(result["ticket_id"] for summary in filled for result in summary["results"])
-
-
-def _sync_until_known(sandbox: SandboxServer, count: int) -> None:
-    pause = threading.Event()
-    while sum(ticket["in_leen"] for ticket in sandbox.tickets()) < count and not pause.wait(0.01):
-        sandbox.sync()
 
 
 @pytest.mark.parametrize("event", [None, "done", {}, {"status": "perhaps"}, [{"status": "done"}]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
@@ -34,6 +35,16 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run what uses neither threads nor sockets."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(work)
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make of a coroutine function a test that runs so."""
+
+    @functools.wraps(test)
+    def run_it(*args: Any, **kwargs: Any) -> None:
+        run(test(*args, **kwargs))
+
+    return run_it
 
 
 class Inline(Executor):
