@@ -140,7 +140,7 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
         )
     if status in REDIRECTS:
         return LeenConfigError(
-            f"{text} Redirects are not followed: correct the Base URL of the Leen connection"
+            f"{text} Redirects are not followed: correct the Base URL of the Airflow connection"
             f"{_redirect_target(headers)}."
         )
     facts: dict[str, Any] = {
@@ -151,10 +151,10 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
         "request_id": headers.get("x-request-id"),
     }
     if status in (401, 403):
-        return LeenAuthError(f"{text} Check the API key and the Leen connection ID of the Leen connection.", **facts)
+        return LeenAuthError(f"{text} Check the API key and the Leen connection ID of the Airflow connection.", **facts)
     if status == 404:
         return LeenNotFoundError(
-            f"{text} Check the Base URL and the Leen connection ID of the Leen connection.",
+            f"{text} Check the Base URL and the Leen connection ID of the Airflow connection.",
             unknown_to_leen=knows_no_such_thing(content, call),
             **facts,
         )
@@ -163,7 +163,7 @@ def error_from_reply(call: str, reply: Reply, now: datetime) -> LeenError:
     if status == 429:
         retry_after = parse_retry_after(headers.get("retry-after"), now)
         if retry_after:
-            text = f"{text} It asks to wait {retry_after:.0f} s."
+            text = f"{text} Leen asks to wait {retry_after:.0f} s."
         return LeenRateLimitError(text, retry_after=retry_after, **facts)
     if status >= 500:
         return LeenServerError(text, **facts)

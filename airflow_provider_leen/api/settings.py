@@ -146,7 +146,7 @@ def connection_url(host: str | None, port: int | None, schema: str | None) -> st
             # The host is not quoted: it may hold a password.
             says = f"the Base URL (host) begins with {scheme}://" if host else "Leen's own servers accept only https"
             raise LeenConfigError(
-                f"The field 'schema' of the Leen connection is {schema!r}, but {says}: empty 'schema'."
+                f"The field 'schema' of the Airflow connection is {schema!r}, but {says}: empty 'schema'."
             )
         scheme = told
     if not host:
@@ -189,11 +189,11 @@ def _header_value(text: str) -> bool:
 def _api_key(password: str | None) -> str:
     key = (password or "").strip()
     if not key:
-        raise LeenConfigError("The API key is missing: fill the field 'API key' (password) of the Leen connection.")
+        raise LeenConfigError("The API key is missing: fill the field 'API key' (password) of the Airflow connection.")
     if not _header_value(key):
         raise LeenConfigError(
             "The API key contains a character that no Leen key has (a line break, an umlaut, …): copy it again into "
-            "the field 'API key' (password) of the Leen connection."
+            "the field 'API key' (password) of the Airflow connection."
         )
     return key
 
@@ -203,8 +203,8 @@ def _connection_id(argument: str | None, login: str | None) -> str:
     chosen = given or (login or "").strip()
     if not chosen:
         raise LeenConfigError(
-            "The Leen connection ID is missing: fill the field 'Leen connection ID' (login) of the Leen connection, or "
-            "pass connection_id."
+            "The Leen connection ID is missing: fill the field 'Leen connection ID' (login) of the Airflow connection, "
+            "or pass `connection_id`."
         )
     if not _header_value(chosen) or " " in chosen:
         # A login is not quoted: the API key may have been entered into the wrong field.

@@ -80,7 +80,8 @@ class Wire:
             reason = self.safe(_reason(error))
             if isinstance(error, _NOTHING_SENT) or departure.is_at_proxy:
                 failure = LeenConnectError(
-                    f"Leen could not be reached at {settings.base_url} ({reason}); nothing was sent."
+                    f"Leen could not be reached at {settings.base_url} ({reason}), so nothing was sent. "
+                    "Check the network, the proxy and the Base URL of the Airflow connection."
                 )
             else:
                 if isinstance(error, httpx.TimeoutException | TimeoutError):
@@ -126,7 +127,7 @@ class Wire:
                 return self._http
             raise LeenConfigError(
                 f"TLS or the proxy can't be set up ({reason}): check 'Verify TLS' (the path must hold certificates in "
-                "PEM form) and 'Proxy' of the Leen connection, and SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY and "
+                "PEM form) and 'Proxy' of the Airflow connection, and SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY and "
                 "ALL_PROXY in the worker's environment; a SOCKS proxy needs the package socksio."
             )
         return self._http
@@ -210,7 +211,7 @@ def _lost_reply(method: str, call: str, reason: str) -> LeenError:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
+    text = str(error).rstrip(".")
     if isinstance(error, UnreadableReplyError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

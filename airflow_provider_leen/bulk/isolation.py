@@ -76,8 +76,8 @@ def take_apart(
 def wrong_request(error: LeenResponseError) -> LeenValidationError:
     """Return the error of a request that is refused whatever its tickets."""
     return LeenValidationError(
-        f"{SAME_REFUSALS} consecutive tickets were refused alone with the same message, so the request is wrong, not "
-        f"the tickets: {error}",
+        f"The request itself is wrong: {SAME_REFUSALS} consecutive tickets, each sent alone, were refused with the "
+        f"same message: {error}",
         status=error.status,
         type=error.type,
         code=error.code,

@@ -263,6 +263,6 @@ def overtaken() -> LeenLedgerError:
 def missing(key: str) -> LeenLedgerLostError:
     """Return the error of a missing value."""
     return LeenLedgerLostError(
-        f"The ledger of this task has a gap: {key} is missing. It may hide tickets that were sent, so nothing is sent. "
-        f"{EXITS}"
+        f"The ledger of this task has a gap: {key} is missing. It may hide tickets that were sent, so this try sends "
+        f"nothing. {EXITS}"
     )

@@ -17,6 +17,7 @@ from typing import Literal
 
 from airflow_provider_leen.bulk.findings import Finding, History
 from airflow_provider_leen.bulk.summary import counted
+from airflow_provider_leen.bulk.verdict import too_many_new
 
 DAY = 86_400.0
 
@@ -217,8 +218,8 @@ def plan(
     if refusal is None and expected is not None and not made.to_read and expected != made.hash:
         refusal = Refusal(
             "other plan",
-            f"The plan has changed since it was approved: it is {made.hash} now, but `expected_plan` is {expected}. "
-            "Nothing was sent. Make a new dry run, and approve its plan.",
+            f"The plan has changed since it was approved: it is {made.hash} now, but `expected_plan` is {expected}, "
+            "so nothing was sent. Run the dry run again and approve its plan.",
         )
     if refusal is None:
         return made
@@ -283,21 +284,15 @@ class _Draft:
         new = sum(action.kind == "create" for action in made.actions)
         limit = self.settings.max_new
         if limit is not None and new > limit:
-            return Refusal(
-                "max_new",
-                f"This run would file {counted(new, 'ticket')}, and max_new is {limit}, so nothing was sent. The "
-                f"register knows {made.known} of the {counted(len(self.found.rows), 'finding')} of the list. Check "
-                "that register and scope are right, and that the identifiers are the same as yesterday. If the "
-                "findings really are new, raise max_new for this run.",
-            )
+            return Refusal("max_new", too_many_new(new, limit, known=made.known, listed=len(self.found.rows)))
         open_tickets = sum(it.ticket == "filed" and it.history.is_open for it in self.scope.findings.values())
         rate = self.settings.max_close_rate
         if self.decided > ALWAYS_ALLOWED and self.decided > rate * open_tickets:
             return Refusal(
                 "max_close_rate",
-                f"This run would close {self.decided} of {counted(open_tickets, 'open ticket')}, and max_close_rate is "
-                f"{rate}, so nothing was sent. Check that the list is complete. If the findings really are gone, raise "
-                "max_close_rate for this run.",
+                f"{self.decided} of {counted(open_tickets, 'open ticket')} would be closed, more than "
+                f"max_close_rate={rate:g} allows, so nothing was sent. Check that the list is complete. If the "
+                "findings really are gone, raise `max_close_rate` and clear the task.",
             )
         return None
 

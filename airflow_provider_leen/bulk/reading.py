@@ -53,8 +53,8 @@ def read_tickets(value: Any) -> list[Any]:
         value = parse_text(value, "tickets")
     if value is None:
         raise LeenConfigError(
-            "`tickets` is None: the upstream task returned nothing, or the template was rendered to None. "
-            "Return a list of tickets from it; an empty list is fine."
+            "`tickets` is None: the upstream task returned nothing, or the template rendered to None. "
+            "Return a list of tickets; an empty list is fine."
         )
     return rows_in(value, "`tickets`")
 
@@ -120,17 +120,17 @@ def parse_text(text: str, argument: str) -> Any:
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             pass
     if not stripped:
-        advice = "the template was rendered to an empty text: check the name of what it pulls."
+        advice = "the template rendered to an empty text: check the names in it."
     elif _LAZY_TEXT.match(stripped):
         advice = (
             "a mapped task's output can't pass through a text: "
-            "write `the_task.output`, or set `render_template_as_native_obj=True` on the Dag."
+            "pass `the_task.output`, or set `render_template_as_native_obj=True` on the Dag."
         )
     elif argument == "tickets" and _PATH_TEXT.fullmatch(stripped):
-        advice = "a text is never opened as a path: write `tickets_path` instead."
+        advice = "a text is never opened as a path: use `tickets_path` instead."
     else:
         advice = (
-            "write the value itself, the upstream task's `.output`, or a template that renders to JSON "
+            "pass the value itself, the upstream task's `.output`, or a template that renders to JSON "
             "(`| tojson`); or set `render_template_as_native_obj=True` on the Dag."
         )
     raise LeenConfigError(

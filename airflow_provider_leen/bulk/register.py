@@ -23,6 +23,7 @@ from airflow_provider_leen.bulk.state import CLOCK_SKEW
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.ticket_list import TicketList
 from airflow_provider_leen.bulk.tickets import TicketRow
+from airflow_provider_leen.bulk.verdict import too_many_new
 
 log = logging.getLogger(__name__)
 
@@ -178,12 +179,8 @@ class RegisterCreation(Creation):
         """
         new, rows = len(self._to_send()), len(self._tickets.by_key)
         if self._max_new is not None and new > self._max_new:
-            raise LeenBrakeError(
-                f"{counted(new, 'ticket')} would be filed, more than max_new={self._max_new} allows, so nothing was "
-                f"sent: the {self.ledger.register.shown_scope} knows {rows - new} of the list's "
-                f"{counted(rows, 'finding')}. If that is right, raise `max_new` and clear the task. If it is not, the "
-                "register may be lost or its path mistyped, the identifiers may have changed, or the scan may be wrong."
-            )
+            shown = self.ledger.register.shown_scope
+            raise LeenBrakeError(too_many_new(new, self._max_new, known=rows - new, listed=rows, register=shown))
 
     async def _learn_ids(self, before: float) -> None:
         """Collect Leen's ids of tickets that were filed by vendor IDs, once Leen has synced them.

@@ -109,7 +109,7 @@ class RegisterLedger(Ledger):
         while (holder := await self._call(self.register.take)) is not None:
             if waited >= self._waits:
                 raise LeenLedgerError(
-                    f"The {self.register.shown_scope} is in use by {shown_owner(holder)}, so nothing is sent. Run "
+                    f"The {self.register.shown_scope} is in use by {shown_owner(holder)}, so nothing was sent. Run "
                     "this task again when that run has ended."
                 )
             if last != (last := holder["token"]):

@@ -237,8 +237,8 @@ class ScopeReader(Journal):
         if not self._moves and theirs != (self._identity.base_url, self._identity.connection_id):
             raise LeenConfigError(
                 f"The {self.shown_scope} belongs to the Leen connection {theirs[1]} at {theirs[0]}, but this task uses "
-                f"{self._identity.connection_id} at {self._identity.base_url}. Use another `register` or `scope`, or "
-                "run `airflow leen register move` if the tickets are the same."
+                f"{self._identity.connection_id} at {self._identity.base_url}, so nothing was sent. Use "
+                "another `register` or `scope`. If the tickets are the same, run `airflow leen register move`."
             )
 
     def _check_version(self, value: Value) -> None:
@@ -260,8 +260,8 @@ class ScopeReader(Journal):
 
     def _has_gap(self, problem: str) -> LeenLedgerLostError:
         return LeenLedgerLostError(
-            f"The {self.shown_scope} has a gap: {problem}. It may hide tickets that were filed, so nothing is sent. "
-            f"{REGISTER_EXITS}"
+            f"The {self.shown_scope} has a gap: {problem}. It may hide tickets that were filed, so this run sends "
+            f"nothing. {REGISTER_EXITS}"
         )
 
     def _is_restless(self) -> LeenLedgerError:

@@ -88,11 +88,9 @@ def refusal(called: str, row: Mapping[Any, Any]) -> str:
     report = _report(row)
     findings = report.findings if report else _list_in(row)
     kind = report.kind if report else "a report" if _holds_more_than_texts(row) else "something else"
-    convert = f'make a ticket of each entry of {findings}, as in {{"name": …, "description": …}}'
-    sarif = (
-        f", or have the scanner write SARIF (`{report.sarif}`), which is supported" if report and report.sarif else ""
-    )
-    return f"{called} holds no tickets: it looks like {kind} ({fields}). Nothing was sent: {convert}{sarif}."
+    tickets = f'a ticket of each entry of {findings}, such as {{"name": …, "description": …}}'
+    make = f"Have the scanner write SARIF (`{report.sarif}`), or make" if report and report.sarif else "Make"
+    return f"{called} holds no tickets: it looks like {kind} ({fields}). Nothing was sent. {make} {tickets}."
 
 
 def _report(row: Mapping[Any, Any]) -> _Report | None:

@@ -324,7 +324,7 @@ def leen_is_broken(error: LeenError) -> LeenServerError:
     """Return the error after too many failed calls; ``error`` ended the last one."""
     status = error.status if isinstance(error, LeenResponseError) else None
     return LeenServerError(
-        f"{BROKEN_AFTER} consecutive calls had no usable reply, so nothing more is sent; the last one: {error}",
+        f"{BROKEN_AFTER} consecutive calls had no usable reply, so nothing more is sent. The last one: {error}",
         status=status,
     )
 

@@ -164,7 +164,7 @@ class Settler:
             return None
         self._failures = 0
         if known is None:
-            _note(ticket, "Leen does not know its identifier, but that proves nothing before a sync.")
+            _note(ticket, "Leen does not know its identifier, but that proves nothing before Leen's next sync.")
             return None
         record = jira.read_ticket(known)
         why_not = lookup.why_not_by_identifier(record, ticket)

@@ -39,6 +39,6 @@ def unpack(content: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         problem = f"{type(error).__name__}: {str(error)[:200]}"
     raise LeenLedgerLostError(
-        f"A snapshot of the register can't be read ({problem or 'it is incomplete'}), so nothing is sent. "
+        f"A snapshot of the register can't be read ({problem or 'it is incomplete'}), so nothing was sent. "
         f"{REGISTER_EXITS}"
     )

@@ -197,8 +197,7 @@ def check_summary(value: Any) -> AnySummary:
     """
     if not isinstance(value, Mapping):
         raise LeenConfigError(
-            f"This is not a summary of tickets, but of type {type(value).__name__}: give the gate the operator's "
-            "`.output`."
+            f"This is not a summary of tickets, but of type {type(value).__name__}: pass the operator's `.output`."
         )
     statuses = statuses_of(value)
     for field in ("total", "succeeded", "failed", *statuses):
@@ -206,7 +205,7 @@ def check_summary(value: Any) -> AnySummary:
         if not _is_whole(count) or count < 0:
             found = "missing" if count is None else f"{str(count)[:20]!r}, which is not a number"
             raise LeenConfigError(
-                f"This is not a summary of tickets: `{field}` is {found}. Give the gate the operator's `.output`."
+                f"This is not a summary of tickets: `{field}` is {found}. Pass the operator's `.output`."
             )
     expected = _counts({status: value[status] for status in statuses})
     for field, count in expected.items():
@@ -234,7 +233,7 @@ def read_summaries(value: Any) -> list[AnySummary]:
     if value is None:
         raise LeenConfigError(
             "`results` is None: the operator published no summary, or the template names a task or key that doesn't "
-            "exist."
+            "exist. Pass the operator's `.output`."
         )
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return [check_summary(value)]

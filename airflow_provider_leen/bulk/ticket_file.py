@@ -193,13 +193,17 @@ def _failure(error: Exception, called: str) -> LeenError | None:
             f"The disk is full: the tickets of {called} are kept in a temporary file in {tempfile.gettempdir()}. "
             "Nothing was sent. Make room there, or set TMPDIR."
         )
-    if isinstance(error, NotRegularError):
-        problem = str(error.strerror)
-    else:
-        problem = next((said for kind, said in _PROBLEMS.items() if isinstance(error, kind)), "")
-        if not problem and isinstance(error, OSError):
-            return None
+    problem = file_problem(error)
+    if not problem and isinstance(error, OSError):
+        return None
     return LeenConfigError(f"{called} can't be read: {problem or _json_reason(error)}.")
+
+
+def file_problem(error: Exception) -> str:
+    """Return why a file can't be read, for a person; empty if the error is of another kind."""
+    if isinstance(error, NotRegularError):
+        return str(error.strerror)
+    return next((said for kind, said in _PROBLEMS.items() if isinstance(error, kind)), "")
 
 
 def _json_reason(error: Exception) -> str:

@@ -168,7 +168,7 @@ def _shape_problems(error: ValidationError) -> Iterator[Problem]:
     if unknown:
         shown = ", ".join(unknown[:_MAX_UNKNOWN_SHOWN])
         more = f" and {len(unknown) - _MAX_UNKNOWN_SHOWN} more" if len(unknown) > _MAX_UNKNOWN_SHOWN else ""
-        has = "has no such field" if all("did you mean" in one for one in unknown) else f"has {_ALL_FIELDS} only"
+        has = "has no such field" if all("did you mean" in one for one in unknown) else f"has only {_ALL_FIELDS}"
         yield Problem(f"unknown field{'s' if len(unknown) > 1 else ''} {shown}{more}", f"a ticket {has}")
 
 

@@ -69,7 +69,7 @@ def check_version(value: Value, exits: str = EXITS) -> None:
     if value["v"] != VERSION:
         raise LeenLedgerLostError(
             "The ledger of this task was written by another release of airflow-provider-leen (version "
-            f"{value['v']!r}, this one reads {VERSION}), so nothing is sent. Finish the Dag run with that release. "
+            f"{value['v']!r}, this one reads {VERSION}), so nothing was sent. Finish the Dag run with that release. "
             f"If you can't: {exits}"
         )
 
@@ -78,7 +78,7 @@ def unreadable(value: object, exits: str = EXITS) -> LeenLedgerLostError:
     """Return the error of an unreadable value."""
     return LeenLedgerLostError(
         f"The ledger of this task holds a value that can't be read: {json.dumps(value, default=repr)[:200]}. It may "
-        f"hide tickets that were sent, so nothing is sent. {exits}"
+        f"hide tickets that were sent, so this try sends nothing. {exits}"
     )
 
 

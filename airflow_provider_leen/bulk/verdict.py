@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 
 from airflow_provider_leen.api.errors import (
     LeenAuthError,
@@ -103,6 +104,21 @@ def failures_that_nothing_judges(
     )
 
 
+def too_many_new(new: int, max_new: int, *, known: int, listed: int, register: str = "register") -> str:
+    """Return the message of a run that would file more tickets than ``max_new``.
+
+    :param known: how many findings of the list the register knows.
+    :param listed: how many findings the list has.
+    :param register: names the register, or its scope.
+    """
+    return (
+        f"{counted(new, 'ticket')} would be filed, more than max_new={max_new} allows, so nothing was sent. The "
+        f"{register} knows {known} of the list's {counted(listed, 'finding')}. Check `register` and `scope`, and that "
+        "the identifiers are the same as in earlier runs. If the findings really are new, raise `max_new` and clear "
+        "the task."
+    )
+
+
 def _named(unknown: list[TicketResult], row: Callable[[int], str]) -> str:
     """Name the tickets with an unknown outcome, with details of the first ones."""
     lines = [
@@ -111,10 +127,9 @@ def _named(unknown: list[TicketResult], row: Callable[[int], str]) -> str:
         else f"The outcome of {len(unknown)} tickets is unknown. Look for them in the tracker before anything sends "
         "them again:"
     ]
-    lines += [
-        f"{row(result['request_index'])} {result['name']!r:.80} (identifier {result['identifier']}): {result['error']}"
-        for result in unknown[:_MAX_NAMED]
-    ]
+    for error, alike in groupby(unknown[:_MAX_NAMED], lambda result: result["error"]):
+        named = [f"{row(one['request_index'])} {one['name']!r:.80} (identifier {one['identifier']})" for one in alike]
+        lines += [f"{named[0]}: {error}"] if len(named) == 1 else [*named, f"Each of these {len(named)}: {error}"]
     if len(unknown) > _MAX_NAMED:
         rest = ", ".join(str(result["identifier"]) for result in unknown[_MAX_NAMED:])
         lines.append(f"… and these identifiers: {rest}")

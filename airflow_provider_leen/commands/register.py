@@ -106,7 +106,7 @@ def forget(options: Namespace) -> int:
 def settle(options: Namespace) -> int:
     """Record the outcome of a ticket whose outcome is unknown."""
     if bool(options.ticket) == bool(options.absent):
-        raise LeenConfigError("Write either --ticket KEY or --absent, one of the two.")
+        raise LeenConfigError("Pass exactly one of --ticket KEY and --absent.")
 
     def change(ledger: RegisterLedger) -> str:
         known = _known_in(ledger, options.identifier)

@@ -99,9 +99,9 @@ class LeenNotifier(RendersOnce, BaseNotifier):
         # From Airflow 3.1 on, a deadline alert passes its context here.
         super().__init__(**kwargs)
         if (project_id is None) == (project_vendor_id is None):
-            raise LeenConfigError("LeenNotifier: write either `project_id` or `project_vendor_id`, one of the two.")
+            raise LeenConfigError("LeenNotifier: pass exactly one of `project_id` and `project_vendor_id`.")
         if type is None and type_vendor_id is None:
-            raise LeenConfigError("LeenNotifier: write `type` (such as 'Bug') or `type_vendor_id`.")
+            raise LeenConfigError("LeenNotifier: pass `type` (such as 'Bug') or `type_vendor_id`.")
         self.leen_conn_id = leen_conn_id
         self.connection_id = connection_id
         self.title = title

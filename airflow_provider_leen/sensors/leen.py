@@ -93,7 +93,7 @@ class LeenTicketFailureSensor(RendersOnce, BaseSensorOperator):
     ) -> None:
         super().__init__(**kwargs)
         if (results is None) == (task_ids is None):
-            raise LeenConfigError("Write either `results` or `task_ids`, one of the two.")
+            raise LeenConfigError("Pass exactly one of `results` and `task_ids`.")
         self.results = results
         # Each task once, in order, so that no ticket is counted twice.
         self.task_ids = (

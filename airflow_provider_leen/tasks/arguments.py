@@ -62,7 +62,7 @@ def check_source(tickets: Any, tickets_path: Any) -> None:
     :raises LeenConfigError: as above.
     """
     if (tickets is None) == (tickets_path is None):
-        raise LeenConfigError("Write either `tickets` or `tickets_path`, one of the two.")
+        raise LeenConfigError("Pass exactly one of `tickets` and `tickets_path`.")
 
 
 def check_literals(task: Any, checks: Mapping[str, Argument]) -> None:

@@ -46,7 +46,7 @@ class ReconcilingTask(CreatingTask):
     def _make_run(self) -> Reconciliation:
         operator, settings = self.operator, self.client.settings
         if self._register is None:
-            raise LeenConfigError("`register` is empty: write the folder or URL of the register.")
+            raise LeenConfigError("`register` is empty: write the folder or object-storage URL of the register.")
 
         def body(row: TicketRow, note: str) -> dict[str, Any]:
             return payload(row, self._defaults, self._fitting, note)

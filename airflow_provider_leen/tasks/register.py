@@ -51,7 +51,9 @@ def register_of(operator: Any, context: Context) -> RegisterPlace | None:
     for name in ("register", "scope", "known_path"):
         # An empty Variable, say: without the register, or with another scope, everything would be filed again.
         if isinstance(given := getattr(operator, name), str) and not given.strip():
-            raise LeenConfigError(f"`{name}` is empty. If there is to be none, leave it out, or let it yield None.")
+            raise LeenConfigError(
+                f"`{name}` is empty: write a value, leave it out, or let its template render to None."
+            )
     root, scope, others = _text(operator.register), _text(operator.scope), []
     if not root:
         others = [name for name in ("scope", "known_path", "max_new") if _text(getattr(operator, name))]
@@ -92,7 +94,7 @@ def register_ledger(
     except Exception as error:  # each object store has errors of its own
         raise LeenLedgerError(
             f"The register at {place.root} can't be read or written ({type(error).__name__}: {str(error)[:300]}), so "
-            "nothing is sent. Fix the cause, then clear the task."
+            "nothing was sent. Fix the cause, then clear the task."
         ) from error
     if is_new:
         log.warning("New register at %s: it is empty.", place.root)
@@ -107,6 +109,7 @@ def known_at(known_path: Any) -> Mapping[str, KnownTicket]:
 
     :raises LeenConfigError: they can't be read.
     """
+    from airflow_provider_leen.bulk.ticket_file import file_problem
     from airflow_provider_leen.bulk.whole_file import open_regular
 
     path = _text(known_path)
@@ -120,8 +123,8 @@ def known_at(known_path: Any) -> Mapping[str, KnownTicket]:
             # Airflow 2 wraps the file so that it can't be iterated over.
             return read_known(iter(file.readline, ""), is_csv=suffix == "csv")
     except (OSError, UnicodeDecodeError) as error:
-        problem = f"{type(error).__name__}: {str(error)[:200]}"
-    raise LeenConfigError(f"`known_path` {path!r} can't be read ({problem}), so nothing was sent.")
+        problem = file_problem(error) or f"{type(error).__name__}: {str(error)[:200]}"
+    raise LeenConfigError(f"`known_path` {path!r} can't be read: {problem}. Nothing was sent.")
 
 
 def _text(value: Any) -> str:

@@ -117,7 +117,7 @@ def drive(operator: Interruptible, client: LeenClient, run: Stoppable, work: Cor
             wait([future], timeout=SIGNAL_DELAY)
     except BaseException:
         # Raised by a signal in this thread: the run doesn't know it yet.
-        run.stop("The task's timeout ended before its work was done.")
+        run.stop("The task reached its `execution_timeout`, or was interrupted.")
         wait([future], timeout=run.stop_grace + 1)
         raise
     future.result()

@@ -432,7 +432,7 @@ def test_what_was_stopped_on_its_way_out_does_not_leave_when_another_has_taken_i
 def test_what_was_stopped_before_it_began_to_leave_does_not_leave_either(connect: Connect) -> None:
     with RawServer(answering(OK)) as server, connect(server, timeout=10.0) as client:
         long_ago = time.time() - 99
-        with pytest.raises(LeenConnectError, match=r"about to leave only after 99 s\); nothing was sent"):
+        with pytest.raises(LeenConnectError, match=r"about to leave only after 99 s\), so nothing was sent"):
             client.run(client.aio.send_bulk_create([TICKET], leaves_by=long_ago))
         client.run(client.aio.send_bulk_create([TICKET], leaves_by=time.time() + 10))
     assert b"".join(server.requests).count(TICKET["name"].encode()) == 1

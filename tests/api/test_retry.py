@@ -363,7 +363,7 @@ def test_a_429_carries_how_long_leen_asks_to_wait(header: str, seconds: float | 
     error = reply(429, ERROR_RESPONSE, retry_after=header)
     assert isinstance(error, LeenRateLimitError)
     assert error.retry_after == seconds
-    assert ("It asks to wait 30 s." in str(error)) is (seconds is not None)
+    assert ("Leen asks to wait 30 s." in str(error)) is (seconds is not None)
 
 
 @pytest.mark.parametrize("status", [302, 401, 404, 409, 422, 429, 500])

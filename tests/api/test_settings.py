@@ -162,7 +162,7 @@ def test_the_base_url_is_put_together_from_airflows_fields(
 def test_a_schema_that_contradicts_the_host_is_named(host: str | None, schema: str, said: str) -> None:
     with pytest.raises(LeenConfigError) as caught:
         connection_url(host, None, schema)
-    assert f"'schema' of the Leen connection is {schema!r}" in str(caught.value)
+    assert f"'schema' of the Airflow connection is {schema!r}" in str(caught.value)
     assert said in str(caught.value)
     assert "hunter2" not in str(caught.value)
 

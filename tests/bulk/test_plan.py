@@ -406,7 +406,7 @@ def test_too_many_closings_are_braked(gone: int, stay: int, rate: float, is_brak
     assert (made.refusal is not None) == is_braked
     if made.refusal:
         assert (made.refusal.kind, made.actions, made.to_read) == ("max_close_rate", (), ())
-        assert f"close {gone} of {gone + stay + 1} open tickets" in made.refusal.message
+        assert f"{gone} of {gone + stay + 1} open tickets would be closed" in made.refusal.message
         assert made.changed.keys() == {f"S{index}" for index in range(stay)}
         assert made.newest == NOW
 
@@ -424,8 +424,8 @@ def test_too_many_new_tickets_are_braked(limit: int | None) -> None:
     assert (made.refusal is not None) == (limit == 2)
     if made.refusal:
         assert made.refusal.kind == "max_new"
-        assert "would file 3 tickets, and max_new is 2" in made.refusal.message
-        assert "knows 2 of the 4 findings" in made.refusal.message
+        assert "3 tickets would be filed, more than max_new=2 allows" in made.refusal.message
+        assert "knows 2 of the list's 4 findings" in made.refusal.message
 
 
 SENT = {"sent_by": "me", "changed_at": NOW}

@@ -98,3 +98,13 @@ def test_unknown_outcomes_are_all_named_the_first_twenty_with_what_is_known() ->
     assert str(error).count("refused ") == 20
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.identifiers) == (str(error), error.identifiers)
+
+
+def test_unknown_outcomes_with_the_same_reason_share_one_line_for_it() -> None:
+    summary = summary_of("unknown", "unknown", "unknown", "unknown")
+    for result in summary["results"][1:]:
+        result["error"] = "the reply was lost"
+    first, *others = str(final_error(summary, None, None, None)).splitlines()[1:]
+    assert first.endswith(": refused 0")
+    assert [line.split()[0] for line in others] == ["#1", "#2", "#3", "Each"]
+    assert others[-1] == "  Each of these 3: the reply was lost"

@@ -333,8 +333,8 @@ def test_a_secret_in_an_exception_stays_out_of_the_ticket(run_dag: RunDag, sandb
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"type": "Bug"}, "`project_id` or `project_vendor_id`"),
-        ({**TO_SEC, "project_id": "x"}, "one of the two"),
+        ({"type": "Bug"}, "`project_id` and `project_vendor_id`"),
+        ({**TO_SEC, "project_id": "x"}, "exactly one of"),
         ({"project_vendor_id": "SEC"}, "`type_vendor_id`"),
     ],
     ids=["no project", "two projects", "no type"],

@@ -13,8 +13,8 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import Connect, bulk_dag, tickets
 
 IN_THE_DAG_FILE = {
-    "neither": ({}, "either `tickets` or `tickets_path`"),
-    "both": ({"tickets": [], "tickets_path": "a.json"}, "either `tickets` or `tickets_path`"),
+    "neither": ({}, "exactly one of `tickets` and `tickets_path`"),
+    "both": ({"tickets": [], "tickets_path": "a.json"}, "exactly one of `tickets` and `tickets_path`"),
     "batch_size 0": ({"tickets": [], "batch_size": 0}, "`batch_size` is 0: write a whole number from 1 to 50"),
     "batch_size 51": ({"tickets": [], "batch_size": 51}, "`batch_size` is 51: write a whole number from 1 to 50"),
     "batch_size text": ({"tickets": [], "batch_size": "50"}, "`batch_size` is '50': write a whole number"),

@@ -329,7 +329,7 @@ def test_a_scanner_s_report_is_refused_whole_and_nothing_of_it_is_published(
 
 NO_LISTS = {
     "None": (None, "the upstream task returned nothing"),
-    "path": ("/data/findings.json", "write `tickets_path` instead"),
+    "path": ("/data/findings.json", "use `tickets_path` instead"),
     "empty text": ("", "rendered to an empty text"),
 }
 

@@ -161,5 +161,5 @@ def test_arguments_that_can_t_be_used_are_refused_when_the_dag_is_read() -> None
     for wrong in ({"on_gone": "delete"}, {"max_close_rate": 2}, {"close_after": 0}, {"on_unknown": "resend"}):
         with pytest.raises(LeenConfigError, match=next(iter(wrong))):
             LeenReconcileTicketsOperator(task_id="x", tickets=[], register="/r", **wrong)
-    with pytest.raises(LeenConfigError, match="one of the two"):
+    with pytest.raises(LeenConfigError, match="exactly one of"):
         LeenReconcileTicketsOperator(task_id="x", register="/r")

@@ -110,7 +110,7 @@ def test_a_task_that_is_not_there_fails_the_gate(sandbox: SandboxServer, run_dag
 
 @pytest.mark.parametrize("arguments", [{}, {"results": {}, "task_ids": "create"}])
 def test_results_or_task_ids_one_of_the_two(arguments: dict[str, Any]) -> None:
-    with pytest.raises(LeenConfigError, match="either `results` or `task_ids`"):
+    with pytest.raises(LeenConfigError, match="exactly one of `results` and `task_ids`"):
         LeenTicketFailureSensor(task_id="gate", **arguments)
 
 
