@@ -18,7 +18,7 @@ AIRFLOW ?=
 HOW = $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),--airflow $(AIRFLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: demo test env format lint typecheck test-all coverage docs e2e screenshots matrix chaos days cost distributed bench pins build release-check help clean
+.PHONY: demo test env format lint typecheck test-all coverage docs e2e screenshots matrix chaos days distributed bench pins build release-check help clean
 
 #: Start here
 
@@ -81,9 +81,6 @@ chaos: env  ## disturb and kill tasks under a scheduler: no ticket lost, none do
 
 days: env  ## days on one register: kills at its writes, people, broken scans, no promise broken (RUNS=, SEED=, AIRFLOW=)
 	@$(BIN)/python -m qa.chaos.days $(HOW)
-
-cost: env  ## measure what remembering costs: 5,000 tickets with the ledger and without
-	@$(BIN)/python -m qa.chaos.ledger_cost
 
 distributed: env  ## 10,000 tickets over two Celery workers, one of them killed: each ticket once
 	@$(BIN)/python -m qa.distributed

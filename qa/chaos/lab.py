@@ -31,7 +31,6 @@ class Lab:
     :param slots: how many runs go on side by side.
     :param python: the interpreter of the environment that holds Airflow.
     :param database: an SQLite file with that Airflow's tables, to be copied; made where there is none.
-    :param patience: what all slots' connections say, where it differs from the slot's own.
     """
 
     def __init__(
@@ -40,12 +39,10 @@ class Lab:
         *,
         python: str = sys.executable,
         database: Path | None = None,
-        latency: float = 0.0,
-        **patience: float,
     ) -> None:
         self._stack = ExitStack()
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="leen-slots-")))
-        self.slots = [Slot(number, folder, latency=latency, **patience) for number in range(slots)]
+        self.slots = [Slot(number, folder) for number in range(slots)]
         self.patient = Slot(slots, folder, timeout=PATIENT)
         """One more, for what must not depend on how fast the machine is."""
         connections = {slot.conn_id: slot.airflow_conn for slot in (*self.slots, self.patient)}

@@ -48,12 +48,11 @@ class Slot:
     :param folder: where the sandbox keeps its tickets, so that a restart does not lose them.
     """
 
-    def __init__(self, number: int, folder: Path, *, latency: float = 0.0, **patience: float) -> None:
+    def __init__(self, number: int, folder: Path, **patience: float) -> None:
         self.conn_id = f"leen_slot_{number}"
         self.strikes: Counter[str] = Counter()
         """How often each fault struck in this run, up to the end of the faults."""
         self._db = folder / f"slot-{number}.db"
-        self._latency = latency
         self._patience = PATIENCE | patience
         self._rules: list[FaultRule] = []
         self._earlier: list[RecordedRequest] = []
@@ -149,7 +148,7 @@ class Slot:
                 self.strikes[fault_name(rule)] += rule["struck"]
 
     def _make(self, port: int) -> SandboxServer:
-        return SandboxServer(port=port, db=self._db, search_lag=SEARCH_LAG, latency=self._latency)
+        return SandboxServer(port=port, db=self._db, search_lag=SEARCH_LAG)
 
     def _inject(self) -> None:
         for rule in self._rules:

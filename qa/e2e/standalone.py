@@ -20,7 +20,7 @@ from typing import Any
 
 from airflow_provider_leen.sandbox.guard import CONTROL_HEADERS
 from qa.support.airflow import environment_of_airflow
-from qa.support.processes import descendants, free_port, kill, processes_in
+from qa.support.processes import end, free_port, started_in
 
 ROOT = Path(__file__).resolve().parents[2]
 # Behind a proxy, Airflow lies under such a path: the tab must find its way there, too.
@@ -63,34 +63,16 @@ def running() -> Iterator[Standalone]:
     log = home / "standalone.log"
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(*command: str, environment: dict[str, str]) -> None:
-        with log.open("ab") as file:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, *command],
-                    cwd=home,
-                    env=environment,
-                    stdout=file,
-                    stderr=file,
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C reaches the tests alone, which then end these
-                )
-            )
-
     try:
         port = free_port()
         environment = _environment(home, port)
-        start("-m", "airflow_provider_leen.sandbox", "--port", "0", environment=environment)
-        start("-m", "airflow", "standalone", environment=environment)
+        for command in (("airflow_provider_leen.sandbox", "--port", "0"), ("airflow", "standalone")):
+            processes.append(started_in(home, [sys.executable, "-m", *command], environment, log.name))
         lab = Standalone(f"http://127.0.0.1:{port}{BASE_PATH}", _wait(log, processes, lambda: _sandbox(log)), log)
         _wait(log, processes, lambda: _is_ready(lab))
         yield lab
     finally:
-        kill(descendants(process.pid for process in processes))
-        kill(processes_in(home))
-        for process in processes:
-            process.wait()
-        shutil.rmtree(home, ignore_errors=True)
+        end(processes, home)
 
 
 def _environment(home: Path, port: int) -> dict[str, str]:

@@ -196,18 +196,3 @@ def test_a_lost_or_odd_event_fails_the_task_and_its_retry_reattaches(
     assert run.states == {"create": "success"}
     assert counts(run.summary()) == {"created": 2}
     assert len(submissions(sandbox)) == 1
-
-
-def test_a_triggerer_that_may_not_ask_fails_the_task_instead_of_waiting_in_vain(
-    sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sandbox.plan_jobs(stall="before")
-    monkeypatch.setattr(
-        LeenJobsTrigger, "run", yields({"status": "error", "message": "no such connection"}, carries=True)
-    )
-    run = run_dag(job_dag(tickets(2)))
-    (error,) = run.exceptions
-    assert isinstance(error, LeenOutcomeUnknownError)
-    assert "no such connection" in str(error)
-    assert error.identifiers == [result["identifier"] for result in run.summary()["results"]]
-    assert counts(run.summary()) == {"unknown": 2}

@@ -76,19 +76,6 @@ FORMS = {
 }
 
 
-def test_jinja_in_defaults_is_rendered(sandbox: SandboxServer, run_dag: Any) -> None:
-    defaults = {"project_vendor_id": "{{ params.project }}", "type": "Task"}
-    with DAG("leen_test", schedule=None, params={"project": "APP"}) as dag:
-        create(tickets(1), ticket_defaults=defaults)
-    assert run_dag(dag).states == {"create": "success"}
-    assert sandbox.tickets()[0]["vendor_ticket_id"].startswith("APP-")
-
-
-def test_a_literal_list_in_the_dag_file_is_rendered_by_airflow(sandbox: SandboxServer, run_dag: Any) -> None:
-    run_dag(bulk_dag([{"name": "run {{ dag.dag_id }}"}]))
-    assert names(sandbox) == ["run leen_test"]
-
-
 # Mapped tasks
 
 
@@ -206,12 +193,6 @@ def test_a_json_file_is_read_at_run_time_and_not_rendered(sandbox: SandboxServer
     path.write_text(json.dumps([{"name": ODD_TEXT}, {"name": "two"}]), encoding="utf-8")
     assert run_dag(dag).states == {"create": "success"}
     assert names(sandbox) == [ODD_TEXT, "two"]
-
-
-def test_the_path_is_a_template(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
-    (tmp_path / "leen_test.jsonl").write_text('{"name": "one"}\n')
-    run = run_dag(file_dag(f"{tmp_path}/{{{{ dag.dag_id }}}}.jsonl"))
-    assert run.states == {"create": "success"}
 
 
 @pytest.mark.parametrize(

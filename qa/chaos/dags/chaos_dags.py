@@ -80,6 +80,3 @@ with _dag("wait_triggerer", retries=0) as _waiting:
         poll_interval=0.5,
         **LEEN,
     )
-
-for _durable in (True, False):
-    _dag(f"cost_{'durable' if _durable else 'forgetful'}", durable=_durable, retries=0)
