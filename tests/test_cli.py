@@ -10,33 +10,25 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.cli import COMMANDS, main
+from airflow_provider_leen.cli import COMMANDS
 from airflow_provider_leen.sandbox.server import SandboxServer
-from tests.commands.processes import AIRFLOW, MODULE, environment, has_airflow_commands, needs_airflow_commands
+from tests.commands.processes import (
+    AIRFLOW,
+    MODULE,
+    Said,
+    environment,
+    has_airflow_commands,
+    needs_airflow_commands,
+    run,
+)
 
 TO_SEC = ["--default", "project_vendor_id=SEC", "--default", "type=Task"]
-
-
-class Said:
-    """What a command ended with."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
 
 
 @pytest.fixture
 def leen(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """Runs a command in this process: ``leen("check", "leen_default")``."""
-
-    def leen(*arguments: str) -> Said:
-        try:
-            code = main(arguments)
-        except SystemExit as end:
-            code = int(str(end.code))
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return leen
+    return lambda *arguments: run(arguments, capsys)
 
 
 @pytest.fixture

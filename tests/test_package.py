@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -17,6 +16,7 @@ from types import ModuleType
 import pytest
 
 from airflow_provider_leen import __version__
+from tests.support.modules import module_at
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -136,12 +136,7 @@ def test_help_lists_every_chore() -> None:
 
 @pytest.fixture
 def bootstrap() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "scripts" / "bootstrap.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "scripts" / "bootstrap.py")
 
 
 def test_a_python_that_is_too_old_is_refused_with_the_way_out(

@@ -103,13 +103,6 @@ def test_a_request_carries_both_headers_and_only_what_was_given(client: LeenClie
     assert request.headers["user-agent"].startswith("airflow-provider-leen/")
 
 
-def test_a_bulk_call_reports_each_ticket(client: LeenClient) -> None:
-    reply = client.bulk_create_tickets([TICKET, TICKET | {"project_vendor_id": "NOPE"}, TICKET])
-    assert (reply.total, reply.succeeded, reply.failed) == (3, 2, 1)
-    assert [result.success for result in reply.results] == [True, False, True]
-    assert "NOPE" in str(reply.results[1].error)
-
-
 @pytest.mark.parametrize("count", [0, 51])
 def test_a_bulk_call_takes_one_to_fifty_tickets(client: LeenClient, sandbox: SandboxServer, count: int) -> None:
     with pytest.raises(LeenConfigError, match=f"1 to 50 tickets, not {count}"):

@@ -175,12 +175,6 @@ def test_a_refused_connection_means_that_nothing_was_sent(connect: Connect, call
     assert "nothing was sent" in str(error)
 
 
-def test_a_host_that_does_not_exist_means_that_nothing_was_sent(connect: Connect) -> None:
-    error = failure_of(write, connect("http://leen.invalid/v1", max_retries=0))
-    assert type(error) is LeenConnectError
-    assert "nothing was sent" in str(error)
-
-
 def test_an_address_that_is_too_long_is_not_sent(connect: Connect) -> None:
     with RawServer(answering(OK)) as server:
         error = failure_of(lambda client: client.update_ticket("x" * 70_000, status="CLOSED"), connect(server))
@@ -294,11 +288,6 @@ def test_an_unknown_certificate_is_refused_before_anything_is_sent(connect: Conn
     assert type(error) is LeenConnectError
     assert "CERTIFICATE_VERIFY_FAILED" in str(error)
     assert server.requests == []
-
-
-def test_a_certificate_of_the_bundle_is_trusted(connect: Connect, tls: ssl.SSLContext, certificate: Path) -> None:
-    with RawServer(answering(OK), tls=tls) as server:
-        assert read(connect(https(server), verify=str(certificate))) == []
 
 
 def test_a_bundle_may_be_a_folder_and_an_empty_one_trusts_no_server(

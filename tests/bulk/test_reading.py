@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.bulk.reading import parse_text, read_tickets
+from tests.support.lazy import LazyItems
 
 A, B = {"name": "a"}, {"name": "b"}
 UNREAL = float("nan")
@@ -23,19 +23,6 @@ class Finding(BaseModel):
 @dataclasses.dataclass
 class FindingRecord:
     name: str
-
-
-class LazyItems(Sequence[Any]):
-    """Behaves as Airflow's lazy sequences do: neither list nor tuple, ends with IndexError."""
-
-    def __init__(self, *items: Any) -> None:
-        self.items = items
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.items[index]
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 class NAType:

@@ -380,9 +380,7 @@ def dies_at(number: int) -> Callable[[Reconciliation], None]:
 def test_a_run_that_dies_at_any_write_is_made_good_by_the_next(
     scope: Scope, sandbox: SandboxServer, write: int
 ) -> None:
-    scope.run("a", "b", "c")
-    scope.run("b", "c")
-    scope.run("b", "c")
+    gone(scope, "b", "c")
     scope.run("a", "c")
     with suppress(Killed):
         scope.run("a", "c", "d", during=dies_at(write), close_after=1, day=5)
@@ -397,9 +395,7 @@ def test_a_run_that_dies_at_any_write_is_made_good_by_the_next(
 def test_a_retry_tells_what_the_task_has_done_in_all_tries_and_its_approved_plan_holds(
     scope: Scope, sandbox: SandboxServer, write: int
 ) -> None:
-    scope.run("a", "b", "c")
-    scope.run("b", "c")
-    scope.run("b", "c")
+    gone(scope, "b", "c")
     options: dict[str, Any] = {"close_after": 1, "day": 5}
     options["expected"] = scope.run("a", "c", "d", dry_run=True, **options)["plan"]
     with suppress(Killed):

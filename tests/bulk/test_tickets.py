@@ -365,9 +365,6 @@ class TestTexts:
         assert text == f"{'x' * 32_732}…\n\n{row.key}"
         assert payload(row, {})["description"] == "x" * 32_740
 
-    def test_defaults_are_fitted_too(self) -> None:
-        assert sent({"name": "a"}, ticket(priority="low"))["priority"] == "LOW"
-
 
 class TestIdentifiers:
     def test_a_given_identifier_is_sent(self) -> None:

@@ -1,4 +1,4 @@
-"""Commands as processes of their own."""
+"""Commands in this process, and as processes of their own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_leen.cli import main
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.support.airflow_run import AIRFLOW as AIRFLOW_VERSION
 
@@ -23,6 +25,25 @@ AIRFLOW = [sys.executable, "-m", "airflow", "leen"]
 
 # What an older Airflow says of itself, whoever uses it, is not what these tests listen to.
 QUIET = {"PYTHONWARNINGS": "ignore"}
+
+
+@dataclass
+class Said:
+    """What a command in this process ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> Said:
+    """Run a command in this process."""
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = int(str(end.code))
+    captured = capsys.readouterr()
+    return Said(code, captured.out, captured.err)
 
 
 def environment(sandbox: SandboxServer, **more: str) -> dict[str, str]:

@@ -13,13 +13,7 @@ from airflow_provider_leen.bulk.register_journal import STALE_AFTER
 from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
 from airflow_provider_leen.cli import main
 from tests.bulk.register_days import DAY, IDENTITY, Ended, Leen, findings, run_day
-
-
-class Said:
-    """What a command ended with."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+from tests.commands.processes import Said, run
 
 
 class Place:
@@ -40,12 +34,7 @@ class Place:
         return ended
 
     def __call__(self, *arguments: str) -> Said:
-        try:
-            code = main(["register", *arguments, "--register", str(self.folder)])
-        except SystemExit as end:
-            code = int(str(end.code))
-        captured = self._capsys.readouterr()
-        return Said(code, captured.out, captured.err)
+        return run(["register", *arguments, "--register", str(self.folder)], self._capsys)
 
     def rows(self, *arguments: str) -> list[dict[str, Any]]:
         said = self(*arguments, "--output", "json")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from airflow import __version__ as AIRFLOW
 from packaging.version import Version
+
+from tests.support.modules import module_at
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -64,11 +64,7 @@ def load_dag(text: str, folder: Path) -> Any:
         pytest.importorskip("airflow_provider_leen.retry_policies.leen", exc_type=ImportError)
     path = folder / "dag_of_a_block.py"
     path.write_text(text)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at(path)
     last = ast.parse(text).body[-1]
     assert isinstance(last, ast.Expr)
     assert isinstance(last.value, ast.Call)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -14,18 +13,14 @@ import pytest
 from airflow_provider_leen.findings import tickets_from_sarif
 from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.support.airflow_run import AirflowRun
+from tests.support.modules import module_at
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 RunDag = Callable[..., AirflowRun]
 
 
 def load(dag_id: str) -> Any:
-    spec = importlib.util.spec_from_file_location(dag_id, EXAMPLES / f"{dag_id}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, dag_id)()
+    return getattr(module_at(EXAMPLES / f"{dag_id}.py"), dag_id)()
 
 
 @pytest.mark.smoke

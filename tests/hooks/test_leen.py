@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from airflow_provider_leen.get_provider_info import CONN_FIELDS
 from airflow_provider_leen.hooks.leen import LeenHook
 from airflow_provider_leen.sandbox.findings import findings
 from airflow_provider_leen.sandbox.server import SandboxServer
+from qa.support.processes import free_port
 from tests.support.airflow_run import AIRFLOW
 
 TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task"}
@@ -160,12 +160,6 @@ def test_the_test_says_what_leen_shows(sandbox: SandboxServer) -> None:
     [request] = sandbox.requests
     assert (request.method, request.path, request.query) == ("GET", "/v1/itsm/projects", "limit=1")
     assert not [thread for thread in threading.enumerate() if thread.name == "leen-client"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 @pytest.mark.parametrize(

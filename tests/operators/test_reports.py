@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_leen.api.errors import LeenConfigError
-from airflow_provider_leen.bulk.reading import read_tickets
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from tests.operators.dags import create
@@ -168,11 +164,3 @@ def test_the_findings_of_eight_scanners_pass_a_gate_at_nothing(sandbox: SandboxS
     assert summary["total"] == sum(map(len, sources)) == 14
     assert (summary["created"], summary["existing"]) == (11, 3)
     assert len(sandbox.tickets()) == 11
-
-
-@pytest.mark.parametrize("scanner", [scanner for scanner in CONVERSIONS if scanner != "CodeQL"])
-def test_a_report_that_was_not_converted_is_refused_by_its_name(scanner: str) -> None:
-    report, _ = CONVERSIONS[scanner]
-    for value in (report, json.dumps(report), [report] if isinstance(report, dict) else report):
-        with pytest.raises(LeenConfigError, match=f"it looks like an? {scanner} report"):
-            read_tickets(value)

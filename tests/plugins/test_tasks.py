@@ -66,17 +66,11 @@ def test_a_summary_gives_counts_and_results() -> None:
     assert not task.may_change
 
 
-def test_a_failed_task_that_left_a_summary_shows_it() -> None:
-    task = read_task(record("failed", return_value=SUMMARY))
+@pytest.mark.parametrize(("state", "may_change"), [("failed", False), ("up_for_retry", True)])
+def test_a_task_that_failed_shows_the_summary_of_its_last_try(state: str, may_change: bool) -> None:
+    task = read_task(record(state, return_value=SUMMARY))
     assert task is not None
-    assert task.counts == {"rejected": 1, "created": 1}
-
-
-def test_a_task_that_waits_for_its_retry_shows_its_last_try_and_may_change() -> None:
-    task = read_task(record("up_for_retry", return_value=SUMMARY))
-    assert task is not None
-    assert task.counts == {"rejected": 1, "created": 1}
-    assert task.may_change
+    assert (task.counts, task.may_change) == ({"rejected": 1, "created": 1}, may_change)
 
 
 @pytest.mark.parametrize(

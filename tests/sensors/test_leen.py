@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -11,20 +10,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenThresholdError
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
+from tests.support.lazy import LazyItems
 from tests.support.results import summary_of
-
-
-class LazyItems(Sequence[Any]):
-    """Behaves as Airflow's lazy sequences do: neither list nor tuple, ends with IndexError."""
-
-    def __init__(self, *items: Any) -> None:
-        self.items = items
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.items[index]
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 def judge(results: Any, **kwargs: Any) -> dict[str, int]:
