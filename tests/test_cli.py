@@ -134,7 +134,7 @@ def test_every_row_becomes_a_ticket(
     assert len(sandbox.tickets()) == 120
 
 
-def test_what_failed_is_shown_with_its_row_and_the_exit_code_says_so(
+def test_failures_are_shown_with_their_rows_and_set_the_exit_code(
     leen: Callable[..., Said], sandbox: SandboxServer, mixed: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "results.json"
@@ -174,7 +174,7 @@ def test_a_dry_run_checks_every_row_and_sends_nothing(
     said = leen("create", mixed, "--default", "type=Task", "--dry-run")
     assert said.code == 1
     assert [line.split(":")[0] for line in said.out.splitlines()[:-1]] == ["line 2", "line 3", "line 4"]
-    assert "the project is missing: give `project_vendor_id` or `project_id`, in the file or by --default" in said.out
+    assert "the project is missing: write `project_vendor_id` or `project_id`, in the file or by --default" in said.out
     assert said.out.endswith("0 of 3 rows can be sent; nothing was sent.\n")
     assert sandbox.requests == []
 
@@ -316,7 +316,7 @@ def test_an_embedded_key_finds_a_ticket_whose_reply_was_lost(
         (["--default", "identifier=x"], "--default holds an `identifier`"),
     ],
 )
-def test_what_can_not_be_done_is_said_before_anything_is_sent(
+def test_what_cannot_be_done_is_reported_before_anything_is_sent(
     leen: Callable[..., Said],
     sandbox: SandboxServer,
     airflow_db: None,

@@ -110,7 +110,7 @@ def test_what_is_not_about_tasks_imports_no_airflow(part: str) -> None:
         ("from airflow.models import DagRun", []),
     ],
 )
-def test_an_import_is_seen_wherever_it_stands(source: str, found: list[tuple[str, int]]) -> None:
+def test_an_import_is_found_in_any_position(source: str, found: list[tuple[str, int]]) -> None:
     assert list(imported_parts(source)) == found
 
 

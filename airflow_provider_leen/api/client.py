@@ -119,7 +119,7 @@ class AsyncLeenClient:
         :param tickets: 1 to 50 request bodies of tickets.
         :param leaves_by: seconds since the epoch; a process that was suspended sends nothing long after this time.
         :return: what the reply proves about each ticket, in order.
-        :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` tells its effect.
+        :raises LeenError: the call failed; :func:`airflow_provider_leen.api.retry.effect_of_write` returns its effect.
         """
         path = "/itsm/tickets/bulk/sync"
         reply = await self._write("POST", path, {"tickets": tickets}, done=(200,), leaves_by=leaves_by)

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class LeenClient:
-    """The Leen API for synchronous code: the same calls, run by an :class:`AsyncLeenClient` in a thread of its own.
+    """The Leen API for synchronous code: the same calls, run by an :class:`AsyncLeenClient` in its own thread.
 
     Airflow's signals (a task's timeout, SIGTERM) reach only the main thread, which waits, so they can't interrupt a
     call.

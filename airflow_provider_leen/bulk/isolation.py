@@ -74,7 +74,7 @@ def take_apart(
 
 
 def wrong_request(error: LeenResponseError) -> LeenValidationError:
-    """Return the error of a request that is refused whatever its tickets."""
+    """Return the error of a request that is refused with any tickets."""
     return LeenValidationError(
         f"The request itself is wrong: {SAME_REFUSALS} consecutive tickets, each sent alone, were refused with the "
         f"same message: {error}",

@@ -1,8 +1,8 @@
 """The ledger of one try: a table of facts, and its record for later tries.
 
-Tickets are recorded before they are sent (:meth:`Ledger.intend`), and sent within ten seconds of that, or recorded anew
-(:meth:`Ledger.leave`). So a later try that finds an intent without an outcome knows after which time the request can't
-be running any more.
+Tickets are recorded before they are sent (:meth:`Ledger.intend`), and sent within ten seconds of that, or recorded
+again (:meth:`Ledger.leave`). So a later try that finds an intent without an outcome knows from which time on the
+request can't be running any more.
 
 All other facts are stated at the table and written together with the next intent. Values are written one after the
 other, in one thread: signals (a task's timeout, SIGTERM) reach only the main thread, and an exception during a call to

@@ -56,7 +56,7 @@ class RegisterStore(FolderStore):
         return [name for name in self.names("") if _SCOPE.fullmatch(name)]
 
     def is_marked(self) -> bool:
-        """Tell whether the marker is there, whatever it says."""
+        """Return whether the marker exists, with any content."""
         try:
             return self.get(MARKER) is not None
         except LeenLedgerLostError:

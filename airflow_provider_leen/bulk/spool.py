@@ -19,7 +19,7 @@ from airflow_provider_leen.bulk.reading import UnreadableRow
 
 
 class SpooledRows(Sequence[Any]):
-    """The rows, each parsed anew on every access.
+    """The rows, each parsed again at every access.
 
     :param rows: what a reader yields: JSON values and :class:`~airflow_provider_leen.bulk.reading.UnreadableRow`.
     """

@@ -93,7 +93,7 @@ class UpdateSummary(TypedDict):
 class ReconcileSummary(Counts):
     """The outcome of a reconciliation, for the findings in the list and those that are gone.
 
-    ``complete`` tells whether the list was complete, ``waiting`` how many tickets of gone findings stay open because
+    ``complete`` says whether the list was complete, ``waiting`` how many tickets of gone findings stay open because
     the list is empty, ``closed_by_people`` how many tickets were read and found closed by people.
     """
 

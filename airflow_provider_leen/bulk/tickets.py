@@ -160,7 +160,7 @@ def prepare(
     preparation = _Preparation(rows, defaults, scope, fitting, wording)
     prepared = preparation.prepared()
     if line := changes_in(prepared):
-        # Findings of which no ticket of their own is filed may be lost.
+        # Findings without their own ticket may go unnoticed.
         is_grave = any(SAME_FOR_ANOTHER in row.changes for row in prepared)
         log.log(logging.WARNING if is_grave else logging.INFO, line)
     if preparation.has_type_id:
@@ -176,7 +176,7 @@ def changes_in(rows: Sequence[TicketRow]) -> str | None:
 def payload(
     row: TicketRow, defaults: Mapping[str, str] | None, fitting: Fitting = _AS_GIVEN, note: str = ""
 ) -> dict[str, Any]:
-    """Return what is sent to Leen for one valid row, made anew each time: a very large list is not held twice.
+    """Return what is sent to Leen for one valid row, built again each time: a very large list is not held twice.
 
     :param row: a valid row.
     :param defaults: what :func:`read_defaults` returned.
@@ -256,15 +256,15 @@ class _Preparation:
         return f"the row is {described(row)}: write a mapping of ticket fields"
 
 
-def follows(first: str, identifier: str | None, fate: str, error: str | None = None) -> str:
+def follows(first: str, identifier: str | None, outcome: str, error: str | None = None) -> str:
     """Return why a row that follows another one has no ticket.
 
     :param first: the other row.
     :param identifier: of both.
-    :param fate: what the other row's ticket is.
+    :param outcome: of the other row's ticket.
     :param error: of the other row.
     """
-    return f"`identifier` {excerpt(identifier)} is that of {first}, which {fate}{f': {error}' if error else ''}"
+    return f"`identifier` {excerpt(identifier)} is that of {first}, which {outcome}{f': {error}' if error else ''}"
 
 
 class _Keys:

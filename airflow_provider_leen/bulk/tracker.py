@@ -1,9 +1,9 @@
-"""Asks the tracker, else Leen, what a ticket is like right before it is changed.
+"""Reads tickets from the tracker, else from Leen, right before they are changed.
 
-The tracker is asked for up to 50 tickets by their Jira keys in one search, else by this package's keys. It refuses a
-search as a whole where one of the tickets is gone, so a refused search is halved. What is asked for alone, and is
-unknown, is gone only if the very same search finds another ticket of its project, and still not this one. What can't be
-read, for whatever reason, is left as it is.
+One search asks the tracker for up to 50 tickets, by their Jira keys, else by this package's keys. The tracker refuses
+the whole search if one of the tickets is gone, so a refused search is halved. A ticket that is unknown when it is asked
+for alone counts as gone only if the same search finds another ticket of its project, but not this one. A ticket that
+can't be read, for any reason, is not changed.
 """
 
 from __future__ import annotations

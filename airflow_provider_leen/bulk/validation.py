@@ -125,9 +125,9 @@ def missing_fields(body: Mapping[str, Any], anywhere: str | None = None) -> Iter
     if isinstance(name, str) and not name.strip():
         yield Problem("`name` is blank", "write the ticket's title")
     if "project_id" not in body and "project_vendor_id" not in body:
-        yield Problem("the project is missing", f"give `project_vendor_id` or `project_id`{where}")
+        yield Problem("the project is missing", f"write `project_vendor_id` or `project_id`{where}")
     if TYPE_FIELDS.isdisjoint(body):
-        yield Problem("the type is missing", f"give `type` or `type_vendor_id`{where}")
+        yield Problem("the type is missing", f"write `type` or `type_vendor_id`{where}")
 
 
 def excerpt(value: Any) -> str:

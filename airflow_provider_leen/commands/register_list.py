@@ -55,10 +55,10 @@ def _pending(known: Known, history: History) -> str:
     """Say what is to be done about the ticket, and what that waits for."""
     if (change := history.change) is not None:
         doing = "closing" if change.wanted == "closed" else "reopening"
-        fate = "the reply was lost"
+        outcome = "the reply was lost"
         if change.job:
-            fate = f"job {change.job} ended without its outcome" if change.ended else f"job {change.job}"
-        return f"{doing}, sent {shown_time(change.sent_at)}: {fate}"
+            outcome = f"job {change.job} ended without its outcome" if change.ended else f"job {change.job}"
+        return f"{doing}, sent {shown_time(change.sent_at)}: {outcome}"
     if history.close_since is not None:
         waits = "" if known.ticket_id else ": Leen does not know the ticket yet"
         return f"to be closed since {shown_time(history.close_since)}{waits}"

@@ -169,5 +169,5 @@ def _sentence(error: Exception) -> str:
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
     if isinstance(error, AirflowNotFoundException):
-        return f"{error}. Add it in Airflow, or set its environment variable, AIRFLOW_CONN_ and its ID in capitals."
+        return f"{error}. Add it in Airflow, or set the environment variable AIRFLOW_CONN_<ID in capitals>."
     return str(error)

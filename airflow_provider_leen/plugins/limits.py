@@ -23,7 +23,7 @@ class BusyError(Exception):
 
 
 class Slots:
-    """Runs slow work in threads of its own, for each store only a few at once.
+    """Runs slow work in separate threads, only a few at once for each store.
 
     :param at_once: how many for one store.
     :param wait: how long a request waits for its turn, in seconds.

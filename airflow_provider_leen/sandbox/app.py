@@ -26,7 +26,7 @@ ASSUMPTIONS = {
     "API key missing or wrong": "401 with an ErrorResponse",
     "X-CONNECTION-ID missing": "401 with an ErrorResponse",
     "X-CONNECTION-ID is not a UUID": "404 with an ErrorResponse",
-    "Kinds of connections": f"{SCANNER_ID} is a scanner's, any other UUID a tracker's with tickets of its own",
+    "Kinds of connections": f"{SCANNER_ID} is a scanner's, any other UUID a tracker's with its own tickets",
     "A connection of the wrong kind": "404 with an ErrorResponse: a scanner's has no tickets, a tracker's no findings",
     "A route that doesn't exist": '404 with {"detail": "Not Found"}, while Leen\'s own 404 is an ErrorResponse',
     "request_index": "counts from 0",

@@ -2,7 +2,7 @@
 
 One row of ``tickets`` is one ticket in the vendor, as it is now, or as it was when a person deleted it. One row of
 ``leen`` is Leen's copy of a ticket, as of ``synced_at``. ``tickets.sync_due`` says when Leen's copy catches up: null
-where it has nothing to learn, infinity where only a sync on demand will do. ``tickets.persisted`` says that Leen stored
+if it has nothing to learn, infinity if only a sync on demand updates it. ``tickets.persisted`` says that Leen stored
 the ticket itself, and with it the identifier: a ticket that only a sync brings in has none there. ``moved`` holds the
 keys that tickets had before they were moved. ``*_words`` hold a text as a search index would see it.
 """

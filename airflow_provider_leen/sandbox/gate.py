@@ -187,10 +187,10 @@ class _Exchange:
         return reply.status
 
     async def hang_up(self) -> Outcome:
-        """Close the connection, whatever was sent so far.
+        """Close the connection, no matter what was sent so far.
 
         ASGI has no way to do this. The ``send`` of uvicorn's two protocols is a method of an object that holds the
-        transport. The server counts the request as done once it has seen the connection close, hence the wait.
+        transport. The server counts the request as done once it has seen the connection close, so this waits.
         """
         transport: asyncio.Transport = self._send.__self__.transport  # type: ignore[attr-defined]
         transport.close()

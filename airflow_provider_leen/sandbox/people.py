@@ -40,10 +40,10 @@ class Deed(BaseModel):
 
 
 class People:
-    """People at work in Jira. No workflow holds them up.
+    """People who change tickets in Jira. No workflow limits them.
 
     Each method takes a ticket's key, and the fields of a :class:`Deed` (``connection_id``, ``ago``) as options; it
-    raises LookupError where there is no such ticket.
+    raises LookupError if there is no such ticket.
     """
 
     def __init__(self, store: Store) -> None:

@@ -36,7 +36,7 @@ API_KEY = "sandbox-key"
 
 
 class SandboxServer:
-    """The sandbox in a thread of its own, while the context is open.
+    """The sandbox in its own thread, while the context is open.
 
     ::
 
@@ -63,7 +63,7 @@ class SandboxServer:
     """
 
     connection_id = TRACKER_ID
-    """The tracker's connection ID; any other UUID but the scanner's does as well, and has tickets of its own."""
+    """The tracker's connection ID; any other UUID except the scanner's works too, with its own tickets."""
 
     scanner_connection_id = SCANNER_ID
     """The scanner's connection ID, which findings are read with."""

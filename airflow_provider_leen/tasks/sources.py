@@ -1,7 +1,7 @@
-"""Tells whether every source of a list has given something: a list with a gap must close nothing.
+"""Checks whether every source of a list returned something: an incomplete list must close nothing.
 
-A task's output that is None was skipped, or returned nothing. What a mapped task gave does not show its gaps: an
-instance that failed, was skipped or returned None has no XCom, so Airflow is asked for the instances.
+A task's output that is None was skipped, or returned nothing. The output of a mapped task does not show its gaps:
+an instance that failed, was skipped or returned None has no XCom, so Airflow is asked for the instances.
 """
 
 from __future__ import annotations

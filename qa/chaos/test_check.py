@@ -51,7 +51,7 @@ def evidence() -> dict[str, Any]:
     }
 
 
-def test_a_run_in_which_each_ticket_exists_once_and_is_told_has_no_problem() -> None:
+def test_a_run_in_which_each_ticket_exists_once_and_is_reported_has_no_problem() -> None:
     assert problems(Evidence(**evidence()), OPEN) == []
 
 
@@ -105,7 +105,7 @@ WRONG: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize(("change", "word"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_seen(change: Change, word: str) -> None:
+def test_problems_are_found(change: Change, word: str) -> None:
     seen = deepcopy(evidence())
     change(seen)
     assert any(problem.startswith(word) for problem in problems(Evidence(**seen), OPEN))
@@ -131,7 +131,7 @@ def test_an_unknown_ticket_is_a_problem_where_every_ticket_can_be_found_out() ->
     assert any(problem.startswith("incomplete") for problem in problems(Evidence(**evidence()), Allowances()))
 
 
-def test_a_run_that_failed_though_every_fate_is_known_is_a_problem() -> None:
+def test_a_run_that_failed_although_every_outcome_is_known_is_a_problem() -> None:
     seen = evidence()
     status(seen, 3, "created")
     assert any(problem.startswith("wrong") for problem in problems(Evidence(**seen), OPEN))

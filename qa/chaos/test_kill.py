@@ -125,7 +125,7 @@ def test_without_embedded_keys_the_tickets_of_a_killed_task_are_named_and_not_se
     assert task.held == names(0, 20)
 
 
-def test_a_task_that_is_marked_as_failed_starts_no_further_batch_and_tells_what_it_knows(lab: Lab) -> None:
+def test_a_task_that_is_marked_as_failed_starts_no_further_batch_and_publishes_what_it_knows(lab: Lab) -> None:
     task = Task(lab, "kill_plain", 60 * BATCH, [FaultRule(kind="latency", seconds=0.5)])
     task.wait_for(lambda: len(task.calls) == 4)
     runner = task.runner()
@@ -156,7 +156,7 @@ def test_a_try_that_outlives_its_supervisor_and_its_retry_double_no_ticket(lab: 
     assert len(told.get("unknown", ())) <= 2 * BATCH, "what was in flight, and what was on record to leave next"
 
 
-def test_a_task_that_gets_sigterm_leaves_no_ticket_in_doubt_and_its_retry_sends_the_rest(lab: Lab) -> None:
+def test_a_task_that_gets_sigterm_leaves_no_outcome_unknown_and_its_retry_sends_the_rest(lab: Lab) -> None:
     task = Task(lab, "kill_plain", 30 * BATCH, [FaultRule(kind="latency", seconds=0.3)])
     task.wait_for(lambda: len(task.calls) == 4)
     task.killed_try = task.look().try_number

@@ -47,7 +47,7 @@ def wait_for_questions(task: Task, *paths: str) -> None:
     task.wait_for(lambda: all(questions(task, path) >= before[path] + 3 for path in paths))
 
 
-def test_a_triggerer_is_killed_and_another_goes_on_and_nothing_is_created_twice(
+def test_a_triggerer_is_killed_and_another_continues_and_nothing_is_created_twice(
     lab: Lab, triggerers: list[psutil.Process]
 ) -> None:
     task = Task(lab, "kill_triggerer", 3 * BATCH, [JOBS_CANT_BE_ASKED_FOR])
@@ -67,7 +67,7 @@ def test_a_triggerer_is_killed_and_another_goes_on_and_nothing_is_created_twice(
     assert all(result["ticket_id"] and result["vendor_ticket_id"] for result in task.xcom()["results"])
 
 
-def test_an_update_and_the_wait_for_a_sync_go_on_when_their_triggerer_is_killed(
+def test_an_update_and_the_wait_for_a_sync_continue_when_their_triggerer_is_killed(
     lab: Lab, triggerers: list[psutil.Process]
 ) -> None:
     task = Task(lab, "wait_triggerer", BATCH, [JOBS_CANT_BE_ASKED_FOR])

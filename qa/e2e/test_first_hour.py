@@ -222,7 +222,7 @@ def test_a_failed_gate_is_shown_with_what_failed(
     frame.get_by_role("link", name="All tickets of the run").wait_for()
 
 
-def test_a_task_at_work_shows_its_rate_and_the_time_left(
+def test_a_running_task_shows_its_rate_and_the_time_left(
     page: Page, lab: Standalone, connected: Page, shoot: Shoot
 ) -> None:
     lab.misbehave({"kind": "latency", "seconds": 3})

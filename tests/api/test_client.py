@@ -218,14 +218,14 @@ def test_a_look_up_that_is_answered_with_another_ticket_finds_nothing_out(
 
 
 @pytest.mark.parametrize("answer", [{}, [], None, "text", {"id": 5}, {"name": "x"}])
-def test_what_is_no_ticket_is_a_response_error_when_reading(scripted: Scripted, answer: Any) -> None:
+def test_a_reply_that_is_no_ticket_is_a_response_error_when_reading(scripted: Scripted, answer: Any) -> None:
     with pytest.raises(LeenResponseError, match="Leen's reply is not a ticket") as caught:
         scripted(answer).get_ticket("t-1")
     assert caught.value.status == 200
 
 
 @pytest.mark.parametrize("answer", [{}, [], b"", b"<html>", {"id": 5}])
-def test_what_is_no_ticket_leaves_a_created_ticket_unknown(scripted: Scripted, answer: Any) -> None:
+def test_a_reply_that_is_no_ticket_leaves_a_created_ticket_unknown(scripted: Scripted, answer: Any) -> None:
     with pytest.raises(LeenOutcomeUnknownError, match="POST /itsm/tickets") as caught:
         scripted(answer).create_ticket(TICKET | {"identifier": "scan-1"})
     assert caught.value.identifiers == ["scan-1"]
@@ -271,7 +271,7 @@ UUID = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.mark.parametrize("answer", [{"id": UUID.replace("0", "1")}, {"error": "no"}, {"id": UUID, "errors": ["no"]}])
-def test_an_update_whose_reply_speaks_of_something_else_is_unknown(scripted: Scripted, answer: Any) -> None:
+def test_an_update_whose_reply_is_about_another_ticket_is_unknown(scripted: Scripted, answer: Any) -> None:
     with pytest.raises(LeenOutcomeUnknownError, match="does not prove it"):
         scripted(answer).update_ticket(UUID, status="DONE")
 
@@ -417,7 +417,7 @@ def test_empty_pages_in_between_do_not_end_a_listing(scripted: Scripted) -> None
     ],
     ids=lambda page: repr(page)[:30],
 )
-def test_what_is_no_page_is_a_response_error(scripted: Scripted, page: Any) -> None:
+def test_a_reply_that_is_no_page_is_a_response_error(scripted: Scripted, page: Any) -> None:
     with pytest.raises(LeenResponseError, match="Leen's reply") as caught:
         ids_of(scripted(page))
     assert len(str(caught.value)) < 200
@@ -520,7 +520,7 @@ def test_the_asynchronous_client_is_a_context_manager_and_can_be_used_again(sand
     assert len(asyncio.run(use())) == 4
 
 
-def test_one_send_is_one_request_whatever_comes_back(sandbox: SandboxServer) -> None:
+def test_one_send_is_one_request_with_any_reply(sandbox: SandboxServer) -> None:
     sandbox.inject("rate_limit", nth=1)
 
     async def send() -> None:

@@ -200,7 +200,7 @@ def test_filters_are_written_as_leen_reads_them(
         ({"ids": [ID] * 101}, "at most 100 ids, not 101"),
     ],
 )
-def test_a_filter_that_would_not_filter_is_refused(
+def test_a_filter_without_effect_is_refused(
     client: LeenClient, sandbox: SandboxServer, filters: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(LeenConfigError, match=said):

@@ -225,7 +225,7 @@ REFUSAL = b'{"type": "invalid", "code": "invalid", "message": "no", "detail": []
     ids=["422", "404", "401", "204 with a body", "200"],
 )
 @pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "late"])
-def test_what_is_left_of_a_reply_is_never_taken_for_the_reply_to_the_next_call(
+def test_the_rest_of_a_reply_is_never_taken_for_the_reply_to_the_next_call(
     connect: Connect, first: bytes, pause: float
 ) -> None:
     def serve(server: RawServer, connection: socket.socket) -> None:
@@ -290,7 +290,7 @@ def test_an_unknown_certificate_is_refused_before_anything_is_sent(connect: Conn
     assert server.requests == []
 
 
-def test_a_bundle_may_be_a_folder_and_an_empty_one_trusts_no_server(
+def test_a_ca_bundle_may_be_a_folder_and_an_empty_one_trusts_no_server(
     connect: Connect, tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     with RawServer(answering(OK), tls=tls) as server:
@@ -418,7 +418,7 @@ def test_what_was_stopped_on_its_way_out_does_not_leave_when_another_has_taken_i
     assert TICKET["name"].encode() not in b"".join(server.requests)
 
 
-def test_what_was_stopped_before_it_began_to_leave_does_not_leave_either(connect: Connect) -> None:
+def test_a_call_that_would_leave_too_late_is_not_sent(connect: Connect) -> None:
     with RawServer(answering(OK)) as server, connect(server, timeout=10.0) as client:
         long_ago = time.time() - 99
         with pytest.raises(LeenConnectError, match=r"about to leave only after 99 s\), so nothing was sent"):

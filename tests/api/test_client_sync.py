@@ -56,7 +56,7 @@ def test_after_closing_no_thread_and_no_connection_is_left_and_the_client_can_be
     gc.collect()  # a socket or a loop that was left open would warn now, and warnings are errors
 
 
-def test_an_iterator_that_was_left_behind_goes_on_after_the_client_was_closed(client: LeenClient) -> None:
+def test_an_unfinished_iterator_continues_after_the_client_was_closed(client: LeenClient) -> None:
     projects = client.iter_projects(limit=1)
     first = next(projects)
     client.close()

@@ -83,7 +83,7 @@ def test_leens_ticket_is_read_with_its_project_and_time() -> None:
     assert (record.created_at, record.projects, record.contradictions) == (NOON, frozenset({"p-1", "sec"}), ())
 
 
-def test_what_a_ticket_says_against_itself_is_read() -> None:
+def test_contradictions_in_a_ticket_are_read() -> None:
     assert read_ticket(Ticket.model_validate({"id": "t", "errors": ["gone"]})).contradictions
 
 
@@ -148,10 +148,10 @@ def test_a_search_is_as_full_as_it_may_be_with_room_for_one_key_more() -> None:
 
 
 @given(st.text(min_size=1, max_size=100).filter(lambda text: words(text).strip()))
-def test_whatever_a_key_holds_it_is_one_phrase_in_the_search(text: str) -> None:
+def test_a_key_with_any_content_is_one_phrase_in_the_search(text: str) -> None:
     assert compile_jql(jql_for([text])).parameters == (words(text),)
 
 
 @given(st.text(min_size=1, max_size=100))
-def test_whatever_an_id_holds_it_is_one_value_in_the_search(text: str) -> None:
+def test_an_id_with_any_content_is_one_value_in_the_search(text: str) -> None:
     assert compile_jql(jql_for_issue(text)).keys == (text,)

@@ -67,7 +67,7 @@ def test_leens_own_404_says_that_it_knows_no_such_ticket(body: Any) -> None:
         pytest.param(["Ticket not found"], id="no object"),
     ],
 )
-def test_another_404_says_nothing_of_a_ticket(body: Any) -> None:
+def test_another_404_says_nothing_about_a_ticket(body: Any) -> None:
     assert not is_unknown(body)
 
 
@@ -78,5 +78,5 @@ def test_what_was_asked_for_may_be_called_anything(asked: str) -> None:
 
 
 @pytest.mark.parametrize("asked", ["o", "route", "th"])
-def test_what_was_asked_for_is_not_taken_out_of_other_words(asked: str) -> None:
+def test_a_requested_word_is_not_removed_from_other_words(asked: str) -> None:
     assert not is_unknown(LEENS_OWN | {"message": "No route with this path."}, asked)

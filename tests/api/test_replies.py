@@ -86,7 +86,7 @@ def test_one_layer_of_gzip_or_deflate_is_unpacked(packed: bytes, encoding: str, 
         (gzipped(BODY) * 2, "gzip", "something follows it"),
     ],
 )
-def test_what_is_packed_otherwise_is_refused(packed: bytes, encoding: str, why: str) -> None:
+def test_other_compressions_are_refused(packed: bytes, encoding: str, why: str) -> None:
     with pytest.raises(UnreadableReplyError, match=why):
         unpacked(packed, encoding)
 
@@ -219,7 +219,7 @@ HIDDEN: list[Callable[[str], str]] = ["\x00".join, lambda text: text[:4] + "\u20
     ],
     ids=["a text", "a name", "JSON text", "an id"],
 )
-def test_the_key_is_struck_out_of_json_in_whatever_form(form: Callable[[str], str], place: Any) -> None:
+def test_the_key_is_removed_from_json_in_any_form(form: Callable[[str], str], place: Any) -> None:
     for body in (json.dumps(place(form(KEY))), json.dumps(place(form(KEY)), ensure_ascii=False)):
         shown = repr(of(body))
         assert "f00d" not in shown
@@ -255,7 +255,7 @@ def test_a_long_text_without_the_key_is_searched_at_once(text: str) -> None:
     assert time.process_time() - began < 5
 
 
-def test_a_key_of_a_few_letters_is_struck_out_where_it_stands_alone() -> None:
+def test_a_key_of_a_few_letters_is_removed_only_as_a_whole_word() -> None:
     assert of('{"key": "the k, and a cake"}', secret="k").content == {"key": "the ***, and a cake"}
 
 
@@ -327,7 +327,7 @@ def test_the_timeout_covers_the_unpacking() -> None:
 
 
 @pytest.mark.parametrize("form", [str, escaped, "\x00".join])
-def test_the_key_is_struck_out_of_replies_that_are_a_success(form: Callable[[str], str]) -> None:
+def test_the_key_is_removed_from_successful_replies(form: Callable[[str], str]) -> None:
     key = "lk_live_f00d"
 
     def answer(request: httpx.Request) -> httpx.Response:

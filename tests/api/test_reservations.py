@@ -41,7 +41,7 @@ JIRAS = {"expand": "schema,names", "startAt": 0, "maxResults": 50, "total": 0, "
         pytest.param({"content": None, "items": [], "last": True, "first": True, "empty": True}, id="Spring's flags"),
     ],
 )
-def test_a_reply_that_says_plainly_that_there_is_nothing_is_empty_in_whatever_it_is_wrapped(content: Any) -> None:
+def test_a_reply_that_plainly_reports_nothing_is_empty_in_any_wrapping(content: Any) -> None:
     assert read_search(content).is_empty
 
 

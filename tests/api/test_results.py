@@ -85,7 +85,7 @@ def test_a_claim_holds_what_leen_said() -> None:
         pytest.param(GOOD[::-1], id="another order, where number and identifier agree"),
     ],
 )
-def test_a_healthy_server_with_habits_of_its_own_is_believed(results: list[Any]) -> None:
+def test_a_healthy_server_with_tolerated_differences_is_believed(results: list[Any]) -> None:
     assert statuses(reply(*results)) == "sss"
     assert statuses(reply(*results, errors=[], error=None, success=True, page=None)) == "sss"
 
@@ -133,7 +133,7 @@ def test_names_are_the_same_but_for_white_space_and_a_cut(sent: str, shown: str,
 
 
 @pytest.mark.parametrize("value", [None, "", " \n", [], {}, False, 0])
-def test_what_says_nothing_is_blank(value: Any) -> None:
+def test_values_without_meaning_are_blank(value: Any) -> None:
     assert is_blank(value)
     assert not any(map(is_blank, ["x", ["x"], {"a": None}, True, 7]))
 
@@ -205,7 +205,7 @@ def test_a_reply_that_may_not_be_about_these_tickets_proves_nothing(content: Any
     assert all(claim.error for claim in claims)
 
 
-def test_a_cut_identifier_says_of_no_ticket_that_it_stands_elsewhere() -> None:
+def test_a_cut_identifier_does_not_show_that_a_ticket_is_in_another_position() -> None:
     sent: list[str | None] = ["x" * 64 + "a", "x" * 64 + "b"]
     in_order = [made(n, identifier="x" * 64) for n in range(2)]
     assert statuses(reply(*in_order), sent) == "ss"

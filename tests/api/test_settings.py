@@ -269,7 +269,7 @@ def test_seconds_are_numbers_or_texts_that_hold_one(name: str, value: Any, secon
     ("name", "label"),
     [("timeout", "Timeout (s)"), ("max_retry_wait", "Max retry wait (s)"), ("settle_time", "Settle time (s)")],
 )
-def test_what_is_no_number_of_seconds_is_refused_by_its_label(name: str, label: str, value: Any) -> None:
+def test_a_value_that_is_no_number_of_seconds_is_refused_by_its_label(name: str, label: str, value: Any) -> None:
     sentence = refusal(extra={name: value})
     assert sentence.startswith(f"{label} is {repr(value)[:70]}")
     assert "write a number of seconds" in sentence
@@ -288,7 +288,7 @@ def test_max_retries_is_a_whole_number_or_a_text_that_holds_one(value: Any, coun
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, "1.5", "many", True, [3], "9" * 5000], ids=lambda value: repr(value)[:9])
-def test_what_is_no_count_of_retries_is_refused_by_its_label(value: Any) -> None:
+def test_a_value_that_is_no_count_of_retries_is_refused_by_its_label(value: Any) -> None:
     sentence = refusal(extra={"max_retries": value})
     assert sentence.startswith("Max retries is ")
     assert "whole number of 0 or more" in sentence

@@ -106,7 +106,7 @@ def test_a_list_that_has_changed_sends_what_is_new_only(sandbox: SandboxServer) 
     assert Counter(ticket["name"] for ticket in sandbox.tickets())["finding 2"] == 2
 
 
-def test_a_row_with_the_identifier_of_an_earlier_one_follows_it_whatever_becomes_of_that_one(
+def test_a_row_with_the_identifier_of_an_earlier_one_gets_its_outcome(
     sandbox: SandboxServer,
 ) -> None:
     store = Store()
@@ -266,7 +266,7 @@ def test_wherever_the_ledger_breaks_no_further_ticket_leaves_and_none_is_lost_or
     assert not_in_tracker <= {result["identifier"] for result in second.results if result["status"] == "unknown"}
 
 
-def test_a_ledger_that_breaks_at_the_very_end_does_not_sink_a_finished_run(sandbox: SandboxServer) -> None:
+def test_a_ledger_that_fails_at_the_very_end_does_not_fail_a_finished_run(sandbox: SandboxServer) -> None:
     ended = run_try(sandbox, Store(broken_from=2), tickets(5))
     assert ended.counts == {"created": 5}
     assert final_error(summarise(ended.results), ended.error, 0, None) is None
@@ -299,9 +299,7 @@ def stop_at(sandbox: SandboxServer, number: int) -> Callable[[Creation], Any]:
 
 
 @pytest.mark.parametrize("commit", [True, False])
-def test_what_does_not_end_within_the_grace_is_left_as_sent_without_an_answer(
-    sandbox: SandboxServer, commit: bool
-) -> None:
+def test_calls_that_do_not_end_within_the_grace_are_left_unknown(sandbox: SandboxServer, commit: bool) -> None:
     sandbox.inject("stall", commit=commit, nth=2)
     store = Store()
     meanwhile = stop_when(lambda: len(bulk_calls(sandbox)) == 2)
@@ -315,7 +313,7 @@ def test_what_does_not_end_within_the_grace_is_left_as_sent_without_an_answer(
     assert none_is_double(sandbox)
 
 
-def test_a_stop_before_the_run_has_begun_is_not_forgotten_and_what_earlier_tries_did_is_told(
+def test_a_stop_before_the_run_begins_is_kept_and_what_earlier_tries_did_is_reported(
     sandbox: SandboxServer,
 ) -> None:
     store = Store()

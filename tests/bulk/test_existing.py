@@ -142,6 +142,6 @@ def test_an_unknown_outcome_is_neither_done_nor_failed(sandbox: SandboxServer) -
     assert progress_of(sandbox, findings(4), batch_size=2)[-1] == {"total": 4, "done": 2, "failed": 0}
 
 
-def test_what_existed_is_done(sandbox: SandboxServer) -> None:
+def test_an_existing_ticket_is_done(sandbox: SandboxServer) -> None:
     create(sandbox, findings(3))
     assert progress_of(sandbox, findings(4), skip_existing=True)[-1] == {"total": 4, "done": 4, "failed": 0}

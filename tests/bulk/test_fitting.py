@@ -54,7 +54,7 @@ def test_a_name_is_one_line_of_text(name: Any, fitted: Any, changes: Any) -> Non
         pytest.param("x" + "🎫" * 128, "x" + "🎫" * 126 + "…", id="a pair is not parted"),
     ],
 )
-def test_a_long_name_is_cut_and_stands_whole_in_the_description(name: str, cut: str) -> None:
+def test_a_long_name_is_shortened_and_the_whole_name_is_in_the_description(name: str, cut: str) -> None:
     assert fit({"name": name}) == ({"name": cut, "description": name}, (NAME_CUT,))
     assert len(cut.encode("utf-16-le")) // 2 <= 255
 
@@ -69,7 +69,7 @@ def test_a_long_name_is_cut_and_stands_whole_in_the_description(name: str, cut: 
         pytest.param(["x"], ["x"], id="not before what is no text"),
     ],
 )
-def test_where_a_whole_name_stands(description: Any, fitted: Any) -> None:
+def test_where_a_whole_name_is_written(description: Any, fitted: Any) -> None:
     ticket, changes = fit({"name": LONG, "description": description})
     assert (ticket["name"], ticket["description"], changes) == (CUT_LONG, fitted, (NAME_CUT,))
 

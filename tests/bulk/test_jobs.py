@@ -116,7 +116,7 @@ def test_a_retry_asks_for_open_jobs_and_submits_only_what_is_new(sandbox: Sandbo
 @pytest.mark.parametrize("on_unknown", ["lookup", "fail", "resend"])
 @pytest.mark.parametrize("embedded", [False, True])
 @pytest.mark.parametrize("stall", ["before", "after"])
-def test_tickets_of_a_job_that_goes_on_are_neither_looked_up_nor_sent_again(
+def test_tickets_of_a_running_job_are_neither_looked_up_nor_sent_again(
     sandbox: SandboxServer, on_unknown: str, embedded: bool, stall: str
 ) -> None:
     sandbox.plan_jobs(stall=stall)
@@ -133,7 +133,7 @@ def test_tickets_of_a_job_that_goes_on_are_neither_looked_up_nor_sent_again(
     assert sandbox.count("GET") == sandbox.count("GET", JOBS) == 2
 
 
-def test_while_one_job_goes_on_what_was_lost_is_settled_and_submitted_again(sandbox: SandboxServer) -> None:
+def test_while_one_job_runs_lost_tickets_are_settled_and_submitted_again(sandbox: SandboxServer) -> None:
     store = Store()
     sandbox.plan_jobs(stall="before")
     sandbox.inject("lost", nth=2, path=SUBMISSION)
@@ -177,7 +177,7 @@ def test_tickets_of_a_job_that_leen_no_longer_knows_are_looked_up(sandbox: Sandb
     assert len(submissions(sandbox)) == 1
 
 
-def test_what_a_forgotten_job_did_is_never_taken_for_nothing(sandbox: SandboxServer) -> None:
+def test_a_job_that_leen_forgot_may_have_created_its_tickets(sandbox: SandboxServer) -> None:
     sandbox.plan_jobs(stall="before")
     store = Store()
     before, _ = submit(sandbox, store, tickets(3), embedded=True)

@@ -156,7 +156,7 @@ async def test_a_first_try_reads_one_value() -> None:
 # When a request may leave
 
 
-async def test_a_request_leaves_within_ten_seconds_of_its_intent_or_is_put_on_record_anew() -> None:
+async def test_a_request_is_sent_within_ten_seconds_of_its_intent_or_recorded_again() -> None:
     shelf, clock = Shelf(), Clock()
     ledger = await opened(shelf, now=clock)
     intent = await ledger.intend([A])
@@ -419,7 +419,7 @@ async def test_only_a_try_that_had_a_lease_proves_that_there_is_a_record(died: V
     assert [sending.at for sending in ledger.table["any"].sendings] == ([] if died is None else [500.0])
 
 
-async def test_memory_that_lasts_for_one_try_forgets() -> None:
+async def test_a_ledger_in_memory_lasts_for_one_try() -> None:
     first = await opened(MemoryStore())
     await sending(first, A)
     await first.look()
@@ -431,7 +431,7 @@ async def test_memory_that_lasts_for_one_try_forgets() -> None:
 # Across a deferral
 
 
-async def test_the_process_that_goes_on_after_a_deferral_takes_no_new_lease() -> None:
+async def test_the_process_that_continues_after_a_deferral_takes_no_new_lease() -> None:
     shelf = Shelf()
     before = await opened(shelf)
     await sending(before, A)

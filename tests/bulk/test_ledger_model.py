@@ -20,7 +20,7 @@ STORES = [
 
 
 @pytest.mark.parametrize("refuses", STORES)
-def test_however_two_tries_overlap_no_ticket_is_doubled_or_lost_and_the_newer_one_speaks(refuses: bool) -> None:
+def test_however_two_tries_overlap_no_ticket_is_doubled_or_lost_and_the_newer_one_publishes(refuses: bool) -> None:
     model = Model(refuses=refuses)
     model.check()
     assert model.problems == set()

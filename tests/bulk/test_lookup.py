@@ -78,7 +78,7 @@ def test_under_its_identifier_a_ticket_is_proved_by_name_and_time(fields: dict[s
 
 
 @pytest.mark.parametrize("fields", [*FITS_NOT, {"identifier": None}, {"identifier": "CVE-2026-10"}], ids=str)
-def test_under_its_identifier_another_ticket_is_not_taken_for_it(fields: dict[str, Any]) -> None:
+def test_another_ticket_with_the_same_identifier_is_not_taken_for_it(fields: dict[str, Any]) -> None:
     assert why_not_by_identifier(shown(**fields), asked())
 
 
@@ -145,7 +145,7 @@ def test_a_ticket_that_a_reply_named_is_proved_by_name_project_and_time(fields: 
 
 
 @pytest.mark.parametrize("fields", [*FITS_NOT, {"projects": frozenset()}, {"projects": frozenset({"app"})}], ids=str)
-def test_another_ticket_that_a_reply_named_is_not_taken_for_it(fields: dict[str, Any]) -> None:
+def test_another_ticket_that_a_reply_named_proves_nothing(fields: dict[str, Any]) -> None:
     assert why_not_by_id(shown(**fields), asked())
 
 

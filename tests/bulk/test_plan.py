@@ -332,7 +332,7 @@ def test_a_finding_that_is_missing(case: str) -> None:
     assert (changed and changed.history) == (None if history is None else History(**history))
 
 
-def test_what_must_be_read_is_said_first() -> None:
+def test_the_plan_first_lists_the_tickets_to_read() -> None:
     gone, back, kept = (replace(filed(missing=("r1",), away=it == "B"), identifier=it) for it in "GBK")
     known = Scope({it.identifier: it for it in (gone, back, kept)})
     assert plan(of_list("B", "K"), known, {}, Settings(), NOW).to_read == ("B", "G")
@@ -383,7 +383,7 @@ def test_an_empty_list_counts_and_closes_nothing_unless_confirmed() -> None:
     assert (about(made)[0], made.waiting) == ("close", 0)
 
 
-def test_an_older_list_is_refused_and_counts_for_nothing() -> None:
+def test_an_older_list_is_refused_and_does_not_count() -> None:
     made = planned(of_list("new", at=NOW - 1), filed(missing=("r1",)), newest=NOW)
     assert made.refusal is not None
     assert made.refusal.kind == "older list"
@@ -444,7 +444,7 @@ TOLD: dict[str, tuple[tuple[str, ...], dict[str, Any], str | None, bool]] = {
 
 
 @pytest.mark.parametrize(("listed", "history", "kind", "is_ours"), TOLD.values(), ids=TOLD)
-def test_what_a_task_has_done_in_earlier_tries_is_told_and_part_of_its_plan(
+def test_what_a_task_did_in_earlier_tries_is_reported_and_part_of_its_plan(
     listed: tuple[str, ...], history: dict[str, Any], kind: str | None, is_ours: bool
 ) -> None:
     made = planned(replace(of_list(*listed), task="me"), filed(**history), reading=OPEN)

@@ -135,7 +135,7 @@ def test_a_reply_that_contradicts_itself_leaves_its_batch_unknown(
 
 
 @FORMS
-def test_a_reply_to_another_request_is_believed_of_neither(defaults: Content) -> None:
+def test_a_reply_to_another_request_proves_nothing(defaults: Content) -> None:
     """A3, where no identifiers come back: the ids are those of a batch that has them already."""
     first: list[Content] = []
 
@@ -269,7 +269,7 @@ HABITS = {
 @FORMS
 @pytest.mark.parametrize("as_jobs", [False, True], ids=["sync", "jobs"])
 @pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS)
-def test_a_healthy_server_with_habits_of_its_own_ends_with_nothing_unknown(
+def test_a_healthy_server_with_tolerated_differences_ends_with_nothing_unknown(
     habit: Callable[[Content], None], as_jobs: bool, defaults: Content
 ) -> None:
     def lie(number: int, content: Content) -> Content:

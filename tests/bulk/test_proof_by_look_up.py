@@ -65,7 +65,7 @@ def test_a_blind_search_is_found_out_by_a_ticket_of_this_run_that_it_does_not_fi
         pytest.param(lambda hits: {"data": {"issues": hits, "isLast": True}}, id="data"),
     ],
 )
-def test_a_healthy_search_settles_all_in_whatever_it_is_wrapped(form: dict[str, str], wrap: Any) -> None:
+def test_a_healthy_search_settles_all_in_any_wrapping(form: dict[str, str], wrap: Any) -> None:
     with tracker(drop=(2,), lose=(3,), shape=wrap) as known:
         ended = run(known, tickets(9), batch_size=3, defaults=form, embedded=True)
     assert ended.error is None
@@ -110,7 +110,7 @@ def test_an_identifier_that_leen_normalises_is_found(normalised: Any) -> None:
         assert run(known, given, skip_existing=True).counts == {"existing": 1}
 
 
-def test_two_identifiers_that_lead_to_one_ticket_are_not_both_taken_for_existing() -> None:
+def test_two_identifiers_that_lead_to_one_ticket_are_not_both_existing() -> None:
     given = [{"name": f"finding {end}", "identifier": "x" * 70 + end} for end in "ab"]
     with tracker(stores=True, unknown=(200, {"id": "t", "identifier": "x" * 64})) as known:
         ended = run(known, given, skip_existing=True)
@@ -123,7 +123,7 @@ def test_two_identifiers_that_lead_to_one_ticket_are_not_both_taken_for_existing
 
 @FORMS
 @pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "not embedded"])
-def test_another_runs_tickets_are_never_taken_for_ones_own(form: dict[str, str], embedded: bool) -> None:
+def test_another_runs_tickets_are_never_taken_for_this_runs(form: dict[str, str], embedded: bool) -> None:
     with tracker(drop=(1,), stores=True) as known:
         for body in own(3):
             known.make(body | {"description": f"Text.\n\nairflow-{'b' * 24}"} if embedded else body, ago=61.0)
@@ -193,7 +193,7 @@ def test_what_a_contradictory_reply_named_is_read_and_proved(form: dict[str, str
 
 
 @FORMS
-def test_what_a_contradictory_reply_named_and_is_another_ticket_is_not_taken_for_it(form: dict[str, str]) -> None:
+def test_another_ticket_that_a_contradictory_reply_named_is_not_taken_for_it(form: dict[str, str]) -> None:
     named = {"success": False, "error": "no", "vendor_ticket_id": "SEC-1", "ticket_id": "leen-1"}
     with tracker(claim=lambda result: result | named, drop=(1,), stores=form is UUID) as known:
         known.make({"name": "old"} | form, ago=3600.0)

@@ -276,7 +276,7 @@ def test_a_change_whose_reply_is_lost_is_settled_by_reading_the_ticket(
     assert sandbox.count("POST", UPDATES) == 1
 
 
-def test_a_job_that_goes_on_is_waited_for_in_the_next_run(
+def test_a_running_job_is_waited_for_in_the_next_run(
     scope: Scope, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_leen.bulk.changes.WAITS_FOR_JOBS", 0.0)
@@ -333,7 +333,7 @@ def test_a_list_that_is_older_than_one_before_is_refused(scope: Scope, sandbox: 
     assert sandbox.count("POST") == sent
 
 
-def test_a_dry_run_tells_the_plan_which_is_then_carried_out_unless_something_moved(
+def test_a_dry_run_returns_the_plan_which_is_then_carried_out_unless_something_changed(
     scope: Scope, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -392,7 +392,7 @@ def test_a_run_that_dies_at_any_write_is_made_good_by_the_next(
 
 
 @pytest.mark.parametrize("write", range(1, 10))
-def test_a_retry_tells_what_the_task_has_done_in_all_tries_and_its_approved_plan_holds(
+def test_a_retry_reports_what_all_tries_did_and_its_approved_plan_holds(
     scope: Scope, sandbox: SandboxServer, write: int
 ) -> None:
     gone(scope, "b", "c")

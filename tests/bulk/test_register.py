@@ -29,7 +29,7 @@ class Register:
         return run_day(self.leen, shelf, findings(*numbers), run=run, **more) is None
 
 
-def test_what_was_filed_yesterday_exists_today_at_no_request() -> None:
+def test_a_finding_filed_yesterday_exists_today_without_a_request() -> None:
     register = Register()
     assert register.day(1, 2, 3).counts == {"created": 3}
     del register.leen.requests[:]
@@ -97,7 +97,7 @@ def test_absence_is_proved_where_people_have_deleted_all_tickets_of_a_day() -> N
     assert (wednesday.error, wednesday.counts) == (None, {"existing": 1, "created": 1})
 
 
-def test_what_was_rejected_is_sent_again() -> None:
+def test_a_rejected_ticket_is_sent_again() -> None:
     register = Register(refused={"scanner:2"})
     assert register.day(1, 2).counts == {"created": 1, "rejected": 1}
     assert register.day(1, 2, run="tuesday").counts == {"existing": 1, "rejected": 1}
@@ -219,7 +219,7 @@ def test_a_run_that_hangs_is_taken_over_and_publishes_nothing_more(run: str, try
 
 
 @pytest.mark.parametrize("kind", ["head", "snapshot", "j", "lease"])
-def test_what_is_deleted_from_the_store_is_said_and_nothing_is_filed_again(kind: str) -> None:
+def test_values_deleted_from_the_store_are_reported_and_nothing_is_filed_again(kind: str) -> None:
     register = Register()
     register.day(0, 1, 2)
     register.leen.clock.time += DAY

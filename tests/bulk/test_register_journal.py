@@ -83,7 +83,7 @@ def test_it_takes_the_lease_at_once_where_the_other_run_has_ended_or_is_an_earli
     assert clock.time == start
 
 
-def test_it_gives_up_after_a_quarter_of_an_hour_where_the_holder_goes_on_signing(store: RegisterStore) -> None:
+def test_it_gives_up_after_a_quarter_of_an_hour_if_the_holder_keeps_signing(store: RegisterStore) -> None:
     clock = Clock()
 
     async def go() -> float:
@@ -119,7 +119,7 @@ def test_a_run_that_was_taken_over_writes_and_publishes_nothing_more(store: Regi
     assert names(store).keys() == {"head", "snapshot"}
 
 
-def test_a_deferred_run_goes_on_under_its_own_lease(store: RegisterStore) -> None:
+def test_a_deferred_run_continues_under_its_own_lease(store: RegisterStore) -> None:
     async def go() -> str:
         before, after = ledger_at(store, A), ledger_at(store, A)
         await filing(before, "1")

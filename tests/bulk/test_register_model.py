@@ -31,7 +31,7 @@ def test_wherever_a_run_stops_for_another_one_no_ticket_is_doubled_lost_or_filed
 
 @pytest.mark.slow
 @pytest.mark.parametrize("same_task", RUNS)
-def test_nor_where_they_stop_again_and_again(same_task: bool) -> None:
+def test_wherever_runs_stop_twice_no_ticket_is_doubled_lost_or_filed_again(same_task: bool) -> None:
     model = RegisterModel(same_task=same_task, switches=2)
     model.check()
     assert model.problems == set()

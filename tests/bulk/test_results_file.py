@@ -158,7 +158,7 @@ def test_a_file_is_for_its_owner_alone_also_where_one_was_there(tmp_path: Path) 
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_no_regular_file_is_neither_read_nor_replaced(irregular: Path) -> None:
+def test_a_file_that_is_not_regular_is_neither_read_nor_replaced(irregular: Path) -> None:
     before = irregular.lstat()
     with pytest.raises(LeenConfigError, match=r"it is not a regular file but a (pipe|socket|device)"):
         list(read_results(irregular, summarise(THREE)))
@@ -208,5 +208,5 @@ def test_a_folder_that_the_user_may_not_write_into_is_named() -> None:
     assert str(caught.value).endswith(f"the worker's user may not write into this folder: '{folder}'")
 
 
-def test_what_failed_lies_beside_the_results_under_a_name_that_tickets_path_takes() -> None:
+def test_failed_rows_are_in_a_file_beside_the_results_that_tickets_path_accepts() -> None:
     assert failed_path("s3://bucket/results").endswith(".jsonl")

@@ -103,7 +103,7 @@ def test_a_wait_that_is_too_long_ends_the_sending() -> None:
 @pytest.mark.parametrize(
     "refusal", [LeenAuthError("no", status=401), LeenResponseError("no", status=405)], ids=["401", "405"]
 )
-def test_a_refusal_that_no_ticket_is_to_blame_for_ends_the_sending_and_keeps_what_is_known(refusal: LeenError) -> None:
+def test_a_refusal_that_no_ticket_caused_ends_the_sending_and_keeps_what_is_known(refusal: LeenError) -> None:
     leen = Leen(in_turn(None, refusal))
     sender = send(leen, 8, batch_size=2)
     assert len(leen.calls) == 2
@@ -165,7 +165,7 @@ def test_batches_in_flight_that_have_a_bad_ticket_each_lose_it_alone() -> None:
 
 @pytest.mark.parametrize("position", [0, 1, 23, 24, 25, 26, 48, 49])
 @pytest.mark.parametrize("located", [True, False], ids=["located", "not located"])
-def test_one_bad_ticket_never_sinks_its_batch(position: int, located: bool) -> None:
+def test_one_bad_ticket_never_fails_its_batch(position: int, located: bool) -> None:
     bad = f"t{position}"
 
     def answer(names: Names) -> Answer:
@@ -252,7 +252,7 @@ def test_three_batches_in_a_row_without_a_usable_answer_are_the_last(answer: Ans
     assert "3 consecutive calls had no usable reply" in str(sender.halted)
 
 
-def test_a_usable_answer_between_them_lets_the_sending_go_on() -> None:
+def test_a_usable_answer_between_them_lets_the_sending_continue() -> None:
     leen = Leen(in_turn(LOST, LOST, None, LOST, LOST))
     sender = send(leen, 12, batch_size=2)
     assert len(leen.calls) == 6
@@ -305,7 +305,7 @@ def test_a_call_that_does_not_end_within_the_grace_is_left_as_unknown() -> None:
     assert +leen.on_record == {"t0": 1, "t1": 1}, "what was prepared is taken back"
 
 
-def test_what_is_put_on_record_while_a_stop_strikes_is_taken_back() -> None:
+def test_what_is_recorded_during_a_stop_is_withdrawn() -> None:
     writing, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(Leen):
@@ -395,7 +395,7 @@ def test_a_record_that_cant_be_written_stops_the_sending(fails_at: int, at_once:
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_what_must_not_be_sent_is_not_sent_nor_anything_after_it(at_once: int) -> None:
+def test_after_a_batch_that_must_not_be_sent_nothing_is_sent(at_once: int) -> None:
     class Late(Leen):
         async def leave(self, intent: Names) -> None:
             if "t2" in intent:

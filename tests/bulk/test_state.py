@@ -171,7 +171,7 @@ def test_a_second_ticket_of_one_row_is_named_and_does_not_replace_the_first() ->
     assert table[A].status == "created"
 
 
-def test_ids_that_replies_name_without_end_are_not_all_kept() -> None:
+def test_the_number_of_ids_kept_from_replies_is_limited() -> None:
     table = story(leaves, lambda table: table.named({A: [f"SEC-{number}" for number in range(100)]}))
     assert len(table[A].named) == MAX_NAMED
 
@@ -195,7 +195,7 @@ def test_a_job_is_open_while_one_of_its_tickets_is_unknown_and_keeps_all_its_key
     assert table[B].status == "rejected"
 
 
-def test_a_job_id_that_was_given_twice_says_nothing_of_either_request() -> None:
+def test_a_job_id_that_came_twice_proves_nothing_about_either_request() -> None:
     table = submitted()
     sent(table, C, as_job=True)
     table.submitted([C], JOB)
@@ -238,7 +238,7 @@ def replayed(*tables: TicketTable) -> TicketTable:
     return again
 
 
-def test_a_replay_records_nothing_anew() -> None:
+def test_a_replay_records_nothing_again() -> None:
     again = replayed(story(leaves, refused))
     assert again[A].status == "rejected"
     assert again.take() == []
@@ -272,7 +272,7 @@ def test_what_is_recorded_does_not_change_with_the_callers_lists() -> None:
 @pytest.mark.parametrize(
     "reason", ["no", "x" * 5000, "\u4e16" * 5000, "\x00\ud800"], ids=["short", "long", "wide", "bad"]
 )
-def test_no_value_reaches_the_limit_whatever_comes_at_once(reason: str) -> None:
+def test_no_value_reaches_the_limit(reason: str) -> None:
     keys = [f"airflow-{number:024x}" for number in range(3000)]
     table = TicketTable()
     sent(table, *keys)

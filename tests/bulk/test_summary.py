@@ -245,7 +245,7 @@ class TestReadSummaries:
             pytest.param(b"{}", "of type bytes", id="bytes"),
         ],
     )
-    def test_what_is_absent_or_malformed_is_refused(self, value: Any, part: str) -> None:
+    def test_a_missing_or_malformed_value_is_refused(self, value: Any, part: str) -> None:
         with pytest.raises(LeenConfigError) as caught:
             read_summaries(value)
         assert part in str(caught.value)

@@ -80,7 +80,7 @@ def test_an_empty_cell_is_nothing_also_where_there_is_no_name_above_it(text: str
         ("t.jsonl", '{"name": "a"}\n{"name"\n', "it is not JSON"),
     ],
 )
-def test_a_row_that_can_not_be_read_is_one_row_that_says_where_it_stands(
+def test_a_row_that_can_not_be_read_is_one_row_with_its_position(
     name: str, text: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(text)

@@ -97,7 +97,7 @@ class TestValidation:
             ),
             pytest.param({"prioriti": "HIGH"}, ["unknown field 'prioriti' (did you mean `priority`?)"], id="typo"),
             pytest.param(
-                {"zzz": 1}, ["unknown field 'zzz': a ticket has name, project_id, ", "identifier only"], id="no near"
+                {"zzz": 1}, ["unknown field 'zzz': a ticket has only name, project_id, ", ", identifier"], id="no near"
             ),
             pytest.param({"SEVERITY": "x"}, ["unknown field 'SEVERITY' (did you mean `priority`?)"], id="other name"),
             pytest.param({"zzz": 1, "qqq": 2}, ["unknown fields 'zzz', 'qqq': "], id="two unknown fields"),
@@ -156,12 +156,12 @@ class TestValidation:
     def test_field_names_must_be_text(self) -> None:
         assert "the key 3 is of type int" in error_of({**ticket(), 3: "x"})
 
-    def test_a_bad_row_does_not_sink_the_others(self) -> None:
+    def test_a_bad_row_does_not_stop_the_others(self) -> None:
         rows = prepare([ticket(), 17, ticket(name=""), ticket(name="b")], None, SCOPE)
         assert [row.index for row in rows] == [0, 1, 2, 3]
         assert [row.error is None for row in rows] == [True, False, False, True]
 
-    def test_a_value_whose_repr_breaks_does_not_sink_the_list(self) -> None:
+    def test_a_value_whose_repr_fails_does_not_stop_the_list(self) -> None:
         class Broken(dict[str, Any]):
             def __repr__(self) -> str:
                 raise RuntimeError
@@ -581,7 +581,7 @@ class TestKeys:
         plain, fitted = (prepare(rows, None, SCOPE, f) for f in (Fitting(), Fitting({"low": "HIGH"}, embed_key=True)))
         assert [row.key for row in plain] == [row.key for row in fitted] == self.keys(*rows)
 
-    def test_a_key_is_made_from_the_row_as_given_whatever_it_holds(self) -> None:
+    def test_a_key_is_made_from_the_row_as_given_with_any_content(self) -> None:
         keys = self.keys(ticket(name="a"), ticket(name="a\x00"), ticket(name="a\ud83d"), ticket(name="a\ufffd"))
         assert len(set(keys)) == 4
 

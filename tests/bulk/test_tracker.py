@@ -131,7 +131,7 @@ async def test_a_ticket_of_which_only_leens_id_is_known_is_found_by_our_key(sand
     assert (states(shown), searches) == (["open", "open"], 1)
 
 
-async def test_where_the_tracker_can_t_be_asked_leen_is_believed_if_its_copy_is_newer_than_our_write(
+async def test_if_the_tracker_cannot_be_asked_leen_is_believed_if_its_copy_is_newer_than_our_write(
     sandbox: SandboxServer,
 ) -> None:
     def act(keys: Sequence[str]) -> None:

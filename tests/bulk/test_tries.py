@@ -38,7 +38,7 @@ from tests.support.waiting import until
 # Waiting for a turn, and clocks
 
 
-def test_a_batch_that_has_waited_for_its_turn_is_put_on_record_anew_and_its_time_counts_from_then() -> None:
+def test_a_batch_that_has_waited_for_its_turn_is_recorded_again_with_a_new_time() -> None:
     """A13."""
     store, clock, given = Store(), Clock(), tickets(4)
     last = rows_of(given)[3].key

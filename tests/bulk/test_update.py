@@ -176,7 +176,7 @@ def test_a_key_that_is_refused_ends_the_submission_and_what_was_submitted_is_wai
     assert counts(update) == {"updated": 2, "unsent": 4}
 
 
-def test_of_two_jobs_that_leen_gives_one_id_nothing_is_believed() -> None:
+def test_two_jobs_with_one_id_prove_nothing() -> None:
     leen = Leen(job_id="job")
     update = change(leen, IDS[:4], batch_size=2)
     assert counts(update) == {"unknown": 4}
@@ -196,7 +196,7 @@ def test_a_batch_gets_one_line_in_the_log_however_often_it_was_split(caplog: pyt
 # Waiting
 
 
-def test_jobs_that_go_on_are_asked_for_again() -> None:
+def test_running_jobs_are_polled_again() -> None:
     leen = Leen(asked=[httpx.Response(200, json={"status": "RUNNING"})] * 3)
     rounds: list[int] = []
     update = change(
@@ -279,7 +279,7 @@ def test_a_key_that_is_refused_ends_the_waiting_and_the_jobs_stay_named() -> Non
     assert counts(update) == {"unknown": 4}
 
 
-def test_another_process_goes_on_with_what_was_recorded() -> None:
+def test_another_process_continues_with_what_was_recorded() -> None:
     leen = Leen(asked=[httpx.Response(200, json={"status": "RUNNING"})])
     first = change(leen, IDS[:4], batch_size=2, then=nothing)
     update = resumed(leen, first, IDS[:4])

@@ -62,7 +62,7 @@ def test_ids_are_read_in_every_form_that_a_template_yields(value: Any, ids: list
         ("SEC-101", "neither JSON nor a Python literal"),
     ],
 )
-def test_what_is_no_list_of_ids_is_refused(value: Any, said: str) -> None:
+def test_a_value_that_is_no_list_of_ids_is_refused(value: Any, said: str) -> None:
     with pytest.raises(LeenConfigError, match=said):
         read_ticket_ids(value)
 

@@ -73,7 +73,7 @@ def test_unknown_outcomes_are_never_judged_by_a_threshold(limits: tuple[int | No
     ("max_failures", "max_failure_rate", "fails"),
     [(None, None, False), (2, None, False), (1, None, True), (None, 0.7, False), (None, 0.6, True), (9, 0.6, True)],
 )
-def test_a_threshold_decides_when_every_tickets_fate_is_known(
+def test_a_threshold_decides_when_every_outcome_is_known(
     max_failures: int | None, max_failure_rate: float | None, fails: bool
 ) -> None:
     error = final_error(SOME_BAD, None, max_failures, max_failure_rate)

@@ -70,7 +70,7 @@ def test_show_and_list_say_what_a_register_holds(register: Place) -> None:
     assert two["error"]
 
 
-def test_what_was_forgotten_gets_a_new_ticket(register: Place) -> None:
+def test_a_forgotten_finding_gets_a_new_ticket(register: Place) -> None:
     register.day(1, 2)
     assert register("forget", "scanner:1").out.startswith("Forgotten: 1 finding.")
     assert register("forget", "scanner:1").code == 1, "there is nothing to forget any more"
@@ -172,7 +172,7 @@ def test_after_a_repair_what_is_not_known_is_searched_for_before_it_is_filed(
     assert set(register.leen.counts().values()) == {1}
 
 
-def test_what_was_filed_in_a_gap_is_found_by_its_key_and_not_filed_again(
+def test_a_ticket_filed_in_a_gap_is_found_by_its_key_and_not_filed_again(
     register: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch)
@@ -225,7 +225,7 @@ def test_a_register_that_can_not_be_read_is_a_sentence(register: Place) -> None:
     assert main(["register", "show", "--register", " "]) == 1
 
 
-def test_what_the_marker_says_does_not_matter(register: Place) -> None:
+def test_the_content_of_the_marker_does_not_matter(register: Place) -> None:
     register.day(1)
     (register.folder / "register.json").write_text("half of")
     assert register.day(1, 2, run="tuesday").counts == {"existing": 1, "created": 1}

@@ -73,7 +73,7 @@ def wait_until_it_says(process: subprocess.Popen[str], words: str) -> None:
     ],
     ids=["check", "projects", "users", "airflow check"],
 )
-def test_ctrl_c_ends_a_question_quietly(command: list[str], sandbox: SandboxServer) -> None:
+def test_ctrl_c_ends_a_command_that_reads_without_a_traceback(command: list[str], sandbox: SandboxServer) -> None:
     sandbox.inject("stall", method="GET", path="/v1/itsm")
     process = start(command, sandbox)
     wait_until(lambda: sandbox.count("GET") > 0, process)
@@ -115,7 +115,7 @@ def test_a_second_ctrl_c_waits_for_nothing_and_reports_what_is_known(sandbox: Sa
     assert "1 ticket: 1 " in out
 
 
-# Nobody who reads, a full disk
+# An output that nothing reads, a full disk
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
@@ -128,18 +128,20 @@ def test_a_command_whose_output_is_no_longer_read_ends_quietly(
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("command", [[*MODULE, "--help"], [*SANDBOX, "--help"]], ids=["all", "sandbox"])
-def test_so_does_help(command: list[str], unbuffered: str, sandbox: SandboxServer, folder: Path) -> None:
+def test_help_whose_output_is_no_longer_read_ends_quietly(
+    command: list[str], unbuffered: str, sandbox: SandboxServer, folder: Path
+) -> None:
     assert_ends_quietly(command, sandbox, folder, unbuffered)
 
 
 @pytest.mark.parametrize("form", ["table", "json", "yaml"])
-def test_so_does_a_list_in_every_other_form(form: str, sandbox: SandboxServer, folder: Path) -> None:
+def test_a_list_in_every_other_form_ends_quietly_too(form: str, sandbox: SandboxServer, folder: Path) -> None:
     assert_ends_quietly([*MODULE, "users", "--output", form], sandbox, folder, "")
 
 
 @needs_airflow_commands
 @pytest.mark.parametrize("arguments", [CREATE, ["users", "--output", "plain"]], ids=["create", "users"])
-def test_so_does_one_of_airflow_s(arguments: list[str], sandbox: SandboxServer, folder: Path) -> None:
+def test_a_command_of_airflow_ends_quietly_too(arguments: list[str], sandbox: SandboxServer, folder: Path) -> None:
     assert_ends_quietly([*AIRFLOW, *arguments], sandbox, folder, "")
 
 
@@ -216,7 +218,7 @@ def test_what_a_terminal_would_obey_is_shown_as_text_in_every_form(
         assert json.loads(shown) == [{"name": f"red{HOSTILE} alert", "half": "\ud83d|", "none": None}]
 
 
-def test_what_leen_says_never_reaches_the_terminal_raw(sandbox: SandboxServer, folder: Path) -> None:
+def test_leens_texts_never_reach_the_terminal_raw(sandbox: SandboxServer, folder: Path) -> None:
     sandbox.inject("status", status=401, message=f"refused{HOSTILE}by Leen")
     done = finished([*MODULE, *CREATE], sandbox, folder)
     said = done.stdout + done.stderr

@@ -19,7 +19,7 @@ RunDag = Callable[..., AirflowRun]
 
 
 @in_language("python")
-def test_a_dag_runs_as_it_stands(
+def test_a_dag_on_a_page_runs_unchanged(
     block: Block, run_dag: RunDag, sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "ApprovalOperator" in block.text:

@@ -89,14 +89,14 @@ def test_the_gate_fails_the_run_when_a_limit_is_passed_and_the_other_tickets_exi
     assert names(sandbox) == [f"Rotate key {number}" for number in range(20) if number not in (7, 8, 9)]
 
 
-def test_below_its_limits_the_gate_lets_pass_and_returns_the_counts(sandbox: SandboxServer, run_page: RunPage) -> None:
+def test_below_its_limits_the_gate_succeeds_and_returns_the_counts(sandbox: SandboxServer, run_page: RunPage) -> None:
     refuse(sandbox, 7, 8)
     run = run_page("leen_gate")
     assert run.states["gate"] == "success"
     assert (run.xcom("gate")["total"], run.xcom("gate")["failed"]) == (20, 2)
 
 
-def test_the_watching_gate_fails_while_the_operator_has_yet_to_go_on(
+def test_the_watching_gate_fails_while_the_operator_waits_for_its_retry(
     sandbox: SandboxServer, run_page: RunPage, connect: Callable[..., None]
 ) -> None:
     connect(max_retry_wait=0)

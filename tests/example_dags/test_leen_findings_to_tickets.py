@@ -21,7 +21,7 @@ def wanted() -> list[dict[str, Any]]:
     ]
 
 
-def test_grave_open_findings_without_a_ticket_become_tickets_once(run_dag: RunDag, sandbox: SandboxServer) -> None:
+def test_severe_open_findings_without_a_ticket_become_tickets_once(run_dag: RunDag, sandbox: SandboxServer) -> None:
     run = run_dag(load("leen_findings_to_tickets"))
     assert run.states == EVERY_TASK
     held = {ticket["identifier"]: ticket["name"] for ticket in sandbox.tickets()}

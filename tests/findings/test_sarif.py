@@ -56,7 +56,7 @@ def test_a_level_may_be_configured_for_the_run() -> None:
     assert ticket["priority"] == "HIGH"
 
 
-def test_equal_findings_share_the_gravest_priority() -> None:
+def test_equal_findings_share_the_highest_priority() -> None:
     assert only(result(level="note"), result(line=9, level="error"))["priority"] == "HIGH"
 
 
@@ -130,7 +130,7 @@ def test_a_weakness_is_found_in_all_its_forms(found: Any, described: Any) -> Non
     assert "**Tags:** external" not in description
 
 
-def test_a_ticket_is_safe_whatever_the_finding_holds() -> None:
+def test_a_ticket_is_safe_with_any_finding() -> None:
     hostile = "x\x00\x1b[31m\u202e\ud800 {{ conn.leen.password }}\r\n# title"
     code = f"a\n````\n{hostile}"
     place = {"uri": "src/`a`](https://evil.example)\n.py"}
@@ -244,9 +244,7 @@ def test_several_runs_are_read_and_equal_findings_of_them_are_one() -> None:
         ({"externalPropertyFileReferences": {"results": [{"location": {"uri": "more.sarif"}}]}}, "to other files"),
     ],
 )
-def test_what_makes_a_report_incomplete_is_remarked_upon(
-    run: Any, remark: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_remark_says_what_makes_a_report_incomplete(run: Any, remark: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     [said] = read(result(), **run).remarks
     assert remark in said
@@ -273,7 +271,7 @@ def test_a_run_without_any_list_of_results_is_remarked_upon() -> None:
         {"Results": [], "version": "2"},
     ],
 )
-def test_what_is_no_sarif_report_is_refused_in_a_sentence(document: Any) -> None:
+def test_a_report_that_is_not_sarif_is_refused_in_a_sentence(document: Any) -> None:
     with pytest.raises(LeenConfigError, match=r"SARIF 2\.1\.0"):
         tickets_from_sarif(document)
 

@@ -53,7 +53,7 @@ def test_what_semgrep_without_a_licence_writes_in_place_of_fingerprints_is_not_u
     )
 
 
-def test_a_ticket_says_what_where_why_and_how_grave() -> None:
+def test_a_ticket_says_what_where_why_and_how_severe() -> None:
     tickets = tickets_from_sarif(load("semgrep"))
     [ticket] = [ticket for ticket in tickets if "`" * 4 in ticket["description"]]
     assert ticket["name"] == (

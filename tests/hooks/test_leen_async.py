@@ -93,7 +93,7 @@ def test_it_reads_the_connection_as_the_other_hook_does(sandbox: SandboxServer) 
     assert run(work()) == LeenHook().settings
 
 
-def test_what_is_wrong_with_the_connection_is_said(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_of_the_connection_are_reported(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def enter(conn_id: str = "leen_default") -> None:
         async with LeenAsyncHook(conn_id) as hook:
             await hook.get_ticket_by_identifier("x")

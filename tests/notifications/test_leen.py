@@ -92,7 +92,7 @@ def test_while_a_ticket_is_open_no_other_is_created(run_dag: RunDag, sandbox: Sa
     assert len(sandbox.tickets()) == 1
 
 
-def test_one_notifier_reports_each_failure_anew(sandbox: SandboxServer) -> None:
+def test_one_notifier_reports_each_failure(sandbox: SandboxServer) -> None:
     notifier = LeenNotifier(**TO_SEC, title="{{ run_id }}", identifier="{{ run_id }}")
     for run_id in ("monday", "tuesday"):
         notifier({"dag": DAG("nightly", schedule=None), "run_id": run_id, "reason": "task_failure"})
@@ -190,7 +190,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("template", "reason"), BROKEN.values(), ids=BROKEN)
-def test_a_template_that_fails_gives_way_to_the_default_and_the_ticket_says_so(
+def test_a_template_that_fails_is_replaced_by_the_default_and_the_ticket_says_so(
     sandbox: SandboxServer, template: str, reason: str
 ) -> None:
     notify(title=f"Scan of {template}", description="Look at run {{ run_id }}.", priority=template)
@@ -268,7 +268,7 @@ def test_a_missed_deadline_makes_a_ticket_in_an_executor(sandbox: SandboxServer)
 # Trouble
 
 
-def test_a_ticket_that_can_not_be_created_is_one_sentence_and_the_task_s_error_stands(
+def test_a_ticket_that_can_not_be_created_is_one_sentence_and_the_task_keeps_its_error(
     run_dag: RunDag, sandbox: SandboxServer
 ) -> None:
     run = run_dag(failing_dag(LeenNotifier(**TO_SEC | {"project_vendor_id": "NOPE"})))
@@ -282,7 +282,7 @@ def test_a_ticket_that_can_not_be_created_is_one_sentence_and_the_task_s_error_s
     [
         ({"project_vendor_id": "NOPE"}, "NOPE"),
         ({"connection_id": "not-a-uuid"}, "X-CONNECTION-ID"),
-        ({"project_vendor_id": "{{ '' }}"}, "the project is missing: give `project_vendor_id` or `project_id`."),
+        ({"project_vendor_id": "{{ '' }}"}, "the project is missing: write `project_vendor_id` or `project_id`."),
     ],
     ids=["project unknown", "connection unknown", "project rendered to nothing"],
 )
@@ -339,6 +339,6 @@ def test_a_secret_in_an_exception_stays_out_of_the_ticket(run_dag: RunDag, sandb
     ],
     ids=["no project", "two projects", "no type"],
 )
-def test_what_is_missing_is_said_when_the_dag_is_read(arguments: dict[str, Any], said: str) -> None:
+def test_missing_arguments_are_reported_when_the_dag_is_parsed(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(LeenConfigError, match=said):
         send_leen_notification(**arguments)

@@ -157,7 +157,7 @@ def test_a_refusal_is_not_retried(run_dag: Any, sandbox: SandboxServer, fault: d
     assert posts(sandbox) == 1
 
 
-def test_what_was_surely_not_created_is_retried_by_airflow(
+def test_tickets_that_were_certainly_not_created_are_retried_by_airflow(
     run_dag: Any, sandbox: SandboxServer, connect: Connect
 ) -> None:
     connect(extra={"max_retries": 0})

@@ -82,7 +82,7 @@ def test_jobs_that_take_their_time_are_waited_for(sandbox: SandboxServer, run_da
     assert sandbox.count("GET", JOBS) == 3 * (3 + 1), "the trigger until it has ended, and the task once"
 
 
-def test_each_mapped_instance_goes_on_with_its_own(sandbox: SandboxServer, run_dag: Any) -> None:
+def test_each_mapped_instance_continues_with_its_own_tickets(sandbox: SandboxServer, run_dag: Any) -> None:
     with DAG("leen_mapped", schedule=None) as dag:
         LeenBulkCreateTicketsOperator.partial(
             task_id="create", ticket_defaults=DEFAULTS, deferrable=True, poll_interval=0.05, **REMEMBERING
@@ -137,7 +137,7 @@ def test_a_job_that_never_ends_meets_the_timeout_and_is_not_sent_again(
     assert sandbox.count("GET", LOOK_UP) == 0
 
 
-def test_what_a_crashed_job_surely_did_not_do_is_submitted_again(
+def test_what_a_crashed_job_certainly_did_not_do_is_submitted_again(
     sandbox: SandboxServer, run_dag: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(extra={"timeout": 1.0, "settle_time": 0.2, "max_retries": 0})

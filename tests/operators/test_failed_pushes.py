@@ -44,7 +44,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Refuse:
 
 
 @pytest.mark.parametrize("key", ["return_value", "failed_tickets"])
-def test_an_xcom_that_is_refused_sinks_no_other_and_hides_no_403(
+def test_a_refused_xcom_stops_no_other_and_hides_no_403(
     sandbox: SandboxServer, run_dag: Any, refuse: Refuse, caplog: pytest.LogCaptureFixture, key: str
 ) -> None:
     sandbox.inject("status", status=403)

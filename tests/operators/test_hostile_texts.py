@@ -129,7 +129,7 @@ def test_tickets_are_filed_without_what_no_tracker_takes(seen: Seen) -> None:
     assert long["description"].endswith(f"x…\n\n{long['identifier']}")
 
 
-def test_every_row_has_its_result_and_bad_ones_sink_no_others(seen: Seen) -> None:
+def test_every_row_has_its_result_and_bad_ones_stop_no_others(seen: Seen) -> None:
     assert seen.statuses("from_file") == ["created"] * 2 + ["rejected"] + ["invalid"] * 4
     assert seen.problems("from_file")[2] == " ".join(CLEANED.split())
     assert seen.published["from_file"]["return_value"]["results"][0]["vendor_ticket_id"] == f"SEC-0{CLEANED}"
@@ -139,7 +139,7 @@ def test_every_row_has_its_result_and_bad_ones_sink_no_others(seen: Seen) -> Non
     assert seen.published["single"]["return_value"]["description"] == CLEANED
 
 
-def test_what_was_invalid_is_invalid_for_the_same_reason_where_it_is_handed_on(seen: Seen) -> None:
+def test_an_invalid_row_is_invalid_for_the_same_reason_in_the_next_operator(seen: Seen) -> None:
     handed_on = seen.statuses("handed_on")
     assert handed_on == ["rejected"] + ["invalid"] * 4
     assert seen.problems("handed_on")[1:] == seen.problems("from_file")[3:]
@@ -151,7 +151,7 @@ def test_what_was_invalid_is_invalid_for_the_same_reason_where_it_is_handed_on(s
     assert "Decimal('1.5')" in seen.problems("typed_handed_on")[1]
 
 
-def test_a_403_is_not_retried_whatever_its_body_holds(seen: Seen) -> None:
+def test_a_403_is_not_retried_with_any_body(seen: Seen) -> None:
     assert seen.leen.writes["403"] == 1
     failures = [error for error in seen.errors if error[1] == "LeenAuthError"]
     assert [kind for kind, _cause, _text in failures] == ["AirflowFailException"]

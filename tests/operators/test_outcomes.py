@@ -80,7 +80,7 @@ def test_tickets_that_are_refused_are_rejected_and_the_others_are_created(
     assert len(sandbox.tickets()) == 47
 
 
-def test_a_request_that_is_wrong_whatever_it_carries_is_stopped_early(sandbox: SandboxServer, run_dag: Any) -> None:
+def test_a_request_that_is_refused_with_any_tickets_is_stopped_early(sandbox: SandboxServer, run_dag: Any) -> None:
     sandbox.inject("status", status=422, message="the connection can't write")
     run = run_dag(bulk_dag(tickets(120), retries=2))
     assert run.states == {"create": "failed"}

@@ -13,7 +13,7 @@ from airflow_provider_leen.sandbox.server import SandboxServer
 from tests.operators.dags import bulk_dag, counts, create, tickets, with_bad_ones
 
 
-def test_results_come_in_the_order_of_the_input_whatever_batch_ends_first(sandbox: SandboxServer, run_dag: Any) -> None:
+def test_results_are_in_the_order_of_the_input(sandbox: SandboxServer, run_dag: Any) -> None:
     # The one that arrives first is answered last.
     others = {"until": lambda: sum(request.finished is not None for request in sandbox.requests) == 4}
     sandbox.inject("latency", nth=1, **others)

@@ -299,7 +299,7 @@ def test_what_is_not_durable_is_neither_read_nor_written_and_a_retry_sends_every
 
 
 @needs_state_store
-def test_where_airflows_store_breaks_the_task_stops_sending_and_a_retry_can_go_on(
+def test_if_airflows_store_breaks_the_task_stops_sending_and_a_retry_continues(
     sandbox: SandboxServer, run_dag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.sdk.execution_time.context import TaskStateStoreAccessor
@@ -336,7 +336,7 @@ def test_where_airflows_store_breaks_the_task_stops_sending_and_a_retry_can_go_o
 # Stopping
 
 
-def test_a_retry_after_a_timeout_goes_on_where_it_was(
+def test_a_retry_after_a_timeout_continues_where_it_stopped(
     sandbox: SandboxServer, run_dag: Any, ledger: dict[str, Any], at_call: AtCall
 ) -> None:
     sandbox.inject("stall", nth=3, commit=True)

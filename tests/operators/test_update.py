@@ -242,7 +242,7 @@ def test_jobs_that_keep_running_are_waited_for_again(run_dag: Any, sandbox: Sand
     assert sandbox.count("POST", UPDATE) == 1
 
 
-def test_jobs_that_go_on_when_the_trigger_was_refused_are_named(run_dag: Any, sandbox: SandboxServer) -> None:
+def test_jobs_that_still_run_when_the_trigger_was_refused_are_named(run_dag: Any, sandbox: SandboxServer) -> None:
     ids = made(1)
     sandbox.plan_jobs(stall="before")
     sandbox.inject("status", status=401, path="/v1/jobs", method="GET", nth=1)

@@ -178,7 +178,7 @@ def test_a_run_shows_the_tickets_of_all_its_tasks_mapped_ones_too(get: Callable[
 
 
 @pytest.mark.parametrize("map_index", ["9" * 30, "-" + "9" * 30, "²", "x", ""])
-def test_a_map_index_that_is_none_is_taken_for_all(get: Callable[..., Any], dag_run: Any, map_index: str) -> None:
+def test_a_map_index_of_none_means_all(get: Callable[..., Any], dag_run: Any, map_index: str) -> None:
     assert len(get("data", dag_run, task_id="spread", map_index=map_index).json()["tasks"]) == 2
 
 
@@ -274,7 +274,7 @@ def test_a_value_that_can_t_be_decoded_is_shown_as_unreadable_and_leaves_the_oth
     "ticket_url",
     ["https://jira.example/\ud83d{vendor_ticket_id}", "\udc00", "https://jira.example/\x00\x1b[31m{vendor_ticket_id}"],
 )
-def test_a_ticket_url_that_is_no_text_spoils_no_page(
+def test_a_ticket_url_that_is_no_text_breaks_no_page(
     get: Callable[..., Any], dag_run: Any, store_xcom: Any, ticket_url: str
 ) -> None:
     store_xcom(json.dumps(ticket_url), "ticket_url")

@@ -10,7 +10,7 @@ def causes_of(*errors: str) -> Causes:
     return causes
 
 
-def test_errors_that_differ_in_numbers_only_are_one_and_can_be_sought() -> None:
+def test_errors_that_differ_only_in_numbers_are_one_and_can_be_searched() -> None:
     long = [f"The summary is {length} characters long; Jira takes at most 255." for length in (300, 301, 4000)]
     assert causes_of(*long, "alone").shared() == [
         {
@@ -31,5 +31,5 @@ def test_ten_thousand_different_errors_are_not_all_held() -> None:
     assert len(causes_of(*(f"error {'x' * number}" for number in range(1000)))) == 200
 
 
-def test_a_long_error_is_sought_by_as_much_as_the_filter_takes() -> None:
+def test_a_long_error_is_searched_by_as_much_as_the_filter_accepts() -> None:
     assert len(str(causes_of(*["x" * 1000] * 2).shared()[0]["sought"])) == 200

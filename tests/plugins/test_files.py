@@ -211,7 +211,7 @@ def test_where_airflow_has_dropped_the_rendered_fields_the_xcom_alone_is_shown(
     assert "no record of that" in answer["tasks"][0]["remark"]
 
 
-def test_a_change_of_the_listed_folders_is_seen_at_the_next_question(
+def test_a_change_of_the_listed_folders_is_seen_at_the_next_request(
     get: Callable[..., Any], dag_run: Any, listed: Any
 ) -> None:
     listed("")
@@ -359,7 +359,7 @@ def a_store_that_accepts_and_never_replies() -> Iterator[tuple[str, list[socket.
 
 
 @pytest.mark.filterwarnings("ignore:UPath .* filesystem not explicitly implemented:UserWarning")
-def test_fifty_requests_to_a_store_that_never_replies_hold_up_no_other_page_and_no_session(
+def test_fifty_requests_to_a_store_that_never_replies_delay_no_other_page_and_hold_no_session(
     server: Any,
     token: Callable[..., str],
     get: Callable[..., Any],
@@ -416,7 +416,7 @@ def test_fifty_requests_to_a_store_that_never_replies_hold_up_no_other_page_and_
 
 
 @pytest.mark.filterwarnings("ignore:UPath .* filesystem not explicitly implemented:UserWarning")
-def test_a_store_that_never_replies_is_waited_for_to_a_limit_and_then_left_alone(
+def test_a_store_that_never_replies_is_waited_for_up_to_a_limit(
     get: Callable[..., Any], dag_run: Any, listed: Any, leave: Any, limit: Callable[[Any], None]
 ) -> None:
     from airflow_provider_leen.plugins.limits import Slots

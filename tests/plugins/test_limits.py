@@ -20,7 +20,7 @@ def ran(work: Callable[[Slots], Coroutine[Any, Any, Any]]) -> Any:
     return asyncio.run(work(Slots(at_once=2, wait=0.01)))
 
 
-def test_work_s_result_and_error_come_back() -> None:
+def test_the_result_and_the_error_of_the_work_are_passed_on() -> None:
     assert ran(lambda slots: slots.run(["a"], lambda: 7, soon())) == 7
     with pytest.raises(KeyError):
         ran(lambda slots: slots.run(["a"], lambda: {"a": 1}["x"], soon()))

@@ -154,7 +154,7 @@ def test_the_folder_itself_may_be_reached_by_a_link_of_the_administrator_s(root:
         "/",
     ],
 )
-def test_a_file_elsewhere_is_not_opened_whatever_leads_to_it(root: Path, file: str) -> None:
+def test_a_file_outside_the_folders_is_not_opened_by_any_path(root: Path, file: str) -> None:
     (root / "results/a_dag/link.jsonl").symlink_to(root / "secret/x.jsonl")
     (root / "results/a_dag/folder").symlink_to(root / "secret")
     (root / "results/a_dag/to_itself").symlink_to(root / "results/a_dag/to_itself")

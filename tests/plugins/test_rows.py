@@ -63,7 +63,7 @@ def test_a_ticket_s_own_address_is_checked_alike() -> None:
 
 
 @pytest.mark.parametrize("result", [None, 3, "created", [], {}, {"status": None}, {"status": "odd", "success": True}])
-def test_an_entry_that_is_no_result_has_a_row_that_says_so(result: Any) -> None:
+def test_an_entry_that_is_no_result_is_shown_as_a_row(result: Any) -> None:
     made = row_of(TASK, result)
     assert made["status"] == "unreadable"
     assert not made["success"]
@@ -115,7 +115,7 @@ def test_rows_are_filtered_and_sorted_failures_first(wanted: dict[str, Any], exp
     assert selected(ROWS, **wanted) == expected
 
 
-def test_keys_sort_by_their_numbers_whatever_they_are() -> None:
+def test_keys_sort_by_their_numbers() -> None:
     keys = ["SEC-" + "9" * 5000, "SEC-10", "SEC-9", "7", "sec-8", "", "A²-1", "SEC", "SEC-٣"]
     rows = [row(name=key, vendor_ticket_id=key) for key in keys]
     assert selected(rows, sort="key") == [
@@ -133,7 +133,7 @@ def test_keys_sort_by_their_numbers_whatever_they_are() -> None:
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("sort", ["status", "row", "key", "title"])
-def test_pages_make_the_whole_whatever_their_size(sort: Any, descending: bool) -> None:
+def test_pages_of_any_size_make_the_whole_list(sort: Any, descending: bool) -> None:
     rows = [row("created" if n % 3 else "rejected", name=f"t{n % 7}", request_index=n) for n in range(50)]
     wanted = Selection(sort=sort, descending=descending)
     whole, matched = page_of(rows, wanted, 0, 1000)
@@ -188,7 +188,7 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", '=HY
         *(f"x{before}{text}" for text in FORMULAS for before in ("; ", ";", "\t", "\n", ';"', '";', ';" "', ";;")),
     ],
 )
-def test_no_cell_of_the_csv_is_a_formula_whatever_separates_cells(text: str, separator: str) -> None:
+def test_no_cell_of_the_csv_is_a_formula_with_any_separator(text: str, separator: str) -> None:
     written = "".join(as_csv([row(name=text, error=text, identifier=text, vendor_ticket_id=text)]))
     lines = csv.reader(
         io.StringIO(written.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"), newline=""), delimiter=separator
@@ -225,7 +225,7 @@ def test_the_json_is_the_rows(rows: list[Row]) -> None:
     assert json.loads("".join(as_json(rows))) == rows
 
 
-def test_the_errors_that_several_tickets_share_are_counted_whatever_the_filter_says() -> None:
+def test_errors_that_several_tickets_share_are_counted_with_any_filter() -> None:
     failed = [row("rejected", error="The title is too long.") for _ in range(3)]
     others = [row("unknown", error="The reply was lost."), row(error="not a failure"), row("rejected")]
     page = Page(Selection(text="nothing has this"), 0, 10)

@@ -99,7 +99,7 @@ def test_a_task_without_a_summary_says_why(
     assert not task.counts
 
 
-def test_what_a_deferred_task_has_put_aside_is_not_taken_for_its_outcome() -> None:
+def test_the_stored_state_of_a_deferred_task_is_not_taken_for_its_outcome() -> None:
     task = read_task(record("deferred", return_value=SUMMARY, progress=PROGRESS))
     assert task is not None
     assert not task.counts
@@ -107,7 +107,7 @@ def test_what_a_deferred_task_has_put_aside_is_not_taken_for_its_outcome() -> No
 
 
 @pytest.mark.parametrize("value", ["s3://backend/1", 3, [], {}, {"total": 1}, {"total": True, "results": []}])
-def test_a_leen_operator_with_a_value_that_is_no_summary_says_so(value: Any) -> None:
+def test_a_value_of_a_leen_operator_that_is_no_summary_is_reported(value: Any) -> None:
     task = read_task(record(return_value=value))
     assert task is not None
     assert "is not a summary of tickets" in str(task.remark)
@@ -198,7 +198,7 @@ def test_a_mapped_task_is_named_as_its_template_says() -> None:
     assert TaskRecord("create", 3, None, None, {}, label="semgrep\nrepo-a").name == "create[3: semgrep repo-a]"
 
 
-def test_what_reconciling_has_not_done_is_said_beside_the_counts() -> None:
+def test_remarks_beside_the_counts_say_what_reconciling_has_not_done() -> None:
     reconciled = {**SUMMARY, "complete": True, "waiting": 0, "closed_by_people": 0, "earlier_unknown": 0}
     said = {
         field: read_task(record(operator="LeenReconcileTicketsOperator", return_value={**reconciled, field: value}))

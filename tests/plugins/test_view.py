@@ -17,7 +17,7 @@ def view(*tasks: TaskTickets, is_run: bool = True, **unreadable: str) -> dict[st
 
 
 @pytest.mark.parametrize(("is_run", "message"), [(True, NOTHING_IN_RUN), (False, NOTHING_IN_TASK)])
-def test_where_no_task_is_leen_s_a_message_says_so(is_run: bool, message: str) -> None:
+def test_if_no_task_is_leens_a_message_says_so(is_run: bool, message: str) -> None:
     assert view(is_run=is_run)["message"] == message
 
 
@@ -29,7 +29,7 @@ def test_the_counts_of_several_tasks_are_added_up_failures_first() -> None:
     assert [part["total"] for part in together["tasks"]] == [3, 4]
 
 
-def test_the_progress_of_tasks_at_work_is_added_up_beside_what_others_have_left() -> None:
+def test_the_progress_of_running_tasks_is_added_to_the_results_of_others() -> None:
     at_work = [
         task(name, may_change=True, progress={"total": 10, "done": done, "failed": 1})
         for name, done in (("a", 4), ("b", 5))

@@ -48,7 +48,7 @@ def test_each_ticket_of_a_bulk_call_has_its_result(post: Post, sandbox: SandboxS
     assert with_uuid["ticket_id"] == sandbox.tickets()[1]["ticket_id"]
 
 
-def test_numbers_go_on_per_project_and_connection(post: Post, client: httpx.Client) -> None:
+def test_ticket_numbers_count_per_project_and_connection(post: Post, client: httpx.Client) -> None:
     post(ticket(), ticket(project_vendor_id="APP"))
     assert post(ticket()).json()["results"][0]["vendor_ticket_id"] == "SEC-102"
     client.headers["X-CONNECTION-ID"] = "1ee00000-0000-4000-8000-000000000002"

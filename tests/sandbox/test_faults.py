@@ -100,7 +100,7 @@ def test_a_rule_that_makes_no_sense_is_refused(fields: dict[str, Any], reason: s
     ("kind", "commits"),
     [("lost", False), ("stall", False), ("status", False), ("cut", True), ("garbage", True), ("short", True)],
 )
-def test_whether_tickets_are_made_unless_said_otherwise(kind: str, commits: bool) -> None:
+def test_each_fault_has_a_default_for_whether_tickets_are_created(kind: str, commits: bool) -> None:
     assert rule(kind).commits is commits
 
 

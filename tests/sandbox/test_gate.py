@@ -111,7 +111,7 @@ def test_a_call_whose_client_leaves_in_the_middle_of_it_is_as_if_it_never_came(
     assert sandbox.count() == 1
 
 
-def test_one_poisonous_ticket_sinks_the_call_without_being_located(post: Post, sandbox: SandboxServer) -> None:
+def test_one_bad_ticket_fails_the_call_without_being_located(post: Post, sandbox: SandboxServer) -> None:
     sandbox.inject("poison", text="bad apple")
     refused = post(ticket(), ticket(name="A bad apple"))
     assert (refused.status_code, refused.json()["detail"]) == (422, [])
@@ -119,7 +119,7 @@ def test_one_poisonous_ticket_sinks_the_call_without_being_located(post: Post, s
     assert post(ticket()).status_code == 200
 
 
-def test_a_fault_is_about_the_bulk_call_unless_told_otherwise(client: httpx.Client, sandbox: SandboxServer) -> None:
+def test_a_fault_affects_the_bulk_call_by_default(client: httpx.Client, sandbox: SandboxServer) -> None:
     sandbox.inject("status", status=500)
     assert client.get("/itsm/projects").status_code == 200
     sandbox.inject("status", status=502, method=None, path="/v1/itsm/projects")
@@ -151,7 +151,7 @@ def test_the_peak_of_calls_in_flight_is_known(post: Post, sandbox: SandboxServer
     assert sandbox.peak_in_flight == 3
 
 
-def test_more_calls_than_allowed_in_a_second_are_told_to_wait() -> None:
+def test_more_calls_than_allowed_in_a_second_get_a_429() -> None:
     with SandboxServer(calls_per_second=1) as sandbox:
         url = f"{sandbox.base_url}/itsm/projects"
         replies = [httpx.get(url, headers=sandbox.headers, trust_env=False)]

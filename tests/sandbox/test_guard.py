@@ -40,7 +40,7 @@ def test_it_answers_to_loopback_wherever_it_listens(listens_on: str) -> None:
         ("0.0.0.0", "192.168.0.7.evil.example", False),
     ],
 )
-def test_it_answers_to_what_it_was_told_to_listen_on(listens_on: str, host: str, answered: bool) -> None:
+def test_it_answers_only_on_its_own_address(listens_on: str, host: str, answered: bool) -> None:
     assert answers_to(host, listens_on) is answered
 
 
@@ -100,7 +100,7 @@ def test_no_page_reaches_the_control_routes(
     assert post(ticket()).status_code == 200
 
 
-def test_a_page_is_not_told_that_it_may_send_the_header(sandbox: SandboxServer) -> None:
+def test_a_page_gets_no_permission_to_send_the_header(sandbox: SandboxServer) -> None:
     asks: dict[str, Any] = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",

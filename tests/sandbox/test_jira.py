@@ -64,7 +64,7 @@ def ticket(**fields: Any) -> TicketBody:
         ),
     ],
 )
-def test_what_jira_refuses_it_refuses_with_a_reason(fields: dict[str, Any], reason: str) -> None:
+def test_jiras_refusals_have_a_reason(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(Refused) as caught:
         examine(ticket(**fields))
     assert str(caught.value) == reason

@@ -63,7 +63,7 @@ def test_a_job_stores_tickets_made_with_vendor_ids_in_leen(client: httpx.Client)
 
 
 @pytest.mark.parametrize("reason", ["object", "json_text"])
-def test_a_partial_success_ends_as_failed_with_a_reason_that_tells_of_each_ticket(
+def test_a_partial_success_ends_as_failed_with_a_reason_that_reports_each_ticket(
     client: httpx.Client, sandbox: SandboxServer, reason: str
 ) -> None:
     sandbox.plan_jobs(reason=reason)
@@ -141,7 +141,7 @@ def test_an_update_changes_all_tickets_alike(client: httpx.Client) -> None:
         assert changed["assigned_user_id"] == USERS[0].id
 
 
-def test_an_update_tells_which_tickets_it_could_not_change(client: httpx.Client) -> None:
+def test_an_update_reports_which_tickets_it_could_not_change(client: httpx.Client) -> None:
     [known] = made(client, 1)
     told = update(client, [NOBODY, known], status="CLOSED")["failure_reason"]
     assert (told["total"], told["succeeded"], told["failed"]) == (2, 1, 1)

@@ -21,7 +21,7 @@ def run(*arguments: str, command: Sequence[str] = COMMAND) -> subprocess.Complet
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_is_when_it_is_up_and_stops_when_told(stop: signal.Signals) -> None:
+def test_it_prints_its_address_when_it_is_up_and_stops_on_request(stop: signal.Signals) -> None:
     arguments = ["--port", "0", "--fault", "503:1.0", "--seed", "1"]
     with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

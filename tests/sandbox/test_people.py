@@ -120,7 +120,7 @@ def test_a_ticket_that_a_person_deletes_is_gone_from_jira_at_once_and_from_leen_
             act("SEC-101")
 
 
-def test_one_key_that_does_not_exist_spoils_a_whole_search(filed: str, client: httpx.Client) -> None:
+def test_one_key_that_does_not_exist_fails_the_whole_search(filed: str, client: httpx.Client) -> None:
     reply = client.get("/itsm/passthrough/tickets/search", params={"jql": "key in (SEC-101, SEC-999)"})
     assert (reply.status_code, reply.json()["type"]) == (400, "invalid_jql")
 

@@ -37,7 +37,7 @@ def test_requests_are_counted_by_route(path: str, route: str) -> None:
         (b"", []),
     ],
 )
-def test_names_are_read_from_whatever_came(raw: bytes, names: list[str]) -> None:
+def test_names_are_read_from_any_value(raw: bytes, names: list[str]) -> None:
     assert record(raw).ticket_names == names
 
 

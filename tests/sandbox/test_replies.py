@@ -78,7 +78,7 @@ def test_the_headers_of_an_error(fields: dict[str, Any], header: tuple[bytes, by
         ("wrong_index", 1, [2]),
     ],
 )
-def test_results_can_be_spoilt(kind: str, count: int, indices: list[int]) -> None:
+def test_results_can_be_falsified(kind: str, count: int, indices: list[int]) -> None:
     true_reply = Reply.json(200, {"total": count, "results": [{"request_index": index} for index in range(count)]})
     spoilt = json.loads(garble(rule(kind), true_reply).body)
     assert [result["request_index"] for result in spoilt["results"]] == indices

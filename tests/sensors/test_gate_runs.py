@@ -20,7 +20,7 @@ def gated_dag(given: Any, **limits: Any) -> DAG:
     return dag
 
 
-def test_the_gate_lets_a_run_pass_and_hands_on_the_counts(sandbox: SandboxServer, run_dag: Any) -> None:
+def test_the_gate_succeeds_and_returns_the_counts_of_a_run(sandbox: SandboxServer, run_dag: Any) -> None:
     run = run_dag(gated_dag(with_bad_ones(4, 1), max_failures=1))
     assert run.states == {"create": "success", "gate": "success"}
     counts = run.xcom("gate")

@@ -38,7 +38,7 @@ BAD = summary_of("created", "rejected", "invalid", "created")
         pytest.param(json.dumps(BAD), {"max_failures": 2}, 2, id="JSON"),
     ],
 )
-def test_the_gate_lets_pass_and_returns_the_counts(results: Any, limits: dict[str, Any], failed: int) -> None:
+def test_the_gate_succeeds_and_returns_the_counts(results: Any, limits: dict[str, Any], failed: int) -> None:
     counts = judge(results, **limits)
     assert counts["failed"] == failed
     assert counts["succeeded"] + counts["failed"] == counts["total"]

@@ -144,7 +144,7 @@ def test_an_outage_is_waited_out(
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-def test_what_waiting_cant_mend_fails_at_once(run_dag: Any, sandbox: SandboxServer, deferrable: bool) -> None:
+def test_what_waiting_cannot_fix_fails_at_once(run_dag: Any, sandbox: SandboxServer, deferrable: bool) -> None:
     # The second look of a deferred sensor is the trigger's.
     sandbox.inject("status", status=401, path=LIST, method="GET", nth=2)
     run = run_dag(sync_dag(deferrable=deferrable, retries=1))

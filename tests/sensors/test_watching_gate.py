@@ -44,7 +44,7 @@ def test_mapped_instances_are_added_up_and_waited_for(sandbox: SandboxServer, ru
     assert "3 of 9 tickets failed" in str(run.exceptions[-1])
 
 
-def test_the_gate_fails_while_a_task_is_still_at_work(sandbox: SandboxServer, run_dag: Any) -> None:
+def test_the_gate_fails_while_a_task_is_still_running(sandbox: SandboxServer, run_dag: Any) -> None:
     failed: list[Any] = []
 
     class AtWork(BaseSensorOperator):

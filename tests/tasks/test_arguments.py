@@ -58,7 +58,7 @@ def test_what_a_template_yields_is_parsed(argument: Argument, text: Any, value: 
     ],
     ids=name_of,
 )
-def test_what_makes_no_sense_is_refused_in_one_sentence(argument: Argument, value: Any) -> None:
+def test_a_value_that_makes_no_sense_is_refused_in_one_sentence(argument: Argument, value: Any) -> None:
     with pytest.raises(LeenConfigError, match=r"^`it` is .*: write .*\.$"):
         argument("it", value)
 

@@ -90,7 +90,7 @@ def test_an_event_that_is_none_of_the_triggers_never_passes_for_success(event: A
         assert caught.value.can_be_settled, "a retry policy must let the retry come"
 
 
-def test_when_the_trigger_saw_the_jobs_end_those_that_go_on_are_waited_for() -> None:
+def test_when_the_trigger_saw_the_jobs_end_those_that_still_run_are_waited_for() -> None:
     assert end_of_waiting(resumed("done"), ["job"], ["key"], None) is None
 
 
@@ -103,7 +103,7 @@ def test_when_time_is_over_the_jobs_are_named() -> None:
     assert "job-19, …" in str(error)
 
 
-def test_when_the_triggerer_could_not_ask_its_reason_is_told_and_a_retry_may_come() -> None:
+def test_when_the_triggerer_could_not_ask_its_reason_is_reported_and_a_retry_may_help() -> None:
     error = end_of_waiting(resumed("error", "HTTP 401: no."), ["job-1"], ["key-1"], None)
     assert isinstance(error, LeenOutcomeUnknownError)
     assert error.identifiers == ["key-1"]

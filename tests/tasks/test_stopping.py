@@ -54,7 +54,7 @@ def test_airflow_retries_unless_the_key_the_configuration_the_address_or_a_decis
     assert type(raised.value.__cause__ if fails else raised.value) is kind
 
 
-def test_a_signal_that_does_not_wake_the_main_thread_is_handled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_that_does_not_wake_the_main_thread_is_still_handled(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one does that arrives right before the main thread begins to wait."""
     monkeypatch.setattr("airflow_provider_leen.tasks.stopping.SIGNAL_DELAY", 0.05)
     work: Future[None] = Future()

@@ -72,7 +72,7 @@ def test_what_a_template_has_yielded_is_not_rendered_again(native: bool) -> None
     assert "{{ number }}" in str(made.tickets)
 
 
-def test_another_run_in_the_same_process_renders_the_templates_anew() -> None:
+def test_another_run_in_the_same_process_renders_the_templates_again() -> None:
     made = rendered(tickets=[], connection_id="{{ number }}")
     made.render_template_fields({**VALUES, "dag": made.dag, "number": "2"})
     assert made.connection_id == "2"

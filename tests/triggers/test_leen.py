@@ -60,7 +60,7 @@ def events_of(trigger: LeenJobsTrigger) -> list[dict[str, Any]]:
     return asyncio.run(go())
 
 
-def test_a_trigger_comes_back_from_what_is_stored_of_it() -> None:
+def test_a_trigger_is_rebuilt_from_its_stored_values() -> None:
     trigger = LeenJobsTrigger(
         "other", "1ee00000-0000-4000-8000-000000000009", ("a", "b"), 2.5, 1_800_000_000.5, CARRIED
     )
@@ -88,7 +88,7 @@ def test_it_asks_for_eight_jobs_at_a_time(sandbox: SandboxServer, submit: Submit
     assert peak([request for request in sandbox.requests if request.method == "GET"]) == 8
 
 
-def test_it_goes_on_asking_only_for_those_that_have_not_ended(sandbox: SandboxServer, submit: Submit) -> None:
+def test_it_polls_only_those_that_have_not_ended(sandbox: SandboxServer, submit: Submit) -> None:
     ended = submit(3)
     sandbox.plan_jobs(polls=2)
     (slow,) = submit(1)
@@ -178,14 +178,14 @@ def test_a_job_that_never_ends_meets_the_deadline(sandbox: SandboxServer, submit
     assert time.time() >= deadline
 
 
-def test_a_question_that_is_not_answered_does_not_outlast_the_deadline(sandbox: SandboxServer, submit: Submit) -> None:
+def test_an_unanswered_request_ends_at_the_deadline(sandbox: SandboxServer, submit: Submit) -> None:
     jobs = submit(1)
     sandbox.inject("stall", method="GET", path=JOBS)
     deadline = time.time() + 0.5
     assert events_of(trigger_for(jobs, deadline=deadline)) == [TIMEOUT]
 
 
-def test_a_trigger_that_comes_back_after_its_deadline_ends_at_once(sandbox: SandboxServer, submit: Submit) -> None:
+def test_a_trigger_that_is_rebuilt_after_its_deadline_ends_at_once(sandbox: SandboxServer, submit: Submit) -> None:
     sandbox.plan_jobs(stall="before")
     assert events_of(trigger_for(submit(1), deadline=time.time() - 60, poll_interval=60)) == [TIMEOUT]
 

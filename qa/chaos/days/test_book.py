@@ -213,7 +213,7 @@ WRONG: dict[str, tuple[Callable[[World], Any], str]] = {
 
 
 @pytest.mark.parametrize(("days", "word"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_seen(days: Callable[[World], Any], word: str) -> None:
+def test_problems_are_found(days: Callable[[World], Any], word: str) -> None:
     world = World()
     days(world)
     assert words(world.problems) == {word}
