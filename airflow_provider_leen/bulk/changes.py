@@ -98,10 +98,10 @@ class _RecordedChange(Ledger):
         histories: dict[str, Any] = {}
         for ticket_id in ticket_ids:
             key = self.keys[ticket_id]
-            before = self._register.table.histories.get(key, {})
-            after = step(History.from_json(before), self.table[ticket_id]).as_json()
+            before = self._register.table.history(key)
+            after = step(before, self.table[ticket_id])
             if after != before:
-                histories[key] = after
+                histories[key] = after.as_json()
         self._register.table.reconciled(histories)
 
 

@@ -7,8 +7,10 @@ new history before it acts on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 Shown = Literal["open", "closed"]
 """The states that a ticket can be changed to, and that the tracker shows."""
@@ -152,27 +154,19 @@ class History:
 
     def as_json(self) -> dict[str, Any]:
         """Return the differences from a new ticket's history, in plain JSON types."""
-        new = History()
-        facts = {item.name: getattr(self, item.name) for item in fields(self)}
-        stated = {name: value for name, value in facts.items() if value != getattr(new, name)}
-        if self.missing:
-            stated["missing"] = list(self.missing)
-        if self.change is not None:
-            stated["change"] = {item.name: getattr(self.change, item.name) for item in fields(self.change)}
+        stated: dict[str, Any] = _JSON.dump_python(self, mode="json", exclude_defaults=True)
         return stated
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> History:
         """Read the output of :meth:`as_json`.
 
-        :raises TypeError, KeyError: it has another form.
+        :raises ValueError: it has another form.
         """
-        given = dict(stated)
-        if "missing" in given:
-            given["missing"] = tuple(given["missing"])
-        if "change" in given:
-            given["change"] = Change(**given["change"])
-        return cls(**given)
+        return _JSON.validate_python(stated)
+
+
+_JSON = TypeAdapter(History)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,23 +141,19 @@ class Plan:
     :param actions: those of the list's rows in order, then those of the findings that are gone.
     :param to_read: the findings whose tickets must be read first.
     :param changed: the findings with a new state, by identifier: to be recorded before anything is sent.
-    :param newest: the time of the newest list.
     :param waiting: gone findings whose tickets stay open because the list is empty.
     :param closed_by_people: tickets that were read and found closed by a person.
-    :param earlier_unknown: findings that are not in the list, and whose filing has an unknown outcome.
     :param known: findings of the list that the register knows.
     :param task: the task of the Dag run that it is of.
     """
 
     complete: bool
-    newest: float | None
     actions: tuple[Action, ...] = ()
     to_read: tuple[str, ...] = ()
     changed: Mapping[str, Finding] = field(default_factory=dict)
     refusal: Refusal | None = None
     waiting: int = 0
     closed_by_people: int = 0
-    earlier_unknown: int = 0
     known: int = 0
     task: str = ""
 
@@ -210,7 +206,7 @@ def plan(
             "This list is older than the newest one in the register, so nothing was sent: a cleared run must not undo "
             "what a later run did. Run the newest Dag run instead."
         )
-        return Plan(found.complete, scope.newest, refusal=Refusal("older list", message))
+        return Plan(found.complete, refusal=Refusal("older list", message))
     draft = _Draft(found, scope, shown, settings, now, running)
     made = draft.plan()
     # A plan that still needs readings can't be compared: they may change it.
@@ -228,29 +224,23 @@ def plan(
     return replace(made, actions=(), to_read=(), changed=seen, refusal=refusal)
 
 
+@dataclass
 class _Draft:
-    """A plan in the making."""
+    """A plan in the making.
 
-    def __init__(
-        self,
-        found: FindingList,
-        scope: Scope,
-        shown: Mapping[str, Reading | None],
-        settings: Settings,
-        now: float,
-        running: Collection[str],
-    ) -> None:
-        self.found = found
-        self.scope = scope
-        self.shown = shown
-        self.settings = settings
-        self.now = now
-        self.running = running
-        self.to_read: list[str] = []
-        self.waiting = 0
-        self.decided = 0
-        """Tickets that this run decides to close; those of earlier runs were counted then."""
-        self.actions: list[Action] = []
+    :param decided: tickets that this run decides to close; those of earlier runs were counted then.
+    """
+
+    found: FindingList
+    scope: Scope
+    shown: Mapping[str, Reading | None]
+    settings: Settings
+    now: float
+    running: Collection[str]
+    to_read: list[str] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    waiting: int = 0
+    decided: int = 0
 
     def plan(self) -> Plan:
         findings = self.scope.findings
@@ -268,13 +258,11 @@ class _Draft:
         changed = {name: it for name, it in changed.items() if it != findings.get(name, Finding(name))}
         return Plan(
             self.found.complete,
-            self.found.at,
             tuple(self.actions),
             tuple(self.to_read),
             changed,
             waiting=self.waiting,
             closed_by_people=sum(it.history.closed_by == "person" for it in {**findings, **changed}.values()),
-            earlier_unknown=sum(it.ticket == "unknown" and name not in rows for name, it in findings.items()),
             known=sum(name in findings and findings[name].ticket != "none" for name in rows),
             task=self.found.task,
         )

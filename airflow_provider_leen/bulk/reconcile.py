@@ -156,7 +156,7 @@ class Reconciliation(RegisterCreation):
             return
         table, steps = self.ledger.table, dict[str, Any]()
         for key, claim in zip(keys.values(), jobs.results_of_update(job, list(keys)), strict=True):
-            history = History.from_json(table.histories.get(key, {}))
+            history = table.history(key)
             if claim.status == "succeeded":
                 history = history.made(by=self._task)
             else:
@@ -219,8 +219,7 @@ class Reconciliation(RegisterCreation):
         }
 
     def _asked(self, known: Known) -> Asked:
-        changed_at = History.from_json(self.ledger.table.histories.get(known.key, {})).changed_at
-        written_at = max(known.filed_at or 0.0, changed_at or 0.0)
+        written_at = max(known.filed_at or 0.0, self.ledger.table.history(known.key).changed_at or 0.0)
         return Asked(known.key, known.vendor_ticket_id, known.ticket_id, written_at)
 
     def _record(self, made: Plan) -> None:
@@ -340,7 +339,7 @@ class Reconciliation(RegisterCreation):
         return key_of(self.ledger.table.scope_id, finding.identifier, finding.generation)
 
     def _history(self, finding: Finding) -> History:
-        return History.from_json(self.ledger.table.histories.get(self._key(finding), {}))
+        return self.ledger.table.history(self._key(finding))
 
 
 def scope_of(table: RegisterTable) -> Scope:
@@ -365,7 +364,7 @@ def finding_of(table: RegisterTable, known: Known) -> Finding:
         known.ticket_id,
         known.vendor_ticket_id,
         before and (before.vendor_ticket_id or before.ticket_id),
-        History.from_json(table.histories.get(known.key, {})),
+        table.history(known.key),
         is_new=known.status == "created",
     )
 
@@ -375,7 +374,7 @@ def _others(table: RegisterTable) -> dict[str, list[str]]:
     others: dict[str, list[str]] = {}
     for known in reversed(list(table.all_known())):
         project = jira.project_of(known.vendor_ticket_id or "")
-        is_there = not known.given and not table.histories.get(known.key, {}).get("deleted")
+        is_there = not known.given and not table.history(known.key).deleted
         if project and is_there and len(others.setdefault(project, [])) < OTHERS:
             others[project].append(str(known.vendor_ticket_id))
     return others

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from airflow_provider_leen.api.errors import LeenBrakeError, LeenError, LeenValidationError
 from airflow_provider_leen.api.jira import Record, read_ticket
 from airflow_provider_leen.api.models import Ticket as LeensTicket
 from airflow_provider_leen.bulk.create import Creation
-from airflow_provider_leen.bulk.lookup import NEVER, Control, UnknownTicket, final_from, project_of
-from airflow_provider_leen.bulk.register_known import KnownTicket
+from airflow_provider_leen.bulk.lookup import NEVER, Control, Created, UnknownTicket, final_from, project_of
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_table import Entry, Known, RegisterTable
 from airflow_provider_leen.bulk.state import CLOCK_SKEW
@@ -52,6 +51,8 @@ def refuse_without_identifier(rows: Sequence[TicketRow]) -> None:
 class RegisterList(TicketList):
     """The rows of a run with a register."""
 
+    _ledger: RegisterLedger
+
     def begin(self) -> None:
         """Give each row the key of its finding's ticket."""
         table, self.by_key = self.table, {}
@@ -71,7 +72,7 @@ class RegisterList(TicketList):
     @property
     def table(self) -> RegisterTable:
         """The facts."""
-        return cast("RegisterLedger", self._ledger).table
+        return self._ledger.table
 
     def __contains__(self, key: str) -> bool:
         """Return whether a ticket belongs to the register: all do."""
@@ -116,11 +117,12 @@ class RegisterCreation(Creation):
     known_from: ClassVar[str] = "the register"
     labelled: ClassVar[tuple[str, ...]] = ("unknown", "created", "rejected")
     ledger: RegisterLedger
+    _tickets: RegisterList
 
     def __init__(
         self,
         *args: Any,
-        known: Mapping[str, KnownTicket] | None = None,
+        known: Mapping[str, Created] | None = None,
         max_new: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -131,7 +133,7 @@ class RegisterCreation(Creation):
     @property
     def earlier_unknown(self) -> int:
         """How many tickets of findings that are no longer in the list have an unknown outcome."""
-        return len(self._findings_list.gone_unknown()) if self.ledger.is_open else 0
+        return len(self._tickets.gone_unknown()) if self.ledger.is_open else 0
 
     async def _story(self) -> None:
         await self._take_over()
@@ -156,7 +158,7 @@ class RegisterCreation(Creation):
 
     async def _settle_earlier(self) -> None:
         """Look up unknown outcomes of earlier runs. Tickets that are proved absent are sent with the others."""
-        earlier = [] if self._on_unknown == "fail" else self._findings_list.earlier(self.jobs_under_way)
+        earlier = [] if self._on_unknown == "fail" else self._tickets.earlier(self.jobs_under_way)
         if earlier:
             left = await self._look_up(earlier)
             if left and self._on_unknown == "lookup" and self.error is None:
@@ -170,7 +172,7 @@ class RegisterCreation(Creation):
     def _enter_found(self) -> None:
         """Record the findings of tickets that were found, and that the register did not know."""
         table = self.ledger.table
-        table.enter(key for key in self._findings_list.by_key if table[key].proved and key not in table.entries)
+        table.enter(key for key in self._tickets.by_key if table[key].proved and key not in table.entries)
 
     def _brake(self) -> None:
         """Refuse to file more than is allowed.
@@ -216,20 +218,16 @@ class RegisterCreation(Creation):
             async for ticket in self._client.iter_tickets(**filters):
                 shown.append(ticket)
 
-    @property
-    def _findings_list(self) -> RegisterList:
-        return cast(RegisterList, self._tickets)
 
-
-def take_over_known(table: RegisterTable, known: Mapping[str, KnownTicket]) -> None:
+def take_over_known(table: RegisterTable, known: Mapping[str, Created]) -> None:
     """Record tickets that others filed for findings that the register does not know."""
-    new: dict[str, list[str | None]] = {}
+    new: dict[str, Created] = {}
     for identifier, ticket in known.items():
         before = table.known(identifier)
         if before is None or before.status in ("unsent", "rejected"):
             key = table.key_for(identifier)
             table.announced[key] = Entry(identifier, table.generation(identifier), "")
-            new[key] = [ticket.ticket_id, ticket.vendor_ticket_id]
+            new[key] = ticket
     table.enter(new)
     table.taken_over(new)
     if new:

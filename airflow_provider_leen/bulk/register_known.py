@@ -5,35 +5,29 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import clean
+from airflow_provider_leen.bulk.lookup import Created
 from airflow_provider_leen.bulk.register_table import same
 
 COLUMNS = ("identifier", "vendor_ticket_id", "ticket_id")
 
 
-class KnownTicket(NamedTuple):
-    """The ticket that others filed for a finding; with neither id, the finding needs none."""
-
-    vendor_ticket_id: str | None
-    ticket_id: str | None
-
-
-def read_known(lines: Iterable[str], *, is_csv: bool) -> dict[str, KnownTicket]:
-    """Return the tickets of a file, by identifier.
+def read_known(lines: Iterable[str], *, is_csv: bool) -> dict[str, Created]:
+    """Return the tickets of a file, by identifier; with neither id, a finding needs none.
 
     :param lines: of CSV with a line of names above, or of JSON Lines.
     :raises LeenConfigError: a line can't be read, or has no identifier, or another ticket than one above it.
     """
-    known: dict[str, tuple[str, KnownTicket]] = {}
+    known: dict[str, tuple[str, Created]] = {}
     for number, row in _rows_of_csv(lines) if is_csv else _rows_of_json(lines):
         _check_columns(number, row)
         identifier, vendor_ticket_id, ticket_id = (_text(number, row.get(column)) for column in COLUMNS)
         if identifier is None:
             raise _problem(number, "it has no identifier")
-        ticket = KnownTicket(vendor_ticket_id, ticket_id)
+        ticket = Created(ticket_id, vendor_ticket_id)
         if known.setdefault(same(identifier), (identifier, ticket))[1] != ticket:
             raise _problem(number, f"an earlier line has the identifier {identifier[:80]!r} with another ticket")
     return dict(known.values())

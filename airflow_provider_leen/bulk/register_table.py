@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from airflow_provider_leen.bulk.findings import History
 from airflow_provider_leen.bulk.state import Sending, Ticket
 from airflow_provider_leen.bulk.statuses import Proved
 from airflow_provider_leen.bulk.table import Ids, TicketTable, fact
@@ -87,7 +88,7 @@ class RegisterTable(TicketTable):
         self.announced: dict[str, Entry] = {}
         """Entries that are stated with the first fact about their tickets."""
         self.histories: dict[str, Record] = {}
-        """By key, the reconciling history of tickets; see :class:`~.findings.History`."""
+        """By key, the reconciling history of tickets, as plain JSON; read it by :meth:`history`."""
         self.newest_list: float | None = None
         """The time of the newest reconciled list, in seconds since the epoch."""
         self._newest: dict[str, str] = {}
@@ -128,6 +129,10 @@ class RegisterTable(TicketTable):
             for known in self.all_known()
             if known.status in ("created", "existing") and not known.ticket_id and (known.filed_at or 0) >= since
         ]
+
+    def history(self, key: str) -> History:
+        """Return the reconciling history of a ticket."""
+        return History.from_json(self.histories.get(key, {}))
 
     def filed(self, key: str) -> float | None:
         """Return when a ticket was last sent, None if we did not send it."""

@@ -17,7 +17,6 @@ from typing import Any
 
 from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerLostError
-from airflow_provider_leen.bulk.findings import History
 from airflow_provider_leen.bulk.journal import Owner
 from airflow_provider_leen.bulk.register import take_over_known
 from airflow_provider_leen.bulk.register_journal import RegisterJournal, shown_owner
@@ -70,7 +69,7 @@ def show(options: Namespace) -> int:
 def list_known(options: Namespace) -> int:
     """List the findings of a scope, their tickets, and what is to be done about them."""
     table = _scope(options)
-    rows = [row_of(known, History.from_json(table.histories.get(known.key, {}))) for known in table.all_known()]
+    rows = [row_of(known, table.history(known.key)) for known in table.all_known()]
     print_rows(rows, options.output)
     return 0
 

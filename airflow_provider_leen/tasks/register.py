@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Owner
+from airflow_provider_leen.bulk.lookup import Created
 from airflow_provider_leen.bulk.register_journal import RegisterJournal
-from airflow_provider_leen.bulk.register_known import KnownTicket, read_known
+from airflow_provider_leen.bulk.register_known import read_known
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
@@ -104,7 +105,7 @@ def register_ledger(
     return RegisterLedger(journal, threads)
 
 
-def known_at(known_path: Any) -> Mapping[str, KnownTicket]:
+def known_at(known_path: Any) -> Mapping[str, Created]:
     """Read the tickets of ``known_path``.
 
     :raises LeenConfigError: they can't be read.

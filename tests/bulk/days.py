@@ -298,7 +298,8 @@ class Days:
         if made.refusal is None or made.refusal.kind != "older list":
             counts = found.complete and made.refusal is None
             self.tracker.note(scope, Listed(found.run, found.at, frozenset(found.rows), counts))
-        register.newest = made.newest if self.keeps_order else None
+        newest = found.at if register.newest is None else max(found.at, register.newest)
+        register.newest = newest if self.keeps_order else None
         for finding in made.changed.values():
             self.record(register, finding)
         self.plans[scope] = made

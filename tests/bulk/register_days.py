@@ -18,9 +18,9 @@ from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
 from airflow_provider_leen.bulk.fitting import Fitting
 from airflow_provider_leen.bulk.journal import Owner, Place
+from airflow_provider_leen.bulk.lookup import Created
 from airflow_provider_leen.bulk.register import RegisterCreation, refuse_without_identifier
 from airflow_provider_leen.bulk.register_journal import RegisterJournal
-from airflow_provider_leen.bulk.register_known import KnownTicket
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore
@@ -210,7 +210,7 @@ def run_day(
     *,
     run: str = "monday",
     try_number: int = 1,
-    known: Mapping[str, KnownTicket] | None = None,
+    known: Mapping[str, Created] | None = None,
     **options: Any,
 ) -> Ended | None:
     """Run one try to its end; None where it was killed.

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.api.errors import LeenBrakeError, LeenConfigError, LeenLedgerError
-from airflow_provider_leen.bulk.register_known import KnownTicket, read_known
+from airflow_provider_leen.bulk.lookup import Created
+from airflow_provider_leen.bulk.register_known import read_known
 from tests.bulk.register_days import DAY, Ended, Leen, Shelf, findings, kinds, run_day
 
 
@@ -119,7 +120,7 @@ def test_a_ticket_that_somebody_has_cloned_is_the_oldest(caplog: pytest.LogCaptu
 
 def test_a_reply_that_names_a_ticket_of_the_register_leaves_only_the_new_one_unknown() -> None:
     register = Register()
-    known = {"scanner:1": KnownTicket("SEC-1", None)}
+    known = {"scanner:1": Created(None, "SEC-1")}
     ended = register.day(1, 2, known=known, on_unknown="fail")
     assert [result["status"] for result in ended.results] == ["existing", "unknown"]
     assert "SEC-1" in str(ended.results[1]["error"])
@@ -138,7 +139,7 @@ def test_more_new_tickets_than_allowed_send_nothing_at_all() -> None:
 
 
 def test_known_tickets_are_taken_over_on_the_first_day_and_an_accepted_risk_gets_none() -> None:
-    known = {"scanner:1": KnownTicket("OLD-1", None), "scanner:2": KnownTicket(None, None)}
+    known = {"scanner:1": Created(None, "OLD-1"), "scanner:2": Created(None, None)}
     known["scanner:9"] = known["scanner:1"]
     register = Register()
     monday = register.day(1, 2, 3, known=known)
@@ -147,7 +148,7 @@ def test_known_tickets_are_taken_over_on_the_first_day_and_an_accepted_risk_gets
         ("existing", None),
         ("created", "SEC-1"),
     ]
-    changed = {"scanner:3": KnownTicket("OLD-3", None)}
+    changed = {"scanner:3": Created(None, "OLD-3")}
     assert register.day(1, 2, 3, 9, run="tuesday", known=changed).counts == {"existing": 4}
     assert register.leen.counts() == {"scanner:3": 1}
 
@@ -236,7 +237,7 @@ def test_the_file_of_known_tickets_is_read_from_csv_and_from_json_lines() -> Non
     csv = ["\ufeffidentifier,vendor_ticket_id,ticket_id\r\n", "a,SEC-1,\r\n", "b,,\r\n", '"c,d",,u-3\r\n']
     lines = ['{"identifier": "a", "vendor_ticket_id": "SEC-1"}', "", '{"identifier": "b"}']
     lines.append('{"identifier": "c,d", "ticket_id": "u-3"}')
-    wanted = {"a": KnownTicket("SEC-1", None), "b": KnownTicket(None, None), "c,d": KnownTicket(None, "u-3")}
+    wanted = {"a": Created(None, "SEC-1"), "b": Created(None, None), "c,d": Created("u-3", None)}
     assert read_known(csv, is_csv=True) == read_known(lines, is_csv=False) == wanted
 
 
