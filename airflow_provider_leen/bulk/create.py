@@ -34,7 +34,7 @@ from airflow_provider_leen.bulk.settle import Settler
 from airflow_provider_leen.bulk.summary import Progress, TicketResult, counted
 from airflow_provider_leen.bulk.ticket_list import Payload, TicketList
 from airflow_provider_leen.bulk.tickets import TicketRow
-from airflow_provider_leen.bulk.work import LedgerWork
+from airflow_provider_leen.bulk.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _NO_USE_ASKING = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerE
 """Errors that stop both the sending and the look-ups."""
 
 
-class CreateWork(LedgerWork[TicketRow]):
+class CreateWork(Work[TicketRow]):
     """Creates the tickets of a batch, by the call itself or by a job of Leen's.
 
     :param client: the API.
@@ -80,7 +80,7 @@ class CreateWork(LedgerWork[TicketRow]):
         labels = {str(row.key): [row.name, row.identifier] for row in rows}
         self.table.labelled(labels, self.ledger.place.lease)
 
-    async def call(self, items: Sequence[TicketRow], leaves_by: float | None) -> Any:
+    async def call(self, items: Sequence[TicketRow], leaves_by: float) -> Any:
         """Make one call."""
         send = self.client.send_bulk_job if self._as_job else self.client.send_bulk_create
         return await send([self._payload(row) for row in items], leaves_by=leaves_by)

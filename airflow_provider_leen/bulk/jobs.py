@@ -9,7 +9,7 @@ from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.errors import PASSING, LeenConnectError, LeenNotFoundError
 from airflow_provider_leen.api.retry import is_unknown_to_leen
 from airflow_provider_leen.bulk.asking import ask_all
-from airflow_provider_leen.bulk.work import LedgerWork
+from airflow_provider_leen.bulk.work import Work
 
 
 class JobCollector:
@@ -19,7 +19,7 @@ class JobCollector:
     :param goes_on: whether to continue with the other jobs if one can't be fetched.
     """
 
-    def __init__(self, work: LedgerWork[Any], *, goes_on: bool = False) -> None:
+    def __init__(self, work: Work[Any], *, goes_on: bool = False) -> None:
         self._work = work
         self._goes_on = goes_on
         self._gone: set[str] = set()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from airflow_provider_leen.api.errors import LeenError, LeenStoppedError
 from airflow_provider_leen.bulk.jobs import JobCollector
 from airflow_provider_leen.bulk.sending import Batching, Sender
-from airflow_provider_leen.bulk.work import LedgerWork
+from airflow_provider_leen.bulk.work import Work
 
 Answer = TypeVar("Answer")
 
@@ -26,7 +26,7 @@ class Run:
 
     def __init__(
         self,
-        work: LedgerWork[Any],
+        work: Work[Any],
         batching: Batching,
         *,
         on_batch: Callable[[], None] = lambda: None,

@@ -1,6 +1,6 @@
 """Sends a list in batches, several in flight: pace, splitting a refused batch, giving up.
 
-The sender does not know tickets. It drives a :class:`Work`, which records, calls Leen, and notes the replies.
+The sender does not know tickets. It drives a :class:`~.work.Work`, which records, calls Leen, and notes the replies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from airflow_provider_leen.api import retry
 from airflow_provider_leen.api.errors import (
@@ -27,11 +27,9 @@ from airflow_provider_leen.bulk.isolation import Isolation, take_apart, wrong_re
 from airflow_provider_leen.bulk.log_lines import BatchLog
 from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.throttle import Throttle, ThrottleClosed
+from airflow_provider_leen.bulk.work import Item, Work
 
 log = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
-Item_contra = TypeVar("Item_contra", contravariant=True)
 
 STOP_GRACE = 3.0
 """Seconds that batches in flight get to end after a stop; Airflow kills about five seconds after SIGTERM."""
@@ -52,53 +50,6 @@ class Batching:
     size: int
     at_once: int
     stop_grace: float = STOP_GRACE
-
-
-class Work(Protocol[Item_contra]):
-    """The work of a sender on the items of a list."""
-
-    field: str
-    """The field of the request that holds the items, by which a refusal locates them."""
-
-    async def intend(self, items: Sequence[Item_contra]) -> Any:
-        """Record that items are about to be sent in one request; return the intent.
-
-        :raises LeenError: it can't be recorded, so they must not be sent.
-        """
-
-    async def leave(self, intent: Any) -> float | None:
-        """Return when the request may be sent, with the time by which it leaves; call this right before the call.
-
-        :raises LeenError: it may not be sent.
-        """
-
-    def withdraw(self, intent: Any) -> None:
-        """Note that the request of an intent was not sent, or had no effect."""
-
-    async def call(self, items: Sequence[Item_contra], leaves_by: float | None) -> Any:
-        """Make one call, once; its reply goes to :meth:`replied`.
-
-        :param leaves_by: what :meth:`leave` returned.
-        :raises LeenError: the call failed.
-        """
-
-    def replied(self, items: Sequence[Item_contra], reply: Any) -> str | None:
-        """Note what a reply proves about each item; return why, if it proves nothing about any of them."""
-
-    def outcome_unknown(self, items: Sequence[Item_contra], reason: str) -> None:
-        """Note why the outcome of items that were sent is unknown."""
-
-    def refused(self, intent: Any, rejected: Sequence[tuple[Item_contra, str]]) -> None:
-        """Note that a request had no effect, and which of its items Leen refused, with the reasons."""
-
-    async def flush(self) -> None:
-        """Write what was noted to the record.
-
-        :raises LeenError: it can't be recorded.
-        """
-
-    def said(self, items: Sequence[Item_contra]) -> str:
-        """Return how many items ended how, for the log."""
 
 
 @dataclass

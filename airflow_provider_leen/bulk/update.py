@@ -18,10 +18,10 @@ from airflow_provider_leen.bulk.ledger import Ledger
 from airflow_provider_leen.bulk.outline import Outline, outline_of, restore
 from airflow_provider_leen.bulk.run import Run
 from airflow_provider_leen.bulk.sending import Batching
-from airflow_provider_leen.bulk.work import LedgerWork
+from airflow_provider_leen.bulk.work import Work
 
 
-class UpdateWork(LedgerWork[str]):
+class UpdateWork(Work[str]):
     """Submits a job that changes the tickets of a batch; their ids are their keys.
 
     :param client: the API.
@@ -34,7 +34,7 @@ class UpdateWork(LedgerWork[str]):
         super().__init__(client, ledger, str, as_job=True)
         self._updates = updates
 
-    async def call(self, items: Sequence[str], leaves_by: float | None) -> str:
+    async def call(self, items: Sequence[str], leaves_by: float) -> str:
         """Submit one job."""
         return await self.client.send_bulk_update(items, self._updates, leaves_by=leaves_by)
 

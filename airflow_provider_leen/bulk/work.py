@@ -1,23 +1,24 @@
-"""What the works of all senders share: each item has a key in the ledger, which holds its facts."""
+"""The work of a sender: what is recorded of the items of a list, and the calls about them."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.bulk.ledger import Intent, Ledger
-from airflow_provider_leen.bulk.sending import Work
 from airflow_provider_leen.bulk.table import TicketTable
 
 Item = TypeVar("Item")
 
 
-class LedgerWork(Work[Item]):
-    """A :class:`~.sending.Work` that keeps the record. A subclass makes the calls, and reads what they prove.
+class Work(Generic[Item]):
+    """The work on the items of a list. Each has a key in the ledger, which holds its facts.
+
+    A subclass makes the calls, and reads what they prove.
 
     :param client: the API.
     :param ledger: the facts of this try.
@@ -25,6 +26,9 @@ class LedgerWork(Work[Item]):
     :param as_job: whether a request submits a job.
     :param settled_after: the seconds after which a request can have no further effect.
     """
+
+    field: str
+    """The field of the request that holds the items, by which a refusal locates them."""
 
     def __init__(
         self,
@@ -46,6 +50,18 @@ class LedgerWork(Work[Item]):
         """The facts."""
         return self.ledger.table
 
+    async def call(self, items: Sequence[Item], leaves_by: float) -> Any:
+        """Make one call, once; its reply goes to :meth:`replied`.
+
+        :param leaves_by: what :meth:`leave` returned.
+        :raises LeenError: the call failed.
+        """
+        raise NotImplementedError
+
+    def replied(self, items: Sequence[Item], reply: Any) -> str | None:
+        """Record what a reply proves about each item; return why, if it proves nothing about any of them."""
+        raise NotImplementedError
+
     def succeeded(self, claims: Mapping[str, Claim]) -> None:
         """Record the tickets, by key, for which a reply or a job proves success."""
         raise NotImplementedError
@@ -55,11 +71,17 @@ class LedgerWork(Work[Item]):
         raise NotImplementedError
 
     async def intend(self, items: Sequence[Item]) -> Intent:
-        """Record that items are about to be sent in one request."""
+        """Record that items are about to be sent in one request.
+
+        :raises LeenError: it can't be recorded, so they must not be sent.
+        """
         return await self.ledger.intend(self._keys(items), as_job=self._as_job, settled_after=self._settled_after)
 
     async def leave(self, intent: Intent) -> float:
-        """Return when the request may be sent, with the time by which it leaves."""
+        """Return when the request may be sent, with the time by which it leaves; call this right before the call.
+
+        :raises LeenError: it may not be sent.
+        """
         return await self.ledger.leave(intent)
 
     def withdraw(self, intent: Intent) -> None:
@@ -75,7 +97,10 @@ class LedgerWork(Work[Item]):
         self.table.unknown(self._keys(items), reason, self.ledger.now())
 
     async def flush(self) -> None:
-        """Write the facts to the record."""
+        """Write the facts to the record.
+
+        :raises LeenError: it can't be recorded.
+        """
         await self.ledger.flush()
 
     def said(self, items: Sequence[Item]) -> str:

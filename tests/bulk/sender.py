@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider_leen.api.errors import LeenError, LeenLedgerError, LeenValidationError
 from airflow_provider_leen.api.settings import LeenSettings
 from airflow_provider_leen.bulk.sending import Batching, Sender
+from airflow_provider_leen.bulk.work import Work
 from tests.support import virtual_time
 
 Names = list[str]
@@ -137,7 +138,7 @@ def send(
 
     async def work() -> Sender[str]:
         sender = Sender[str](
-            leen,
+            cast("Work[str]", leen),
             LeenSettings(base_url="https://leen.test/v1", api_key="key", connection_id="connection", **settings),
             Batching(batch_size, at_once, stop_grace),
             on_batch,

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from airflow_provider_leen.api.results import Claim
-from airflow_provider_leen.bulk.work import LedgerWork
+from airflow_provider_leen.bulk.work import Work
 from tests.bulk.ledgers import Clock, ledger_of
 from tests.bulk.runs import Store, answering
 
 UNPROVED = Claim("unknown", error="It says both.", vendor_ticket_id="SEC-1", ticket_id="u-1")
 
 
-class Creating(LedgerWork[str]):
+class Creating(Work[str]):
     """A work on keys."""
 
     field = "keys"
@@ -25,7 +25,7 @@ class Creating(LedgerWork[str]):
         super().__init__(answering(lambda request: None), ledger_of(Store(), now=clock), str, as_job=False)
         self.table.sent(list(keys), 1.0, 11.0, "h", False, False)
 
-    async def call(self, items: Sequence[str], leaves_by: float | None) -> list[Claim]:
+    async def call(self, items: Sequence[str], leaves_by: float) -> list[Claim]:
         raise NotImplementedError
 
     def replied(self, items: Sequence[str], reply: list[Claim]) -> str | None:
