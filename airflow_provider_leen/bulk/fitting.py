@@ -6,14 +6,12 @@ A name that is too long is cut, and the description begins with the whole name. 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import MAX_DESCRIPTION, MAX_NAME, clean, count_unsafe, cut, for_terminal
 from airflow_provider_leen.bulk.reading import parse_text
-from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.validation import Problem, Wording, described, excerpt
 
 KEY_LENGTH = len("airflow-") + 24
@@ -146,16 +144,6 @@ def refused_by_tracker(ticket: Mapping[str, Any], wording: Wording) -> Iterator[
             f"`priority` {excerpt(priority)} is none of Leen's ({', '.join(PRIORITIES)})",
             f"unless the tracker has one of this name, map it with {wording.priority_map}",
         )
-
-
-def line_of_changes(changes: Iterable[tuple[str, ...]]) -> str | None:
-    """Return one line on how many tickets are not sent as given; None if all are.
-
-    :param changes: the changes of each row.
-    """
-    counts = Counter(change for of_row in changes for change in of_row)
-    parts = [f"in {counted(number, 'ticket')}, {change}" for change, number in counts.items()]
-    return f"Not sent as given: {'; '.join(parts)}." if parts else None
 
 
 def _fit_name(fitted: dict[Any, Any], name: str, changes: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from logging import Logger
 
 from airflow_provider_leen.bulk.summary import counted
@@ -53,9 +53,18 @@ class BatchLog:
         self._batches = batches
         self._done, self._repeated = Thinned(), Thinned()
 
-    def folded(self, title: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def folded(self, title: str) -> Iterator[None]:
         """Make the lines inside the ``with`` block foldable in the UI, if there are many batches."""
-        return folded(self._log, self._batches, title)
+        if self._batches <= MAX_OPEN_LINES:
+            yield
+            return
+        # Airflow's UI folds the lines between these markers.
+        self._log.info("::group::%s", title)
+        try:
+            yield
+        finally:
+            self._log.info("::endgroup::")
 
     def batch_done(self, said: Callable[[], str], started_at: float) -> None:
         """Log the end of a batch, if a line is due.
@@ -72,20 +81,3 @@ class BatchLog:
         if self._repeated.is_due():
             again = f"{reason} Retrying {counted(count, 'ticket')} in {wait:.1f} s (retry {self._repeated.number})."
             self._log.warning("%s", again)
-
-
-@contextmanager
-def folded(log: Logger, batches: int, title: str, *args: object) -> Iterator[None]:
-    """Make the lines inside the ``with`` block foldable in the UI, if there are many batches.
-
-    :param title: of the folded lines, with ``%`` placeholders for ``args``.
-    """
-    if batches <= MAX_OPEN_LINES:
-        yield
-        return
-    # Airflow's UI folds the lines between these markers.
-    log.info("::group::" + title, *args)
-    try:
-        yield
-    finally:
-        log.info("::endgroup::")

@@ -158,7 +158,7 @@ class RegisterJournal(ScopeReader):
         return {
             "v": VERSION,
             "token": self._place.token,
-            **self._identity._asdict(),
+            **self.identity._asdict(),
             "scope_id": self.scope_id,
             "task": dict(self._owner.task),
             "try": self._owner.try_number,

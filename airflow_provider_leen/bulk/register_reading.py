@@ -97,15 +97,10 @@ class ScopeReader(Journal):
         self.gap: Value | None = None
         """The time of sendings whose record may be lost; it is kept in every head."""
         self._files = store
-        self._identity = identity
+        self.identity = identity
         self._moves = moves
         self.repairs = repairs
         self._head: Value | None = None
-
-    @property
-    def identity(self) -> Identity:
-        """The identity of the scope."""
-        return self._identity
 
     @property
     def task(self) -> dict[str, Any]:
@@ -115,7 +110,7 @@ class ScopeReader(Journal):
     @property
     def shown_scope(self) -> str:
         """The scope, for a person."""
-        return f"scope {self._identity.scope!r} of the register" if self._identity.scope else "register"
+        return f"scope {self.identity.scope!r} of the register" if self.identity.scope else "register"
 
     def peek(self) -> Reading:
         """Read the scope without taking its lease; for a running run, what it has written so far.
@@ -234,10 +229,10 @@ class ScopeReader(Journal):
                 "`scope`."
             )
         theirs = value["base_url"], value["connection_id"]
-        if not self._moves and theirs != (self._identity.base_url, self._identity.connection_id):
+        if not self._moves and theirs != (self.identity.base_url, self.identity.connection_id):
             raise LeenConfigError(
                 f"The {self.shown_scope} belongs to the Leen connection {theirs[1]} at {theirs[0]}, but this task uses "
-                f"{self._identity.connection_id} at {self._identity.base_url}, so nothing was sent. Use "
+                f"{self.identity.connection_id} at {self.identity.base_url}, so nothing was sent. Use "
                 "another `register` or `scope`. If the tickets are the same, run `airflow leen register move`."
             )
 

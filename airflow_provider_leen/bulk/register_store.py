@@ -87,12 +87,7 @@ class RegisterStore(FolderStore):
     def read(self, key: str) -> bytes | None:
         """Read a large file."""
         self._look_again()
-        try:
-            with self._large(key).open("rb") as file:
-                content: bytes = file.read()
-        except FileNotFoundError:
-            return None
-        return content
+        return self._read(self._large(key))
 
     def write(self, key: str, content: bytes) -> None:
         """Write a large file."""
@@ -107,8 +102,7 @@ class RegisterStore(FolderStore):
                 os.rmdir(self._local / key)
 
     def _large(self, key: str) -> Any:
-        folder = self._folder if self._local is None else self._local
-        return folder / f"{key}.jsonl.gz"
+        return self._path(key, ".jsonl.gz")
 
     def _look_again(self) -> None:
         if self._local is None:

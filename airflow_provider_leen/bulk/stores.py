@@ -142,10 +142,8 @@ class FolderStore:
 
     def get(self, key: str) -> Value | None:
         """Read a file."""
-        try:
-            with self._path(key).open("rb") as file:
-                text = file.read()
-        except FileNotFoundError:
+        text = self._read(self._path(key))
+        if text is None:
             return None
         # Empty if a try died between creating a file and writing it, on a file system without hard links.
         try:
@@ -180,6 +178,14 @@ class FolderStore:
         """Delete a file."""
         with suppress(FileNotFoundError):
             self._path(key).unlink()
+
+    def _read(self, path: Any) -> bytes | None:
+        try:
+            with path.open("rb") as file:
+                content: bytes = file.read()
+        except FileNotFoundError:
+            return None
+        return content
 
     def _put(self, path: Any, content: bytes) -> None:
         if self._local is None:
@@ -221,9 +227,9 @@ class FolderStore:
         with self._path(key).open(mode) as file:
             file.write(_encoded(value))
 
-    def _path(self, key: str) -> Any:
+    def _path(self, key: str, suffix: str = ".json") -> Any:
         folder = self._folder if self._local is None else self._local
-        return folder / f"{key}.json"
+        return folder / f"{key}{suffix}"
 
 
 def _encoded(value: Value) -> bytes:

@@ -44,18 +44,21 @@ class TicketResult(TypedDict):
     error: str | None
 
 
-class Counts(TypedDict):
-    """The number of tickets by status; always ``succeeded + failed == total``."""
-
+class _Totals(TypedDict):
     total: int
     succeeded: int
     failed: int
-    created: int
-    existing: int
     rejected: int
     invalid: int
     unknown: int
     unsent: int
+
+
+class Counts(_Totals):
+    """The number of tickets by status; always ``succeeded + failed == total``."""
+
+    created: int
+    existing: int
 
 
 class Summary(Counts):
@@ -76,17 +79,10 @@ class UpdateResult(TypedDict):
     error: str | None
 
 
-class UpdateSummary(TypedDict):
+class UpdateSummary(_Totals):
     """How many tickets were changed, and exactly one result per id, in input order; the gate can judge it, too."""
 
-    total: int
-    succeeded: int
-    failed: int
     updated: int
-    rejected: int
-    invalid: int
-    unknown: int
-    unsent: int
     results: list[UpdateResult]
 
 

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any, Literal, TextIO
@@ -126,10 +127,6 @@ def _read_json(file: TextIO, called: str, *, only_sarif: bool = False) -> Ticket
     return TicketFile(rows, "row", range(1, len(rows) + 1), account)
 
 
-def _read_sarif(file: TextIO, called: str) -> TicketFile:
-    return _read_json(file, called, only_sarif=True)
-
-
 def _read_lines(file: TextIO, called: str) -> TicketFile:
     numbers = array("Q")
     return TicketFile(SpooledRows(without_reports(read_lines(file, numbers), called)), "line", numbers)
@@ -231,5 +228,5 @@ _READERS: dict[str, Callable[[TextIO, str], TicketFile]] = {
     ".jsonl": _read_lines,
     ".ndjson": _read_lines,
     ".csv": _read_csv,
-    ".sarif": _read_sarif,
+    ".sarif": partial(_read_json, only_sarif=True),
 }

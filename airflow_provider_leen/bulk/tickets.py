@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
@@ -21,8 +22,9 @@ from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import clean, for_terminal
-from airflow_provider_leen.bulk.fitting import KEY_LENGTH, SAME, SAME_FOR_ANOTHER, Fitting, cleaned, line_of_changes
+from airflow_provider_leen.bulk.fitting import KEY_LENGTH, SAME, SAME_FOR_ANOTHER, Fitting, cleaned
 from airflow_provider_leen.bulk.reading import UnreadableRow, is_record, parse_text
+from airflow_provider_leen.bulk.summary import counted
 from airflow_provider_leen.bulk.validation import (
     FORMS,
     TYPE_FIELDS,
@@ -157,7 +159,7 @@ def prepare(
             f"{wording.defaults} holds an `identifier`, which all {len(rows)} tickets would share: "
             "give each ticket its own, or leave it out."
         )
-    preparation = _Preparation(rows, defaults, scope, fitting, wording)
+    preparation = _Preparation(rows, defaults, _Keys(scope), fitting, wording, "type_id" in defaults)
     prepared = preparation.prepared()
     if line := changes_in(prepared):
         # Findings without their own ticket may go unnoticed.
@@ -170,7 +172,9 @@ def prepare(
 
 def changes_in(rows: Sequence[TicketRow]) -> str | None:
     """Say in one line how many rows are not sent as they were given; None if all are."""
-    return line_of_changes(row.changes for row in rows)
+    counts = Counter(change for row in rows for change in row.changes)
+    parts = [f"in {counted(number, 'ticket')}, {change}" for change, number in counts.items()]
+    return f"Not sent as given: {'; '.join(parts)}." if parts else None
 
 
 def payload(
@@ -197,62 +201,57 @@ def payload(
     return body
 
 
+@dataclasses.dataclass
 class _Preparation:
-    """The rows of one list, prepared one after the other.
+    """The rows of one list, prepared one after the other."""
 
-    :param source: the whole list.
-    """
-
-    def __init__(
-        self, source: Sequence[Any], defaults: Mapping[str, str], scope: KeyScope, fitting: Fitting, wording: Wording
-    ) -> None:
-        self.has_type_id = "type_id" in defaults
-        self._source = source
-        self._defaults = defaults
-        self._fitting = fitting
-        self._wording = wording
-        self._keys = _Keys(scope)
-        self._first_with: dict[str, int] = {}
-        self._rows: list[TicketRow] = []
+    source: Sequence[Any]
+    defaults: Mapping[str, str]
+    keys: _Keys
+    fitting: Fitting
+    wording: Wording
+    has_type_id: bool
+    first_with: dict[str, int] = dataclasses.field(default_factory=dict)
+    rows: list[TicketRow] = dataclasses.field(default_factory=list)
 
     def prepared(self) -> list[TicketRow]:
         """Prepare all rows."""
-        for index, row in enumerate(self._source):
-            self._rows.append(self._row(index, row))
-        return self._rows
+        for index, row in enumerate(self.source):
+            self.rows.append(self._row(index, row))
+        return self.rows
 
     def _row(self, index: int, row: Any) -> TicketRow:
         """Fit a row, check it, and give it its key and its identifier."""
         ticket = _as_ticket(row)
         if ticket is None:
-            return TicketRow(index, self._source, None, None, None, self._not_a_ticket(row))
-        merged = _merge(ticket, self._defaults)
-        body, changes = self._fitting.fit(merged)
-        problems = [*field_problems(body), *missing_fields(body, self._wording.anywhere)]
+            return TicketRow(index, self.source, None, None, None, self._not_a_ticket(row))
+        merged = _merge(ticket, self.defaults)
+        body, changes = self.fitting.fit(merged)
+        problems = [*field_problems(body), *missing_fields(body, self.wording.anywhere)]
         name, identifier = body.get("name"), body.get("identifier")
         first = index
         if isinstance(identifier, str):
-            first = self._first_with.setdefault(_compared(identifier), index)
+            first = self.first_with.setdefault(_compared(identifier), index)
         if problems:
-            return TicketRow(index, self._source, _text(name), _text(identifier), None, "; ".join(map(str, problems)))
+            return TicketRow(index, self.source, _text(name), _text(identifier), None, "; ".join(map(str, problems)))
         if first != index:
-            return self._twin(index, self._rows[first], name, identifier)
+            return self._twin(index, self.rows[first], name, identifier)
         self.has_type_id = self.has_type_id or "type_id" in ticket
         # Not from the texts as they are sent: what is made of them may change between releases, a key may not.
-        key = self._keys.make(ticket, merged)
-        return TicketRow(index, self._source, name, identifier or key, key, None, changes=changes)
+        key = self.keys.make(ticket, merged)
+        return TicketRow(index, self.source, name, identifier or key, key, None, changes=changes)
 
     def _twin(self, index: int, first: TicketRow, name: str | None, identifier: str | None) -> TicketRow:
         """Let a row follow the first one with its identifier: two tickets can't share an identifier."""
         if first.error is None:
             changes = (SAME if name == first.name else SAME_FOR_ANOTHER,)
-            return TicketRow(index, self._source, name, identifier, None, None, first.index, changes)
-        error = follows(self._wording.row(first.index), identifier, "is invalid", first.error)
-        return TicketRow(index, self._source, name, identifier, None, error)
+            return TicketRow(index, self.source, name, identifier, None, None, first.index, changes)
+        error = follows(self.wording.row(first.index), identifier, "is invalid", first.error)
+        return TicketRow(index, self.source, name, identifier, None, error)
 
     def _not_a_ticket(self, row: Any) -> str:
         if isinstance(row, UnreadableRow):
-            return row.reason if row.line is None or self._wording.has_lines else f"line {row.line}: {row.reason}"
+            return row.reason if row.line is None or self.wording.has_lines else f"line {row.line}: {row.reason}"
         return f"the row is {described(row)}: write a mapping of ticket fields"
 
 

@@ -140,7 +140,7 @@ class CreatingTask(BulkTask[Summary]):
         def body(row: TicketRow) -> dict[str, Any]:
             return payload(row, self._defaults, self._fitting)
 
-        threads, client = self.supervisor.executor, self.client.aio
+        threads, client = self.supervisor, self.client.aio
         batching = Batching(operator.batch_size, operator.max_concurrent_batches)
         if self._register is not None:
             settings = self.client.settings

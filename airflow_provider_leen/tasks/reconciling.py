@@ -51,10 +51,9 @@ class ReconcilingTask(CreatingTask):
         def body(row: TicketRow, note: str) -> dict[str, Any]:
             return payload(row, self._defaults, self._fitting, note)
 
-        threads = self.supervisor.executor
         return Reconciliation(
             self.client.aio,
-            self.supervisor.call(make_register_ledger, self._register, self.context, settings, threads),
+            self.supervisor.call(make_register_ledger, self._register, self.context, settings, self.supervisor),
             self._rows,
             body,
             Batching(operator.batch_size, operator.max_concurrent_batches),

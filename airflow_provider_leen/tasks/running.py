@@ -90,7 +90,7 @@ class BulkTask(Generic[SummaryT]):
 
     def report_progress(self, progress: Progress) -> None:
         """Publish the progress for the gate that watches this task."""
-        self.supervisor.begin(self.context["ti"].xcom_push, key="progress", value=progress)
+        self.supervisor.submit(self.context["ti"].xcom_push, key="progress", value=progress)
 
     def wait_for(self, jobs: Sequence[str], carried: Mapping[str, Any], *, register: str | None = None) -> NoReturn:
         """Free the worker until jobs have ended.

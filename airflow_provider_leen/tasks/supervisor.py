@@ -12,7 +12,7 @@ LAST_CALL = 3.0
 """Seconds that a running call gets to end when the main thread is interrupted."""
 
 
-class SupervisorThread:
+class SupervisorThread(ThreadPoolExecutor):
     """Makes calls to Airflow's supervisor, one at a time, in a separate thread.
 
     Signals reach only the main thread. If a signal raised an exception during such a call, every later reply would be
@@ -20,21 +20,11 @@ class SupervisorThread:
     """
 
     def __init__(self) -> None:
-        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leen-supervisor")
-
-    def __enter__(self) -> SupervisorThread:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.executor.shutdown(wait=True)
-
-    def begin(self, function: Callable[..., object], **kwargs: Any) -> None:
-        """Start a call without waiting for it."""
-        self.executor.submit(function, **kwargs)
+        super().__init__(max_workers=1, thread_name_prefix="leen-supervisor")
 
     def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Make a call and return its result."""
-        future = self.executor.submit(function, *args, **kwargs)
+        future = self.submit(function, *args, **kwargs)
         try:
             wait([future])
         except BaseException:

@@ -43,7 +43,7 @@ class UpdatingTask(BulkTask[UpdateSummary]):
         self._ids = read_ticket_ids(operator.ticket_ids)
         self._run = Update(
             self.client.aio,
-            make_ledger(self.context, MemoryStore(), self.supervisor.executor, embedded=False),
+            make_ledger(self.context, MemoryStore(), self.supervisor, embedded=False),
             unique_ids(self._ids),
             read_updates(operator.updates),
             Batching(operator.batch_size, operator.max_concurrent_batches),

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from airflow_provider_leen.bulk.log_lines import FIRST_LINES, MAX_OPEN_LINES, BatchLog, Thinned, folded
+from airflow_provider_leen.bulk.log_lines import FIRST_LINES, MAX_OPEN_LINES, BatchLog, Thinned
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,13 @@ def test_the_last_batch_is_always_logged(caplog: pytest.LogCaptureFixture) -> No
 
 def test_few_batches_are_not_folded(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    with folded(log, MAX_OPEN_LINES, "Sending %d tickets", 500):
+    with BatchLog(log, MAX_OPEN_LINES).folded("Sending 500 tickets"):
         log.info("Batch 1")
     assert caplog.messages == ["Batch 1"]
 
 
 def test_the_fold_is_closed_when_the_sending_fails(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    with pytest.raises(ValueError, match="unforeseen"), folded(log, MAX_OPEN_LINES + 1, "Sending %d tickets", 550):
+    with pytest.raises(ValueError, match="unforeseen"), BatchLog(log, MAX_OPEN_LINES + 1).folded("Sending 550 tickets"):
         raise ValueError("unforeseen")
     assert caplog.messages == ["::group::Sending 550 tickets", "::endgroup::"]
