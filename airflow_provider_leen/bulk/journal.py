@@ -174,8 +174,7 @@ class Journal:
         if is_own and not self._store.refuses_overtaken_writes:
             is_own = self._attempt(self._store.get, f"lease/{self._place.lease + 1}") is None
         if not is_own:
-            self._overtaken = overtaken()
-            raise self._overtaken
+            raise self._is_overtaken()
 
     def close(self) -> None:
         """Write the number of values into the lease; nothing is written after that.
@@ -232,8 +231,7 @@ class Journal:
         except (KeyError, TypeError):
             raise unreadable(lease) from None
         if is_newer:
-            self._overtaken = overtaken()
-            raise self._overtaken
+            raise self._is_overtaken()
 
     def _attempt(self, function: Callable[..., Result], *args: Any) -> Result:
         for pause in self.pauses:
@@ -247,17 +245,16 @@ class Journal:
         if self._overtaken is not None:
             raise self._overtaken
 
+    def _is_overtaken(self) -> LeenLedgerError:
+        self._overtaken = LeenLedgerError(
+            "Another try of this task has taken over, or this try's ledger was deleted. This try sends and publishes "
+            "nothing more; see the newest try."
+        )
+        return self._overtaken
+
     @staticmethod
     def _key(lease: int, token: str) -> str:
         return f"j/{lease}-{token}/{{}}"
-
-
-def overtaken() -> LeenLedgerError:
-    """Return the error of a replaced try."""
-    return LeenLedgerError(
-        "Another try of this task has taken over, or this try's ledger was deleted. This try sends and publishes "
-        "nothing more; see the newest try."
-    )
 
 
 def missing(key: str) -> LeenLedgerLostError:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from airflow_provider_leen.api.errors import LeenLedgerLostError
-from airflow_provider_leen.api.text import clean
+from airflow_provider_leen.api.text import clean, clean_json
 
 VERSION = 2
 """Written into each value; a value of another version is refused, never misread."""
@@ -42,8 +42,9 @@ Value: TypeAlias = dict[str, Any]
 def plain(value: Any) -> Any:
     """Return a copy in plain JSON types whose texts are clean and of limited length."""
     text = json.dumps(value, ensure_ascii=False)
+    copy = json.loads(text)
     # Usually nothing has to be cleaned: this avoids a function call for each key.
-    return json.loads(text) if text.isprintable() and not _TO_CLEAN.search(text) else _cleaned(value)
+    return copy if text.isprintable() and not _TO_CLEAN.search(text) else clean_json(copy, _cleaned)
 
 
 def pack(facts: Iterable[Fact]) -> list[Value]:
@@ -82,12 +83,8 @@ def unreadable(value: object, exits: str = EXITS) -> LeenLedgerLostError:
     )
 
 
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean(value)[:MAX_TEXT]
-    if isinstance(value, Mapping):
-        return {_cleaned(key): _cleaned(entry) for key, entry in value.items()}
-    return [_cleaned(entry) for entry in value] if isinstance(value, list | tuple) else value
+def _cleaned(text: str) -> str:
+    return clean(text)[:MAX_TEXT]
 
 
 def _pieces(fact: Fact) -> Iterator[Fact]:
