@@ -19,6 +19,11 @@ def is_blank(value: Any) -> bool:
     return not (value.strip() if isinstance(value, str) else value)
 
 
+def normalised(identifier: str) -> str:
+    """Return an identifier as it is compared with others of ours: it stays one however it is composed or padded."""
+    return unicodedata.normalize("NFC", identifier).strip()
+
+
 def likeness(ours: str | None, theirs: str | None) -> int:
     """Return how alike two identifiers are: 3 equal, 2 normalised, 1 cut to at least 64 characters, 0 not the same."""
     if not ours or not theirs:

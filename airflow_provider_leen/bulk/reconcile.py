@@ -18,6 +18,7 @@ from airflow_provider_leen.api import jira, jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import PASSING, LeenBrakeError, LeenConfigError, LeenNotFoundError
 from airflow_provider_leen.api.retry import is_unknown_to_leen
+from airflow_provider_leen.api.tolerances import normalised
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.changes import StatusChange
 from airflow_provider_leen.bulk.findings import Finding, History, Shown
@@ -25,7 +26,7 @@ from airflow_provider_leen.bulk.lookup import project_of
 from airflow_provider_leen.bulk.plan import Action, FindingList, Plan, Reading, Scope, Settings, plan
 from airflow_provider_leen.bulk.register import LEARNS_FOR, RegisterCreation
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
-from airflow_provider_leen.bulk.register_table import Known, RegisterTable, key_of, same
+from airflow_provider_leen.bulk.register_table import Known, RegisterTable, key_of
 from airflow_provider_leen.bulk.sending import Batching
 from airflow_provider_leen.bulk.statuses import RECONCILE_STATUSES, SUCCEEDED, ReconcileStatus
 from airflow_provider_leen.bulk.summary import ReconcileSummary, TicketResult, counted, counts_of, shown_error
@@ -178,10 +179,10 @@ class Reconciliation(RegisterCreation):
     async def _make_plan(self, settings: Settings | None = None) -> Plan:
         table, shown = self.ledger.table, dict[str, Reading | None]()
         # A row whose identifier is blank could be any finding's, too.
-        named = [row for row in self._tickets.rows if same(row.identifier or "")]
+        named = [row for row in self._tickets.rows if normalised(row.identifier or "")]
         rows = dict[str, bool]()
         for row in named:
-            identifier = same(str(row.identifier))
+            identifier = normalised(str(row.identifier))
             rows[identifier] = rows.get(identifier, False) or row.key is not None
         is_whole = self._is_whole and len(named) == len(self._tickets.rows)
         found = FindingList(rows, is_whole, self._dag_run, self._at, self._task)
@@ -227,7 +228,7 @@ class Reconciliation(RegisterCreation):
         table = self.ledger.table
         if made.refusal is None or made.refusal.kind != "older list":
             table.list_seen([self._dag_run], self._at)
-        rows = {same(str(row.identifier)): row for row in self._tickets.by_key.values()}
+        rows = {normalised(str(row.identifier)): row for row in self._tickets.by_key.values()}
         for finding in made.changed.values():
             known = table.known(finding.identifier)
             if known is not None and finding.generation == known.generation:
@@ -273,7 +274,7 @@ class Reconciliation(RegisterCreation):
         results, made = self.results(), self.plan
         actions: Mapping[str, Action] = {it.finding.identifier: it for it in made.actions} if made else {}
         for row, result in zip(self._tickets.rows, results, strict=True):
-            action = actions.get(same(row.identifier)) if row.identifier else None
+            action = actions.get(normalised(row.identifier)) if row.identifier else None
             if action is not None and row.key is not None:
                 self._tell(result, action)
         for action in made.actions if made else ():
@@ -344,7 +345,7 @@ class Reconciliation(RegisterCreation):
 
 def scope_of(table: RegisterTable) -> Scope:
     """Return a register's table in the form that the plan needs."""
-    findings = {same(known.identifier): finding_of(table, known) for known in table.all_known()}
+    findings = {normalised(known.identifier): finding_of(table, known) for known in table.all_known()}
     return Scope(findings, table.newest_list)
 
 
@@ -358,7 +359,7 @@ def finding_of(table: RegisterTable, known: Known) -> Finding:
         is_ours = not known.given and known.filed_at is not None
         kind = "filed" if is_ours else "taken over" if has_ticket else "unwanted"
     return Finding(
-        same(known.identifier),
+        normalised(known.identifier),
         known.generation,
         kind,
         known.ticket_id,

@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import clean
+from airflow_provider_leen.api.tolerances import normalised
 from airflow_provider_leen.bulk.lookup import Created
-from airflow_provider_leen.bulk.register_table import same
 
 COLUMNS = ("identifier", "vendor_ticket_id", "ticket_id")
 
@@ -28,7 +28,7 @@ def read_known(lines: Iterable[str], *, is_csv: bool) -> dict[str, Created]:
         if identifier is None:
             raise _problem(number, "it has no identifier")
         ticket = Created(ticket_id, vendor_ticket_id)
-        if known.setdefault(same(identifier), (identifier, ticket))[1] != ticket:
+        if known.setdefault(normalised(identifier), (identifier, ticket))[1] != ticket:
             raise _problem(number, f"an earlier line has the identifier {identifier[:80]!r} with another ticket")
     return dict(known.values())
 

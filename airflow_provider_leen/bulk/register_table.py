@@ -7,10 +7,10 @@ is made of the scope's id, the identifier and the generation, so it is the same 
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from airflow_provider_leen.api.tolerances import normalised
 from airflow_provider_leen.bulk.findings import History
 from airflow_provider_leen.bulk.state import Sending, Ticket
 from airflow_provider_leen.bulk.statuses import Proved
@@ -59,14 +59,9 @@ class Known(NamedTuple):
     error: str | None
 
 
-def same(identifier: str) -> str:
-    """Return the normalised form of an identifier."""
-    return unicodedata.normalize("NFC", identifier).strip()
-
-
 def key_of(scope_id: str, identifier: str, generation: int) -> str:
     """Return the key of a ticket."""
-    text = f"{scope_id}\n{generation}\n{same(identifier)}"
+    text = f"{scope_id}\n{generation}\n{normalised(identifier)}"
     return f"airflow-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 
@@ -98,19 +93,19 @@ class RegisterTable(TicketTable):
 
     def key_for(self, identifier: str) -> str:
         """Return the key of a finding's current or next ticket."""
-        newest = self._newest.get(same(identifier))
+        newest = self._newest.get(normalised(identifier))
         if newest is not None and newest not in self._forgotten:
             return newest
         return key_of(self.scope_id, identifier, self.generation(identifier))
 
     def generation(self, identifier: str) -> int:
         """Return the generation of a finding's current or next ticket."""
-        newest = self._newest.get(same(identifier))
+        newest = self._newest.get(normalised(identifier))
         return 0 if newest is None else self.entries[newest].generation + (newest in self._forgotten)
 
     def known(self, identifier: str) -> Known | None:
         """Return a finding; None if it is unknown, or was forgotten."""
-        newest = self._newest.get(same(identifier))
+        newest = self._newest.get(normalised(identifier))
         return None if newest is None or newest in self._forgotten else self._known(newest)
 
     def all_known(self) -> Iterator[Known]:
@@ -267,9 +262,9 @@ class RegisterTable(TicketTable):
 
     def _enter(self, key: str, entry: Entry) -> None:
         self.entries[key] = entry
-        newest = self._newest.get(same(entry.identifier))
+        newest = self._newest.get(normalised(entry.identifier))
         if newest is None or self.entries[newest].generation <= entry.generation:
-            self._newest[same(entry.identifier)] = key
+            self._newest[normalised(entry.identifier)] = key
 
     def _take_over(self, key: str, ticket_id: str | None, vendor_ticket_id: str | None) -> None:
         ticket = self[key]

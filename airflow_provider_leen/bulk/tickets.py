@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from enum import Enum
@@ -22,6 +21,7 @@ from pydantic import BaseModel
 
 from airflow_provider_leen.api.errors import LeenConfigError
 from airflow_provider_leen.api.text import clean, for_terminal
+from airflow_provider_leen.api.tolerances import normalised
 from airflow_provider_leen.bulk.fitting import KEY_LENGTH, SAME, SAME_FOR_ANOTHER, Fitting, cleaned
 from airflow_provider_leen.bulk.reading import UnreadableRow, is_record, parse_text
 from airflow_provider_leen.bulk.summary import counted
@@ -231,7 +231,7 @@ class _Preparation:
         name, identifier = body.get("name"), body.get("identifier")
         first = index
         if isinstance(identifier, str):
-            first = self.first_with.setdefault(_compared(identifier), index)
+            first = self.first_with.setdefault(normalised(identifier), index)
         if problems:
             return TicketRow(index, self.source, _text(name), _text(identifier), None, "; ".join(map(str, problems)))
         if first != index:
@@ -355,8 +355,3 @@ def _plain_name(name: Any) -> str:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _compared(identifier: str) -> str:
-    """Return an identifier as it is compared with others: it stays one however it is composed or padded."""
-    return unicodedata.normalize("NFC", identifier).strip()

@@ -7,7 +7,6 @@ fields are those of Leen's OpenAPI document for ``POST /itsm/tickets/bulk/sync``
 from __future__ import annotations
 
 import difflib
-import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from airflow_provider_leen.api.content import is_uuid
 from airflow_provider_leen.api.models import TicketCreate
 from airflow_provider_leen.api.text import one_line, shorten
 
@@ -29,7 +29,6 @@ FORMS = (
 TYPE_FIELDS = frozenset({"type", "type_vendor_id", "type_id"})
 """The forms of a ticket's type; ``type_id`` is the deprecated name of ``type_vendor_id``."""
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 MAX_IDENTIFIER = 512
 """Characters; an identifier has to fit into the path of a URL."""
 
@@ -106,7 +105,7 @@ def field_problems(fields: Mapping[str, Any]) -> Iterator[Problem]:
             value = fields[uuid_form]
             if vendor_form in fields:
                 yield Problem(f"`{uuid_form}` and `{vendor_form}` are both given", "keep one of them")
-            if isinstance(value, str) and not _UUID.fullmatch(value):
+            if isinstance(value, str) and not is_uuid(value):
                 advice = f"write Leen's UUID, or use `{vendor_form}`"
                 yield Problem(f"`{uuid_form}` {excerpt(value)} is not a UUID", advice)
     if "type_id" in fields and fields.get("type_vendor_id", fields["type_id"]) != fields["type_id"]:
