@@ -82,6 +82,7 @@ class Sender(Generic[Item]):
     ) -> None:
         self.halted: LeenError | None = None
         self._work = work
+        self._ledger = work.ledger
         self._settings = settings
         self._batching = batching
         self._on_batch = on_batch
@@ -140,7 +141,7 @@ class Sender(Generic[Item]):
         except ThrottleClosed:
             for part in parts:
                 if part.intent is not None:
-                    self._work.withdraw(part.intent)
+                    self._ledger.withdraw(part.intent)
         except LeenError as error:
             await self.halt(error)
 
@@ -190,7 +191,7 @@ class Sender(Generic[Item]):
         self._prepared, self._abandoned = None, []
         for task in tasks:
             try:
-                self._work.withdraw((await task).intent)
+                self._ledger.withdraw((await task).intent)
             except LeenError as error:
                 await self.halt(error)
 
@@ -202,7 +203,7 @@ class Sender(Generic[Item]):
             await self._on_record(asyncio.create_task(self._record(batch)))
         if self.halted is not None:
             return [batch]
-        leaves_by = await self._work.leave(batch.intent)
+        leaves_by = await self._ledger.leave(batch.intent)
         batch.attempts += 1
         try:
             reply = await self._work.call(batch.items, leaves_by)
@@ -223,21 +224,21 @@ class Sender(Generic[Item]):
             self._failures = 0
         if self._prepared is None and not self._waiting:
             # No later batch would write the result to the record.
-            await self._work.flush()
+            await self._ledger.flush()
         return []
 
     async def _after_refusal(self, batch: Batch[Item], error: LeenError, admitted_at: float) -> list[Batch[Item]]:
         """Decide what to do after a call that certainly had no effect."""
         intent, batch.intent = batch.intent, None
         if not retry.blames_tickets(error):
-            self._work.withdraw(intent)
+            self._ledger.withdraw(intent)
             # Before waiting or raising: if the task dies now, these must not be recorded as sent.
-            await self._work.flush()
+            await self._ledger.flush()
             await self._slow_down(batch, error, admitted_at)
             return [batch]
         rejected, rest = take_apart(batch.items, batch.isolation, error, field=self._work.field)
         self._work.refused(intent, rejected)
-        await self._work.flush()
+        await self._ledger.flush()
         if batch.isolation.request_is_wrong(self._refusals):
             await self.halt(wrong_request(error))
         return [Batch(items, batch.isolation) for items in rest]

@@ -53,7 +53,7 @@ class Work(Generic[Item]):
     async def call(self, items: Sequence[Item], leaves_by: float) -> Any:
         """Make one call, once; its reply goes to :meth:`replied`.
 
-        :param leaves_by: what :meth:`leave` returned.
+        :param leaves_by: the time by which it leaves, or not at all.
         :raises LeenError: the call failed.
         """
         raise NotImplementedError
@@ -71,22 +71,8 @@ class Work(Generic[Item]):
         raise NotImplementedError
 
     async def intend(self, items: Sequence[Item]) -> Intent:
-        """Record that items are about to be sent in one request.
-
-        :raises LeenError: it can't be recorded, so they must not be sent.
-        """
+        """Record that items are about to be sent in one request; see :meth:`.Ledger.intend`."""
         return await self.ledger.intend(self._keys(items), as_job=self._as_job, settled_after=self._settled_after)
-
-    async def leave(self, intent: Intent) -> float:
-        """Return when the request may be sent, with the time by which it leaves; call this right before the call.
-
-        :raises LeenError: it may not be sent.
-        """
-        return await self.ledger.leave(intent)
-
-    def withdraw(self, intent: Intent) -> None:
-        """Record that the request of an intent was not sent, or had no effect."""
-        self.ledger.withdraw(intent)
 
     def refused(self, intent: Intent, rejected: Sequence[tuple[Item, str]]) -> None:
         """Record that a request had no effect, and which of its items Leen refused, with the reasons."""
@@ -95,13 +81,6 @@ class Work(Generic[Item]):
     def outcome_unknown(self, items: Sequence[Item], reason: str) -> None:
         """Record why the outcome of items that were sent is unknown."""
         self.table.unknown(self._keys(items), reason, self.ledger.now())
-
-    async def flush(self) -> None:
-        """Write the facts to the record.
-
-        :raises LeenError: it can't be recorded.
-        """
-        await self.ledger.flush()
 
     def said(self, items: Sequence[Item]) -> str:
         """Return how many items ended how, such as ``49 created, 1 rejected``."""

@@ -59,6 +59,10 @@ class Leen:
     def statuses(self) -> dict[str, int]:
         return Counter(status for status, _why in self.known.values())
 
+    @property
+    def ledger(self) -> Leen:
+        return self
+
     async def intend(self, items: Sequence[str]) -> Names:
         await self._write()
         self.on_record.update(items)
