@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_leen.api import retry
 from airflow_provider_leen.api.content import (
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     import httpx
 
 __all__ = ["AsyncLeenClient"]
+
+Result = TypeVar("Result")
 
 MAX_PAGES = 10_000
 """The most pages of one listing that are fetched: a million entries with Leen's page size."""
@@ -137,12 +140,8 @@ class AsyncLeenClient:
         :raises LeenError: the call failed.
         """
         bodies = ticket_bodies(tickets)
-
-        async def send() -> list[Claim]:
-            return await self.send_bulk_create(bodies)
-
         names = names_of(bodies)
-        return bulk_reply(names, await self._repeat_write(send, names))
+        return bulk_reply(names, await self._repeat_write(partial(self.send_bulk_create, bodies), names))
 
     async def create_ticket(self, ticket: TicketCreate | Mapping[str, Any]) -> Ticket:
         """Create one ticket, ``POST /itsm/tickets``; Leen stores it and returns the full record."""
@@ -151,8 +150,7 @@ class AsyncLeenClient:
         async def send() -> Ticket:
             return created_ticket(await self._write("POST", "/itsm/tickets", body, done=(200,)), body)
 
-        created: Ticket = await self._repeat_write(send, names_of([body]))
-        return created
+        return await self._repeat_write(send, names_of([body]))
 
     async def update_ticket(self, ticket_id: str, **fields: Any) -> Ticket | None:
         """Change fields of one ticket, ``PATCH /itsm/tickets/{ticket_id}``.
@@ -167,8 +165,7 @@ class AsyncLeenClient:
         async def send() -> Ticket | None:
             return updated_ticket(await self._write("PATCH", path, fields, done=(200, 204)), ticket_id)
 
-        updated: Ticket | None = await self._repeat_write(send, [ticket_id])
-        return updated
+        return await self._repeat_write(send, [ticket_id])
 
     async def get_ticket(self, ticket_id: str) -> Ticket:
         """Fetch one ticket by its Leen UUID, ``GET /itsm/tickets/{ticket_id}``."""
@@ -240,12 +237,7 @@ class AsyncLeenClient:
         :raises LeenError: the call failed.
         """
         bodies = ticket_bodies(tickets)
-
-        async def send() -> str:
-            return await self.send_bulk_job(bodies)
-
-        job_id: str = await self._repeat_write(send, names_of(bodies))
-        return job_id
+        return await self._repeat_write(partial(self.send_bulk_job, bodies), names_of(bodies))
 
     async def send_bulk_update(
         self, ticket_ids: Sequence[str], updates: Mapping[str, Any], *, leaves_by: float | None = None
@@ -282,12 +274,7 @@ class AsyncLeenClient:
                 f"One bulk update takes a list of 1 to {MAX_TICKETS_PER_CALL} ticket ids, not {given}: split the list, "
                 "or use LeenUpdateTicketsOperator, which does."
             )
-
-        async def send() -> str:
-            return await self.send_bulk_update(ticket_ids, updates)
-
-        job_id: str = await self._repeat_write(send, list(ticket_ids))
-        return job_id
+        return await self._repeat_write(partial(self.send_bulk_update, ticket_ids, updates), list(ticket_ids))
 
     async def get_job(self, job_id: str) -> Job:
         """Fetch the state of a job, ``GET /jobs/{job_id}``; :mod:`airflow_provider_leen.api.jobs` reads it."""
@@ -392,7 +379,7 @@ class AsyncLeenClient:
             raise LeenOutcomeUnknownError(_no_json(method, path, reply))
         return reply.content
 
-    async def _repeat_write(self, send: Any, identifiers: list[str]) -> Any:
+    async def _repeat_write(self, send: Callable[[], Awaitable[Result]], identifiers: list[str]) -> Result:
         """Make a write, with retries if it certainly had no effect. An unknown outcome names its tickets."""
         try:
             return await self._repeat(send, read_only=False)
@@ -400,7 +387,7 @@ class AsyncLeenClient:
             error.identifiers = identifiers
             raise
 
-    async def _repeat(self, send: Any, *, read_only: bool) -> Any:
+    async def _repeat(self, send: Callable[[], Awaitable[Result]], *, read_only: bool) -> Result:
         attempt = 0
         while True:
             attempt += 1

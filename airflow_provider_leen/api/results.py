@@ -8,7 +8,7 @@ look-up.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from airflow_provider_leen.api.text import one_line
@@ -41,18 +41,6 @@ class Claim(NamedTuple):
     vendor_ticket_id: str | None = None
     error: str | None = None
     identifier: str | None = None
-
-
-class Owners:
-    """Which row has which ticket, to find tickets that are claimed by two rows."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, Hashable] = {}
-
-    def rivals(self, row: Hashable, *ids: str | None) -> set[Any]:
-        """Note both ids of a row's ticket; return the other rows that have one of them."""
-        owners = {self._rows.setdefault(ticket_id.casefold(), row) for ticket_id in ids if ticket_id}
-        return owners - {row}
 
 
 def results_of_reply(content: Any, sent: Sent) -> list[Claim]:
@@ -219,15 +207,14 @@ def _claim(result: Mapping[str, Any], *, field: str = "identifier", needs_id: bo
 
 
 def _without_rivals(claims: list[Claim]) -> list[Claim]:
-    owners = Owners()
+    row_of: dict[str, int] = {}
     contested: set[int] = set()
     for row, claim in enumerate(claims):
-        if rivals := owners.rivals(row, claim.ticket_id, claim.vendor_ticket_id):
-            contested |= {row, *rivals}
-    return [_unknown(SAME_TICKET, claim) if row in contested else claim for row, claim in enumerate(claims)]
-
-
-SAME_TICKET = "Leen names the same ticket for several rows"
+        owners = {row_of.setdefault(one.casefold(), row) for one in (claim.ticket_id, claim.vendor_ticket_id) if one}
+        if owners - {row}:
+            contested |= {row, *owners}
+    why = "Leen names the same ticket for several rows"
+    return [_unknown(why, claim) if row in contested else claim for row, claim in enumerate(claims)]
 
 
 def _unknown(why: str, claim: Claim) -> Claim:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leen.api.results import Owners, nothing_proved, results_of_reply
+from airflow_provider_leen.api.results import nothing_proved, results_of_reply
 from airflow_provider_leen.api.tolerances import is_blank, is_same_identifier, is_same_name
 
 SENT = ["one", "two", "three"]
@@ -299,13 +299,8 @@ def test_both_ids_of_a_row_may_be_the_same() -> None:
     assert statuses(reply(made(0, ticket_id="SEC-0"), made(1), made(2))) == "sss"
 
 
-def test_the_owner_of_an_id_is_kept() -> None:
-    owners = Owners()
-    assert owners.rivals(1, "u-1", "SEC-1") == set()
-    assert owners.rivals(1, "u-1", "SEC-1") == set()
-    assert owners.rivals(2, None, None) == set()
-    assert owners.rivals(2, "sec-1", "u-2") == {1}
-    assert owners.rivals(3, "U-2", "SEC-1") == {1, 2}
+def test_an_id_is_the_same_in_any_case_and_as_either_of_the_two() -> None:
+    assert statuses(reply(made(0, ticket_id="u-1"), made(1, ticket_id="sec-0"), made(2, ticket_id="U-1"))) == "uuu"
 
 
 # Ids that a doubtful reply names
