@@ -143,8 +143,6 @@ class LeenReconcileTicketsOperator(ManyTickets, BaseOperator):
     ledger_path: ClassVar[str] = ""
     embed_identifier: ClassVar[None] = None
     deferrable: ClassVar[bool] = False
-    if_exists: ClassVar[str] = "create"
-    on_invalid: ClassVar[str] = "report"
 
     def __init__(
         self,

@@ -80,15 +80,11 @@ def register_of(operator: Any, context: Context) -> RegisterPlace | None:
 def make_register_ledger(
     place: RegisterPlace, context: Context, settings: LeenSettings, threads: Executor
 ) -> RegisterLedger:
-    """Return the ledger of this try, in a register. It calls the store, so run it in the store's thread."""
+    """Return the ledger of this try, in a register, which is marked at its first use.
+
+    It calls the store, so run it in the store's thread.
+    """
     owner = Owner(identity_of(context), context["ti"].try_number)
-    return register_ledger(place, owner, settings, threads)
-
-
-def register_ledger(
-    place: RegisterPlace, owner: Owner, settings: LeenSettings, threads: Executor | None, **options: Any
-) -> RegisterLedger:
-    """Return the ledger of an owner, in a register, and mark the register at its first use."""
     root = RegisterStore(object_path("register", place.root))
     try:
         is_new = mark(root, lambda: {"v": VERSION, "at": time.time(), "by": dict(owner.task)})
@@ -101,7 +97,7 @@ def register_ledger(
         log.warning("New register at %s: it is empty.", place.root)
     # A UUID in capitals is the same connection.
     identity = Identity(place.scope, settings.base_url, settings.connection_id.lower())
-    journal = RegisterJournal(root.at(folder_of(place.scope)), owner, identity, **options)
+    journal = RegisterJournal(root.at(folder_of(place.scope)), owner, identity)
     return RegisterLedger(journal, threads)
 
 

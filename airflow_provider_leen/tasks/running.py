@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 from airflow_provider_leen.bulk.summary import AnySummary, Progress, closing_table, counted
@@ -38,28 +39,23 @@ def connected(operator: Any) -> Iterator[tuple[SupervisorThread, LeenHook]]:
         yield supervisor, hook
 
 
+@dataclass
 class BulkTask(Generic[SummaryT]):
     """One process of one try of a task about many tickets. A subclass has the body: :meth:`prepare`, :meth:`execute`.
 
     :param resumed: the content of the trigger's event, if the task has waited for its jobs.
     """
 
+    operator: Any
+    context: Context
+    supervisor: SupervisorThread
+    client: LeenClient
+    resumed: Resumed | None
+
     retry_does: ClassVar[str] = NOTHING_TWICE
     """What a retry does with the jobs of this try, for a person."""
 
-    def __init__(
-        self,
-        operator: Any,
-        context: Context,
-        supervisor: SupervisorThread,
-        client: LeenClient,
-        resumed: Resumed | None,
-    ) -> None:
-        self.operator = operator
-        self.context = context
-        self.supervisor = supervisor
-        self.client = client
-        self.resumed = resumed
+    def __post_init__(self) -> None:
         self.prepare()
 
     @classmethod
