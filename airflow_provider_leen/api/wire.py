@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +32,9 @@ _NOTHING_SENT = (
     httpx.LocalProtocolError,
     httpx.InvalidURL,
 )
+_PIECE = 64 * 1024
+_DROP_ON_CLOSE, _KEEP_ON_CLOSE = (struct.pack("ii", drop, 0) for drop in (1, 0))
+_ACKNOWLEDGED_WITHIN = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
 
 
 class Wire:
@@ -105,7 +111,8 @@ class Wire:
         request = self._client().stream(
             method,
             address(self._settings.base_url, path),
-            content=content,
+            content=None if content is None else departure.pieces(content),
+            headers=None if content is None else {"Content-Length": str(len(content))},
             params=params,
             extensions={"trace": departure.trace},
         )
@@ -114,6 +121,7 @@ class Wire:
             body = await read_body(
                 cast(httpx.AsyncByteStream, response.stream), response.headers.get("content-encoding", "")
             )
+            departure.arrived()
             return Reply.of(response.status_code, response.headers, body, self.safe)
 
     def _client(self) -> httpx.AsyncClient:
@@ -164,7 +172,8 @@ class _Departure:
     reply, from the moment the request leaves. A proxy's CONNECT is not yet the request.
 
     A process that was suspended while it connected, or whose machine slept, must not send the request any more: another
-    try may have taken over, and counts on it.
+    try may have taken over, and counts on it. So nothing may stay behind in this machine's buffers, either, when the
+    call ends early or the process is killed: a server that stalled would get it later.
 
     :param leaves_by: when it leaves at the latest, but for the time that it takes to connect.
     """
@@ -173,18 +182,39 @@ class _Departure:
         self.deadline = asyncio.timeout(None)
         self.is_at_proxy = False
         self._settings = settings
+        self._socket: socket.socket | None = None
         monotonic, clock = _clocks()
         # It may have been suspended before this, right after it had looked at the clock.
         self._began = monotonic, clock if leaves_by is None else min(clock, leaves_by)
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
+        if event.endswith("connect_tcp.complete"):
+            self._leave_nothing_behind(info["return_value"].get_extra_info("socket"))
+        elif event.endswith("send_request_headers.started"):
             self.is_at_proxy = info["request"].method == b"CONNECT"
             self._be_in_time(httpx.ConnectTimeout)
             seconds = self._settings.connect_timeout if self.is_at_proxy else self._settings.timeout
             self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
-        elif event.endswith("send_request_body.started"):
+
+    async def pieces(self, content: bytes) -> AsyncIterator[bytes]:
+        """Yield the body; a long one may be stopped between two pieces, too."""
+        for start in range(0, len(content), _PIECE):
             self._be_in_time(httpx.WriteTimeout)
+            yield content[start : start + _PIECE]
+
+    def arrived(self) -> None:
+        """The reply is complete: the connection can be closed in order."""
+        if self._socket is not None:
+            with suppress(OSError):  # the server may have reset it behind its reply
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _KEEP_ON_CLOSE)
+
+    def _leave_nothing_behind(self, connection: socket.socket) -> None:
+        self._socket = connection
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_ON_CLOSE)
+        if _ACKNOWLEDGED_WITHIN is not None:
+            with suppress(OSError):  # some sandboxes of containers lack it
+                milliseconds = max(1, int(self._settings.timeout * 1000))
+                connection.setsockopt(socket.IPPROTO_TCP, _ACKNOWLEDGED_WITHIN, milliseconds)
 
     def _be_in_time(self, refusal: type[httpx.TimeoutException]) -> None:
         late = max(now - began for now, began in zip(_clocks(), self._began, strict=True))

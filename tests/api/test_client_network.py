@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from tests.api.wire import OK, RawServer, answering, make_certificate, reply, tu
 
 KEY = "lk_live_f00d"
 TICKET = {"name": "SQL built from strings", "project_vendor_id": "SEC", "type": "Task"}
+LONG = TICKET | {"description": "x" * 100_000}
 
 Connect = Callable[..., LeenClient]
 Serve = Callable[[RawServer, socket.socket], None]
@@ -70,6 +72,10 @@ def read(client: LeenClient) -> Any:
 
 def write(client: LeenClient) -> Any:
     return client.bulk_create_tickets([TICKET])
+
+
+def write_long(client: LeenClient) -> Any:
+    return client.bulk_create_tickets([LONG])
 
 
 def failure_of(call: Callable[[LeenClient], Any], client: LeenClient) -> LeenError:
@@ -405,17 +411,65 @@ def test_plain_http_never_goes_through_a_proxy(connect: Connect, monkeypatch: py
     assert proxy.connections == 0
 
 
-@pytest.mark.parametrize(("stopped_at", "wanted"), [("headers", LeenConnectError), ("body", LeenOutcomeUnknownError)])
+@pytest.mark.parametrize(
+    ("looks", "wanted"),
+    [
+        ([0.0, 99.0], LeenConnectError),
+        ([0.0, 1.0, 99.0], LeenOutcomeUnknownError),
+        ([0.0, 1.0, 1.0, 99.0], LeenOutcomeUnknownError),
+    ],
+    ids=["before the headers", "before the body", "in the middle of the body"],
+)
 def test_what_was_stopped_on_its_way_out_does_not_leave_when_another_has_taken_its_place(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch, stopped_at: str, wanted: type[LeenError]
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, looks: list[float], wanted: type[LeenError]
 ) -> None:
-    looks = iter([0.0, 1.0, 99.0] if stopped_at == "body" else [0.0, 99.0])
-    monkeypatch.setattr(wire, "_clocks", lambda: (0.0, next(looks)))
+    times = iter(looks)
+    monkeypatch.setattr(wire, "_clocks", lambda: (0.0, next(times)))
     with RawServer(answering(OK)) as server:
-        error = failure_of(write, connect(server, timeout=10.0, max_retries=0))
+        error = failure_of(write_long, connect(server, timeout=10.0, max_retries=0))
     assert isinstance(error, wanted)
-    assert "about to leave only after 99 s" in str(error) or stopped_at == "body"
-    assert TICKET["name"].encode() not in b"".join(server.requests)
+    assert "about to leave only after 99 s" in str(error) or wanted is LeenOutcomeUnknownError
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_is_still_in_this_machines_buffers_when_a_call_ends_never_arrives(
+    connect: Connect, tls: ssl.SSLContext, certificate: Path, encrypted: bool
+) -> None:
+    goes_on, has_read = threading.Event(), threading.Event()
+
+    def serve(server: RawServer, connection: socket.socket) -> None:
+        goes_on.wait()
+        try:
+            server.read(connection)
+        finally:
+            has_read.set()
+
+    with RawServer(serve, tls=tls if encrypted else None, receive_buffer=4096) as server:
+        address = f"{'https' if encrypted else 'http'}://127.0.0.1:{server.port}/v1"
+        error = failure_of(write_long, connect(address, verify=str(certificate), timeout=1.0))
+        goes_on.set()
+        assert has_read.wait(60)
+    assert isinstance(error, LeenOutcomeUnknownError)
+    assert server.requests == []
+
+
+def test_a_call_that_was_answered_closes_its_connection_in_order(connect: Connect) -> None:
+    ends: list[bytes] = []
+    over = threading.Event()
+
+    def serve(server: RawServer, connection: socket.socket) -> None:
+        server.read(connection)
+        connection.sendall(OK)
+        try:
+            ends.append(connection.recv(1))
+        finally:
+            over.set()
+
+    with RawServer(serve) as server:
+        assert read(connect(server)) == []
+        assert over.wait(60)
+    assert ends == [b""]
 
 
 def test_a_call_that_would_leave_too_late_is_not_sent(connect: Connect) -> None:

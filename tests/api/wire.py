@@ -29,9 +29,16 @@ class RawServer:
 
     :param serve: gets this server and the connection.
     :param tls: speak TLS with this certificate.
+    :param receive_buffer: bytes that a connection takes before they are read; None for what is usual here.
     """
 
-    def __init__(self, serve: Callable[[RawServer, socket.socket], None], *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        serve: Callable[[RawServer, socket.socket], None],
+        *,
+        tls: ssl.SSLContext | None = None,
+        receive_buffer: int | None = None,
+    ) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self.ending = threading.Event()
@@ -52,6 +59,8 @@ class RawServer:
                             serve(outer, encrypted)
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        if receive_buffer is not None:
+            self._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self.port: int = self._server.server_address[1]
 
