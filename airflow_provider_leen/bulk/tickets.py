@@ -237,7 +237,7 @@ class _Preparation:
         if first != index:
             return self._twin(index, self.rows[first], name, identifier)
         self.has_type_id = self.has_type_id or "type_id" in ticket
-        # Not from the texts as they are sent: what is made of them may change between releases, a key may not.
+        # Not from the texts as they are sent: how rows are adapted may change between releases, a key may not.
         key = self.keys.make(ticket, merged)
         return TicketRow(index, self.source, name, identifier or key, key, None, changes=changes)
 
@@ -304,7 +304,7 @@ def _merge(ticket: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any
 
 
 def _as_ticket(row: Any) -> dict[str, Any] | None:
-    """Return a row's fields, with nulls dropped and what stands for a text as text; None if it is no record."""
+    """Return a row's fields, without nulls, and with text types as plain text; None if it is not a record."""
     if type(row) is dict and all(type(value) is str for value in row.values()):
         return row if UNSENDABLE not in row or not is_unsendable(row) else None
     if isinstance(row, UnreadableRow) or not is_record(row) or is_unsendable(row):
@@ -349,7 +349,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def _plain_name(name: Any) -> str:
-    """Return the name of a field of a row that can't be sent; what is no text becomes no field's name."""
+    """Return the name of a field of a row that can't be sent; anything but text becomes a name that no field has."""
     return for_terminal(name) if isinstance(name, str) else f"{type(name).__name__} {excerpt(name)}"
 
 

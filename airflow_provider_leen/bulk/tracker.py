@@ -143,7 +143,7 @@ class TicketReader:
             shown[it.key] = await self._asked_again(it)
 
     async def _asked_again(self, it: Asked) -> Reading | None:
-        """Ask once more for a ticket that was not found: the first refusal may have been the search's own trouble."""
+        """Ask once more for a ticket that was not found: the search itself may have failed."""
         with _unless_fatal():
             try:
                 reply = await self._search(jira.jql_for_issues([str(it.vendor_ticket_id)]))

@@ -229,7 +229,7 @@ class _Exchange:
         return not done
 
     def finish(self) -> None:
-        """Leave nothing running."""
+        """Stop watching the client."""
         if self._departure is not None:
             self._departure.cancel()
 

@@ -1,4 +1,4 @@
-"""The sandbox's Jira: its projects and users, and what it refuses.
+"""The sandbox's Jira: its projects, users and refusals.
 
 :func:`examine` decides, :class:`Refused` is a refusal with its reason. No I/O.
 """
@@ -91,7 +91,7 @@ _USER_BY_ACCOUNT = {user.account_id: user for user in USERS}
 
 
 class Refused(Exception):
-    """Jira, or Leen on the way to it, will not create this ticket; the message says why.
+    """Jira, or Leen before it, refuses to create this ticket; the message says why.
 
     :param not_found: the ticket names a UUID that Leen does not know.
     """
@@ -129,7 +129,7 @@ def is_done(status: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Where a ticket goes and what Jira makes of its fields."""
+    """The project and Jira's values of an accepted ticket."""
 
     project: Project
     type_id: str
@@ -233,7 +233,7 @@ def _find_type(ticket: TicketBody, project: Project) -> str:
 
 
 def find_priority(priority: str | None) -> str:
-    """Give Jira's name for a priority, normalised or Jira's own.
+    """Return Jira's name of a priority, given by Leen's or Jira's name.
 
     :raises Refused: there is no such priority.
     """

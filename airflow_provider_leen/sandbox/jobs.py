@@ -30,13 +30,13 @@ Work = Callable[[int | None], dict[str, Any]]
 
 
 class JobPlan(BaseModel):
-    """How jobs run from now on.
+    """How later jobs run.
 
-    :param seconds: how long a job takes, default 0. Its tickets are made at the end.
-    :param polls: the job takes until it was asked for so often, and not a time; None (default) for a time.
-    :param reason: what the ``failure_reason`` of a partial failure is: an ``object`` (default), ``json_text``, or
+    :param seconds: the duration of a job, default 0. Its tickets are created at the end.
+    :param polls: the job ends after this many polls instead of ``seconds``; None (default) for ``seconds``.
+    :param reason: the form of a partial failure's ``failure_reason``: an ``object`` (default), ``json_text``, or
         ``plain_text`` without single tickets.
-    :param stall: the job is RUNNING for ever, its tickets never made (``before``) or made in time (``after``).
+    :param stall: the job never ends, and its tickets are never created (``before``) or created in time (``after``).
     :param crash_after: the job ends as FAILED with a plain text after this many of its tickets.
     """
 
@@ -71,7 +71,7 @@ class Jobs:
         self._first_plan = self.plan
 
     def submit(self, connection_id: str, work: Work) -> str:
-        """Start a job and give its id."""
+        """Start a job and return its id."""
         job = _Job(str(uuid.uuid4()), connection_id)
         self._jobs[job.id] = job
         plan = self.plan
@@ -98,7 +98,7 @@ class Jobs:
         return shown
 
     def clear(self) -> None:
-        """Forget all jobs, and run new ones as at the start; what is under way makes no tickets any more."""
+        """Delete all jobs and the plan; running jobs create no more tickets."""
         self._jobs.clear()
         self.plan = self._first_plan
 

@@ -1,4 +1,4 @@
-"""What people do in Jira, past Leen, which learns of it at its next sync."""
+"""People's changes in Jira, which Leen learns at its next sync."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Deed", "People"]
 
 
 class Deed(BaseModel):
-    """What a person does to a ticket.
+    """A person's change of a ticket.
 
-    :param action: what.
-    :param ticket: the ticket's key, also one that it had before it was moved.
-    :param connection_id: whose ticket it is, default the sandbox's tracker.
-    :param status: what ``close`` (default CLOSED) and ``reopen`` (default TODO) make of it.
+    :param action: the kind of change.
+    :param ticket: the ticket's key, or one that it had before it was moved.
+    :param connection_id: the connection that the ticket belongs to, default the sandbox's tracker.
+    :param status: the new status; default CLOSED for ``close``, TODO for ``reopen``.
     :param project: the key of the project that ``move`` moves it to.
     :param changes: the fields that ``edit`` changes, by Leen's names.
-    :param ago: how many seconds ago it was done, default 0; negative for later.
+    :param ago: how many seconds ago the change was made, default 0; negative for later.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -54,7 +54,7 @@ class People:
         self.do(Deed(action="close", ticket=ticket, **options))
 
     def reopen(self, ticket: str, **options: Any) -> None:
-        """Open a ticket again (``status``: default TODO)."""
+        """Reopen a ticket (``status``: default TODO)."""
         self.do(Deed(action="reopen", ticket=ticket, **options))
 
     def edit(self, ticket: str, changes: Mapping[str, Any], **options: Any) -> None:
@@ -70,11 +70,11 @@ class People:
         self.do(Deed(action="delete", ticket=ticket, **options))
 
     def clone(self, ticket: str, **options: Any) -> str:
-        """Clone a ticket, with all of its description, and return the clone's key."""
+        """Clone a ticket, with its whole description, and return the clone's key."""
         return self.do(Deed(action="clone", ticket=ticket, **options))
 
     def do(self, deed: Deed) -> str:
-        """Do it, and return the key of the ticket, or of the clone, afterwards.
+        """Make a change, and return the key of the ticket, or of the clone, afterwards.
 
         :raises LookupError: there is no such ticket, or no such project to move it to.
         """

@@ -34,12 +34,12 @@ class RecordedRequest:
 
     @property
     def connection_id(self) -> str | None:
-        """What came in ``X-CONNECTION-ID``."""
+        """The header ``X-CONNECTION-ID``."""
         return self.headers.get("x-connection-id")
 
     @property
     def body(self) -> Any:
-        """The body as parsed JSON; None when there is none or it is no JSON."""
+        """The body as parsed JSON; None if there is none or it is not JSON."""
         if self._body is None and self.raw:
             try:
                 self._body = json.loads(self.raw)
@@ -54,7 +54,7 @@ class RecordedRequest:
 
     @property
     def ticket_names(self) -> list[str]:
-        """The names of its tickets, as far as the body is what it should be."""
+        """The names of its tickets, as far as the body is valid."""
         tickets = self.body.get("tickets") if isinstance(self.body, dict) else None
         if not isinstance(tickets, list):
             return []
@@ -114,7 +114,7 @@ class Recorder:
                 self.peak_in_flight = max(self.peak_in_flight, len(self._in_flight))
 
     def end(self, record: RecordedRequest, *, now: float, status: int | Literal["lost"]) -> None:
-        """Note what a request ended with."""
+        """Record how a request ended."""
         with self._lock:
             record.finished = now
             record.status = status
@@ -129,7 +129,7 @@ class Recorder:
         )
 
     def reset(self) -> None:
-        """Forget everything, what is in flight as well."""
+        """Delete all records, including those of requests in flight."""
         with self._lock:
             self._records.clear()
             self._bytes = 0

@@ -18,7 +18,7 @@ from airflow_provider_leen.sandbox.jira import (
 )
 
 SYNCED = "2026-01-05T08:00:00+00:00"
-"""When Leen learnt of the projects and users."""
+"""The time of Leen's sync of projects and users."""
 
 _NORMALISED = {name: normalised for normalised, name in PRIORITIES.items() if normalised != "UNKNOWN"}
 _USER_NAMES = {user.id: user.name for user in USERS}
@@ -31,7 +31,7 @@ def iso(timestamp: float) -> str:
 
 
 def leen_ticket(row: sqlite3.Row) -> dict[str, Any]:
-    """A ticket as Leen's copy has it. What only a sync brought in has no identifier."""
+    """A ticket in Leen's form. A ticket known only by a sync has no identifier."""
     status, category = STATUSES[row["status"]]
     type_name = ISSUE_TYPES[row["type_id"]]
     in_leen = _is_uuid(row["parent"])
@@ -82,12 +82,12 @@ def _is_uuid(parent: str | None) -> bool:
 
 
 def jira_id(row: sqlite3.Row) -> str:
-    """The number by which Jira knows a ticket."""
+    """Jira's numeric id of a ticket."""
     return str(10_000 + row["seq"])
 
 
 def jira_issue(row: sqlite3.Row) -> dict[str, Any]:
-    """A ticket as Jira's search gives it; the identifier is not there, since it never reaches Jira."""
+    """A ticket in the form of Jira's search, without the identifier, which never reaches Jira."""
     project = _PROJECT_BY_KEY[row["project_key"]]
     status, category = STATUSES[row["status"]]
     done = row["closed"] is not None
@@ -113,7 +113,7 @@ def jira_issue(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def held_ticket(row: sqlite3.Row) -> dict[str, Any]:
-    """A ticket as the sandbox holds it, with both sides' names for it."""
+    """A ticket in the sandbox's own form, with Leen's and Jira's names."""
     return {
         "connection_id": row["connection_id"],
         "vendor_ticket_id": row["vendor_key"],

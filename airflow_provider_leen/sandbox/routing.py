@@ -32,7 +32,7 @@ def refusal(refused: jira.Refused) -> APIError:
 
 
 def found(row: Any, what: str = "ticket") -> Any:
-    """What was looked for.
+    """Return a row, or answer with a 404.
 
     :raises APIError: there is none.
     """
@@ -60,7 +60,7 @@ class Page:
                 raise APIError(422, "validation_error", "The cursor can't be read.") from None
 
     def start(self, updated_since: datetime | None) -> None:
-        """Take the filter of a first request; the cursor carries it on."""
+        """Begin with the filter of the first request; the cursor keeps it."""
         if updated_since is not None and self._cursor is not None:
             raise APIError(422, "validation_error", "updatedSince belongs to the first request, without a cursor.")
         if updated_since is not None:
@@ -83,7 +83,7 @@ class Page:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Let every error be answered as Leen would."""
+    """Answer every error in Leen's form."""
     app.add_exception_handler(APIError, _api_error)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(400, _unreadable)

@@ -48,14 +48,14 @@ class SandboxServer:
 
     :param host: address to listen on, default loopback.
     :param port: 0 (default) for a free one.
-    :param db: SQLite file that keeps the tickets; None (default) for memory.
-    :param api_key: the key that is accepted, default ``sandbox-key``.
-    :param seed: of the random numbers behind the rates of faults; None for a different course each time.
-    :param latency: seconds that each call takes at least, default 0.
+    :param db: SQLite file that stores the tickets; None (default) for memory.
+    :param api_key: the accepted key, default ``sandbox-key``.
+    :param seed: seed of the random faults; None for different faults each time.
+    :param latency: the least seconds of each call, default 0.
     :param calls_per_second: more calls in a second get a 429; None (default) for no limit.
     :param search_lag: seconds until the vendor's search finds a new ticket, default 0.
-    :param sync_after: seconds until Leen knows a ticket created with vendor ids, or what a person did; None (default)
-        for only after a sync on demand.
+    :param sync_after: seconds until Leen knows a ticket created with vendor ids, or a person's change; None (default)
+        for a sync on demand only.
     :param job_time: seconds that an asynchronous job takes, default 0.
     :param faults: rules in force from the start.
     :raises OSError: the port is in use.
@@ -66,7 +66,7 @@ class SandboxServer:
     """The tracker's connection ID; any other UUID except the scanner's works too, with its own tickets."""
 
     scanner_connection_id = SCANNER_ID
-    """The scanner's connection ID, which findings are read with."""
+    """The scanner's connection ID, for reading findings."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class SandboxServer:
             raise
         self._jobs = Jobs(JobPlan(seconds=job_time))
         self.people = People(self._store)
-        """What people do in Jira, past Leen."""
+        """People's changes in Jira, which Leen learns at its next sync."""
         app = create_app(self._store, api_key=api_key, jobs=self._jobs)
         add_control_routes(app, self._store, self._faults, self._recorder, self._jobs, self.people, self._forget)
         add_page(app, self._store)
@@ -128,12 +128,12 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """Where the page is, and ``/_sandbox``."""
+        """The address of the page, and of ``/_sandbox``."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def base_url(self) -> str:
-        """Where the Leen API is."""
+        """The Base URL of the Leen API."""
         return f"{self.url}/v1"
 
     @property
@@ -144,7 +144,7 @@ class SandboxServer:
     @property
     def airflow_conn(self) -> str:
         """The connection as JSON, for ``AIRFLOW_CONN_LEEN_DEFAULT``."""
-        # So that the tab and the extra link lead from each ticket to the sandbox's page.
+        # With these, the tab and the extra link open the sandbox's page.
         pages = {
             "ticket_url": f"{self.url}/?ticket={{vendor_ticket_id}}",
             "search_url": f"{self.url}/?tickets={{vendor_ticket_ids}}",
@@ -153,7 +153,7 @@ class SandboxServer:
         return json.dumps(connection | {"extra": pages})
 
     def inject(self, kind: str, **options: Any) -> None:
-        """Misbehave from now on.
+        """Add a fault.
 
         :param kind: a kind of :class:`~airflow_provider_leen.sandbox.faults.FaultRule`.
         :param options: its other fields.
@@ -161,22 +161,22 @@ class SandboxServer:
         self._faults.add(FaultRule(kind=kind, **options))  # type: ignore[arg-type]  # pydantic checks it
 
     def end_faults(self) -> None:
-        """Behave from now on."""
+        """Remove all faults."""
         self._faults.remove_all()
 
     def sync_after(self, seconds: float | None) -> None:
-        """Let Leen know what happens past it from now on after that many seconds; None for only at :meth:`sync`."""
+        """Set after how many seconds Leen learns of changes in Jira; None for only at :meth:`sync`."""
         self._store.sync_after = seconds
 
     def workflow(self, transitions: Mapping[str, Sequence[str]]) -> None:
-        """Let these changes of status exist from now on.
+        """Set the changes of status that Leen can make.
 
-        :param transitions: for a status, those that it leads to; one that is left out leads to all.
+        :param transitions: by status, the statuses that can follow; a status that is left out can be followed by all.
         """
         self._store.workflow = Workflow.model_validate({"transitions": transitions})
 
     def plan_jobs(self, **options: Any) -> None:
-        """Let jobs run like this from now on.
+        """Set how jobs run.
 
         :param options: the fields of a :class:`~airflow_provider_leen.sandbox.jobs.JobPlan`.
         """
@@ -184,7 +184,7 @@ class SandboxServer:
 
     @property
     def faults(self) -> dict[str, int]:
-        """How often each kind of fault struck."""
+        """How often each kind of fault occurred."""
         return dict(self._faults.struck)
 
     @property
@@ -193,7 +193,7 @@ class SandboxServer:
         return self._recorder.requests
 
     def count(self, method: str | None = None, path_prefix: str | None = None) -> int:
-        """How many requests arrived with this method and a path (from ``/v1`` on) that starts like this."""
+        """Return how many requests had this method and a path with this beginning (from ``/v1`` on)."""
         return self._recorder.count(method, path_prefix)
 
     @property
@@ -202,11 +202,11 @@ class SandboxServer:
         return self._recorder.peak_in_flight
 
     def tickets(self, connection_id: str | None = None) -> list[dict[str, Any]]:
-        """What the vendor holds, oldest first, of one connection ID or of all."""
+        """Return the vendor's tickets, oldest first, of one connection ID or of all."""
         return [held_ticket(row) for row in self._store.all(connection_id)]
 
     def hold(self, ticket: Mapping[str, Any], *, ago: float = 0.0) -> str:
-        """Hold a ticket that another run has created, known to Leen, and return its Jira key.
+        """Add a ticket that another run created and that Leen knows; return its Jira key.
 
         :param ago: how many seconds ago it was created.
         """
@@ -216,16 +216,16 @@ class SandboxServer:
         return created.vendor_key
 
     def duplicates(self) -> dict[str, list[dict[str, Any]]]:
-        """Tickets that exist more than once under one connection ID: ``by_identifier`` and ``by_content``."""
+        """Return tickets that exist more than once under one connection ID: ``by_identifier`` and ``by_content``."""
         return self._store.duplicates()
 
     def sync(self) -> int:
-        """Let Leen see the vendor as it is, and say how many tickets were new to it, had changed or were gone."""
+        """Sync Leen with the vendor, and return how many tickets were new, changed or gone."""
         return self._store.leen.sync()
 
     def reset(self) -> None:
-        """Forget tickets, jobs, rules and records. A call sent before is cut off, and leaves nothing behind."""
-        # By a call, since that is accepted after every call that was sent before it.
+        """Delete tickets, jobs, faults and records. A call sent before is cut off, and has no effect."""
+        # By a call, which is accepted after every call that was sent before it.
         with closing(HTTPConnection(self._host, self._port)) as connection:
             connection.request("POST", "/_sandbox/reset", headers=CONTROL_HEADERS)
             connection.getresponse().read()
@@ -241,10 +241,10 @@ class SandboxServer:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, quiet; it says when it is up, and ends all waits when it stops."""
+    """A quiet uvicorn that sets an event when it is up, and ends all waits when it stops."""
 
     def __init__(self, gate: Gate) -> None:
-        # A client that keeps a connection open between two tries must not find it closed under its hands.
+        # A client that keeps a connection open between two tries must not find it closed.
         super().__init__(
             uvicorn.Config(
                 gate,

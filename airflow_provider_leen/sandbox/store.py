@@ -1,4 +1,4 @@
-"""The vendor's tickets, those of all connection IDs, and beside them :attr:`Store.leen`, what Leen knows of them."""
+"""The vendor's tickets of all connection IDs, and Leen's copies of them (:attr:`Store.leen`)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Store:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.sync_after = sync_after
-        """Holds for what happens from now on."""
+        """Applies to later changes."""
         self.workflow = Workflow()
         """Which changes of status the vendor allows."""
         self._search_lag = search_lag
@@ -135,7 +135,7 @@ class Store:
             self.leen.change(ticket_id, values)
 
     def edit(self, ticket_id: str, changes: Mapping[str, Any], *, ago: float = 0.0) -> None:
-        """Change columns of one ticket at the vendor, which Leen learns of later.
+        """Change columns of one ticket at the vendor; Leen learns of it later.
 
         :param ago: how many seconds ago that was.
         """
@@ -148,7 +148,7 @@ class Store:
             db.execute(sql, (due, due, ticket_id))
 
     def move(self, ticket: sqlite3.Row, project: str, *, ago: float = 0.0) -> str:
-        """Give a ticket a new key, in another project, and return it. It is found by its former keys, too."""
+        """Move a ticket to another project, and return its new key. Its former keys still find it."""
         with self._db.writing() as db:
             number = self._next_number(ticket["connection_id"], project)
             key = f"{project}-{number}"
@@ -175,7 +175,7 @@ class Store:
         return key
 
     def clear(self) -> None:
-        """Forget every ticket."""
+        """Delete every ticket."""
         with self._db.writing() as db:
             for table in ("tickets", "leen", "moved"):
                 db.execute(f"DELETE FROM {table}")
@@ -226,7 +226,7 @@ class Store:
         return self._select(where, parameters, "ORDER BY seq")
 
     def named(self, names: Collection[str]) -> Sequence[sqlite3.Row]:
-        """The tickets with these keys (or former keys) or ids of Leen, in whatever tenant, oldest first."""
+        """The tickets with these keys (or former keys) or ids of Leen, of any tenant, oldest first."""
         marks = ", ".join("?" * len(names))
         where = f"vendor_key IN ({marks}) OR ticket_id IN ({marks}) OR {moved_from(marks)}"
         return self._select(where, (*names, *map(str.lower, names), *names), "ORDER BY seq")
@@ -249,7 +249,7 @@ class Store:
         return self._select(where, parameters, f"ORDER BY seq DESC LIMIT {limit:d} OFFSET {offset:d}"), total
 
     def counts(self) -> dict[str, int]:
-        """How many tickets each project holds, over all tenants."""
+        """The number of tickets of each project, over all tenants."""
         sql = "SELECT project_key, COUNT(*) FROM tickets WHERE NOT deleted GROUP BY 1 ORDER BY 1"
         return {row[0]: row[1] for row in self._db.rows(sql)}
 
@@ -287,7 +287,7 @@ def moved_from(marks: str) -> str:
 
 
 def _written(changes: Mapping[str, Any], at: float) -> dict[str, Any]:
-    """A change of a ticket with what follows from it."""
+    """A change of a ticket, with the columns that depend on it."""
     values = {**changes, "updated": at}
     if "name" in changes:
         values["name_words"] = words(changes["name"])

@@ -1,4 +1,4 @@
-"""Creates and changes tickets in the store, as far as Jira lets them."""
+"""Creates and changes tickets in the store, as far as Jira allows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UPDATABLE = tuple(TicketPatch.model_fields)
 def create_many(
     store: Store, connection_id: str, tickets: Sequence[TicketBody], *, persist: bool | None = None
 ) -> dict[str, Any]:
-    """Create what Jira accepts of a bulk call's tickets, and give the call's reply.
+    """Create the tickets of a bulk call that Jira accepts, and return the call's reply.
 
     :param persist: whether Leen stores the tickets; None (default): those that came without vendor ids.
     """
@@ -48,7 +48,7 @@ def create_many(
 
 
 def update_many(store: Store, connection_id: str, ticket_ids: Sequence[str], updates: dict[str, Any]) -> dict[str, Any]:
-    """Change tickets alike, the status first and the rest only where that worked, and give the job's breakdown."""
+    """Set the same values on tickets, the status first and the rest only if that worked; return the job's breakdown."""
     steps = [{"status": updates["status"]}] if "status" in updates else []
     steps += [{name: value for name, value in updates.items() if name != "status"}]
     results: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ def update_many(store: Store, connection_id: str, ticket_ids: Sequence[str], upd
 
 
 def update_one(store: Store, connection_id: str, ticket_id: str, body: Mapping[str, Any]) -> None:
-    """Change a ticket, as far as Leen knows it and Jira lets it.
+    """Change a ticket, if Leen knows it and Jira allows it.
 
     :raises APIError: the ticket or the change is refused.
     """
@@ -88,7 +88,7 @@ def breakdown(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def changes(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What a change of a ticket means, as columns of the store.
+    """Return the store's columns for a change of a ticket.
 
     :raises APIError: it can't be made.
     """
