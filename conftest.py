@@ -80,7 +80,7 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def airflow_home(migrated_database: Path, tmp_path: Path) -> Path:
-    """A home for an Airflow in a process of its own, with its database."""
+    """A home for an Airflow in its own process, with its database."""
     return home_in(tmp_path / "airflow", migrated_database)
 
 
@@ -127,7 +127,7 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests that share what is dear to start go to one worker, the others wherever there is room.
+    """Tests that share an expensive start go to one worker, the others to any.
 
     (``--dist loadgroup`` does nothing with pytest 9.2 and xdist 3.8.)
     """

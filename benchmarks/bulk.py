@@ -1,4 +1,4 @@
-"""The whole way of a list without Airflow's task around it, in a process of its own, to measure its CPU and memory.
+"""The whole way of a list without Airflow's task around it, in its own process, to measure its CPU and memory.
 
 ``python -m benchmarks.bulk COUNT held|files URL FOLDER BYTES`` creates tickets of so many bytes at a server that
 answers at once, from a list that is held to results that are held, or from a file to a file, and prints what that took
@@ -66,7 +66,7 @@ def ticket(number: int, size: int = TICKET_BYTES) -> dict[str, str]:
 
 
 def run_apart(count: int, how: str, url: str, folder: Path, *, ticket_bytes: int = TICKET_BYTES) -> Taken:
-    """Do it in a process of its own."""
+    """Do it in a separate process."""
     command = [sys.executable, "-m", "benchmarks.bulk", str(count), how, url, str(folder), str(ticket_bytes)]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     # Airflow may log to the same place first.
@@ -74,7 +74,7 @@ def run_apart(count: int, how: str, url: str, folder: Path, *, ticket_bytes: int
 
 
 def create(rows: Sequence[Any], url: str, *, in_flight: int = 4, batch_size: int = 50) -> Creation:
-    """Let the engine create the tickets."""
+    """Create the tickets with the engine."""
     prepared = prepare(rows, DEFAULTS, SCOPE)
     settings = LeenSettings(base_url=f"{url}/v1", api_key=API_KEY, connection_id=TRACKER_ID)
 

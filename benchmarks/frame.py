@@ -1,4 +1,4 @@
-"""What a benchmark tells: figures, each beside a limit or a peer, and curves to draw."""
+"""A benchmark's result: figures, each with a limit or a peer, and curves to draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow under a scheduler, sandboxes, and a stand-in for Jira, in processes of their own; started when asked for."""
+"""Airflow under a scheduler, sandboxes, and a stand-in for Jira, in their own processes; started when asked for."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Lab:
         return airflow
 
     def bulk_runs(self, count: int, how: str, ticket_bytes: int = TICKET_BYTES) -> list[Taken]:
-        """Run the bulk storey several times, each in a process of its own; what was measured is not measured again."""
+        """Run the bulk storey several times, each in its own process; what was measured is not measured again."""
         wanted = count, how, ticket_bytes
         if wanted not in self._bulk_runs:
             url = self.leen_at_once.url

@@ -1,4 +1,4 @@
-"""The sandbox in a process of its own, and what can be asked of it from here."""
+"""The sandbox in its own process, and what can be asked of it from here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small servers, each in a process of its own: one that creates tickets at once, and one in Jira's shape.
+"""Small servers, each in its own process: one that creates tickets at once, and one in Jira's shape.
 
 ``python -m benchmarks.servers leen|jira [SERVICE_TIME]`` prints its port.
 """
@@ -119,7 +119,7 @@ class Jira:
 
 
 class Server:
-    """One of them, in a process of its own, while the context is open."""
+    """One of them, in its own process, while the context is open."""
 
     def __init__(self, kind: str, service_time: float = 0.0) -> None:
         self._command = [sys.executable, "-m", "benchmarks.servers", kind, str(service_time)]

@@ -1,6 +1,6 @@
-"""Show the package at work on three days: real findings, real Airflow, a local Leen. Run by ``make demo``.
+"""Run the package on three days: real findings, real Airflow, a local Leen. Run by ``make demo``.
 
-The sandbox lives in this process, so it can't be left behind. Airflow runs in processes of its own with a home that is
+The sandbox lives in this process, so it can't be left behind. Airflow runs in its own processes with a home that is
 thrown away; what it logs goes to a file in ``.airflow/``, whose path is printed when something fails.
 """
 
@@ -79,7 +79,7 @@ def run_demo(sandbox: SandboxServer, log: IO[str]) -> None:
 
 
 def run_day(day: Day, airflow: subprocess.Popen[str], home: Path, sandbox: SandboxServer) -> None:
-    """Let Airflow run the Dag on one day's report, and say what it did."""
+    """Run the Dag on one day's report, and report what it did."""
     print()
     say(bold(day.title))
     report, outcome = home / f"{day.name}.json", home / f"{day.name}.outcome.json"

@@ -39,7 +39,7 @@ def trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
 
 
 def look(dag_id: str, run_id: str, task_id: str = CREATE) -> dict[str, Any]:
-    """Tell how a run and one of its task instances are."""
+    """Return the states of a run and of one of its task instances."""
     from airflow.models import DagRun
 
     with _session() as session:
@@ -56,7 +56,7 @@ def look(dag_id: str, run_id: str, task_id: str = CREATE) -> dict[str, Any]:
 
 
 def instances(dag_id: str, run_id: str, task_id: str = CREATE) -> list[dict[str, Any]]:
-    """Tell how all instances of a mapped task are."""
+    """Return the states of all instances of a mapped task."""
     from airflow.models import TaskInstance
 
     with _session() as session:
@@ -86,7 +86,7 @@ def clear(dag_id: str, run_id: str) -> None:
 
 
 def published(dag_id: str, run_id: str) -> dict[str, float]:
-    """Tell when the task has pushed what is there, in seconds since the epoch by key."""
+    """Return when each XCom of the task was pushed, in seconds since the epoch, by key."""
     from airflow.models import xcom
 
     model: Any = xcom.XComModel if hasattr(xcom, "XComModel") else xcom.XCom

@@ -31,7 +31,7 @@ LATE = 0.2
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run has left behind.
+    """The results of a run.
 
     :param rows: the list that the newest try has read.
     :param before: the list that the tries before it had, where it was edited.
@@ -76,7 +76,7 @@ class Allowances:
 
 
 def problems(seen: Evidence, allowed: Allowances) -> list[str]:
-    """Return what is wrong, a sentence each; nothing when each ticket exists once and all are told."""
+    """Return what is wrong, a sentence each; nothing if each ticket exists once and all are reported."""
     if seen.summary is None:
         # With a gap in its ledger a try knows nothing, and says so by failing.
         silent = [] if seen.calls_into_gap is not None else [f"silent: the run ended as {seen.state} without a summary"]

@@ -1,4 +1,4 @@
-"""Disturbs the tries of one run as its plan says: kills them, lets them overlap, clears them, takes their memory."""
+"""Disturbs the tries of one run as its plan says: kills them, lets them overlap, clears them, deletes their state."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Disturber:
         self._runners: list[psutil.Process] = []
 
     def step(self, look: Look) -> None:
-        """Do what is due; call it again and again while the run goes on."""
+        """Do what is due; call this repeatedly while the run continues."""
         if self._away and self._slot.bulk_count >= self._away[0]:
             (_, seconds), self._away = self._away, None
             self._slot.be_away(seconds)
@@ -74,7 +74,7 @@ class Disturber:
             self._strike(due)
 
     def goes_on(self) -> bool:
-        """Say whether the run goes on although it has ended, since it was cleared now."""
+        """Return whether the run continues after its end, because it was cleared now."""
         self._wake(None)
         due = self._todo.pop() if self._todo else None
         self._todo = []
@@ -94,7 +94,7 @@ class Disturber:
             time.sleep(0.1)
 
     def end(self) -> None:
-        """Leave nothing stopped, whatever happened."""
+        """Continue everything that is stopped."""
         for frozen in self._frozen:
             resume(frozen.processes)
 
@@ -121,7 +121,7 @@ class Disturber:
         self.done[due.name] += 1
 
     def _edit(self, newest: int) -> None:
-        """Edit the list, once; whoever reads it meanwhile sees the old one or the new one."""
+        """Edit the list, once; a reader meanwhile sees the old or the new one."""
         if self._edited is not None:
             write_list(self._tickets, self._edited[0])
             self._edited, self.edited_at_try = None, newest

@@ -112,7 +112,7 @@ def draw_rules(rng: random.Random, calls: int, *, fatal: bool, slow: bool, hangi
         question = rng.choice(_FAILED_QUESTIONS)(rng)
         times = {"times": rng.randint(1, 12), "rate": rng.choice((1.0, 0.3))}
         rules.append(question | times | {"method": "GET", "path": rng.choice((BY_IDENTIFIER, SEARCH))})
-    # First, since of all rules but latency only one strikes.
+    # First: of all rules but latency, only one applies.
     rules[:0] = [{"kind": "stall", "commit": rng.random() < 0.5, "nth": nth, "times": 1} for nth in hanging]
     if slow:
         rules.append({"kind": "latency", "seconds": rng.choice((0.05, 0.1, 0.3))})
@@ -120,7 +120,7 @@ def draw_rules(rng: random.Random, calls: int, *, fatal: bool, slow: bool, hangi
 
 
 def _at_random(rng: random.Random, calls: int, fault: dict[str, Any]) -> dict[str, Any]:
-    """Let a fault strike at random bulk calls, often enough to hurt, and not for ever."""
+    """Let a fault occur in random bulk calls, often enough to matter, and not forever."""
     if rng.random() < 0.5:
         times = fault.get("times", rng.randint(1, 3))
         first = [rng.randint(1, calls + 1) for _ in range(times)]

@@ -9,7 +9,7 @@ from qa.chaos.run import Outcome
 
 
 def line(outcome: Outcome) -> str:
-    """Say in a line what became of a run, and in more of them what is wrong."""
+    """Report the outcome of a run in a line, and each problem in a line."""
     plan = outcome.plan
     counts = ", ".join(
         f"{outcome.counts[name]} {name}"

@@ -25,7 +25,7 @@ PATIENCE = 1200.0
 
 @dataclass
 class Outcome:
-    """What became of one run."""
+    """The outcome of one run."""
 
     plan: Plan
     state: str
@@ -115,7 +115,7 @@ class Run:
         return str(self._airflow.ledger_folder(self._run_id)) if in_folder else ""
 
     def _allowances(self) -> Allowances:
-        # Where a second is too short for a prompt reply, a run need not end complete; nothing may be lost all the same.
+        # Where a second is too short for a prompt reply, a run need not end complete; but nothing may be lost.
         slow = self._pulse.longest_stall > 0.1 * TIMEOUT
         return Allowances(
             unknown=not self._plan.embed or self._plan.fatal or self._disturber.calls_before_gap is not None or slow,
@@ -172,7 +172,7 @@ def _lines(file: Any) -> list[Any]:
 
 
 def _is_clear(status: int | str | None, garbled: bool) -> bool:
-    """Whether a reply says what became of the tickets: all of them, or surely none."""
+    """Whether a reply proves the outcome of the tickets: all of them, or certainly none."""
     if status == 200:
         return not garbled
     return isinstance(status, int) and 400 <= status < 500 and status != 408

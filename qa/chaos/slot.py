@@ -92,7 +92,7 @@ class Slot:
         self._server.end_faults()
 
     def be_away(self, seconds: float) -> None:
-        """Let go of all connections, refuse new ones for a while, and come back with the same tickets."""
+        """Close all connections, refuse new ones for a while, then continue with the same tickets."""
         port = int(self._server.url.rsplit(":", 1)[1])
         self._note_strikes()
         self._server.__exit__(None, None, None)
@@ -104,7 +104,7 @@ class Slot:
         self._server.__enter__()
 
     def sync(self) -> None:
-        """Let Leen know all tickets, as the connector's sync does."""
+        """Sync all tickets to Leen, as the connector does."""
         self._server.sync()
 
     @property

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis from Debian's packages, on loopback, in folders of their own, ended with the harness."""
+"""PostgreSQL and Redis from Debian's packages, on loopback, in their own folders, which end with the harness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dags for the pictures, beside the examples: one whose gate fails, and one that is at work for a while."""
+"""Dags for the pictures, beside the examples: one whose gate fails, and one that runs for a while."""
 
 from __future__ import annotations
 

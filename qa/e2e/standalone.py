@@ -1,4 +1,4 @@
-"""``airflow standalone`` and the sandbox, as a new user starts them, each in processes of its own."""
+"""``airflow standalone`` and the sandbox, as a new user starts them, each in its own processes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Standalone:
     log: Path
 
     def misbehave(self, rule: dict[str, Any] | None) -> None:
-        """Let the sandbox misbehave by a rule, or behave from now on."""
+        """Add a fault to the sandbox, or remove all."""
         _ask("DELETE" if rule is None else "POST", f"{self.leen}/_sandbox/faults", rule, CONTROL_HEADERS)
 
     def api(self, method: str, path: str, body: Any = None, user: str = "admin") -> Any:
@@ -58,7 +58,7 @@ class Standalone:
 
 @contextlib.contextmanager
 def running() -> Iterator[Standalone]:
-    """Start both, and end both with all that they have started, whatever happens."""
+    """Start both, and always end both with all that they have started."""
     home = Path(tempfile.mkdtemp(prefix="leen-e2e-"))
     log = home / "standalone.log"
     processes: list[subprocess.Popen[bytes]] = []

@@ -56,7 +56,7 @@ def save(page: Page, form: Locator) -> None:
 def press_test(page: Page, lab: Standalone) -> str:
     """Press the connection's Test button, and return what is said then."""
     # Airflow 3.3.2 sends port 0 for a connection without one, and then refuses to test it, whatever its type
-    # (apache/airflow pull request 73298 mends it).
+    # (apache/airflow pull request 73298 fixes it).
     page.route("**/connections/test", _without_port_0)
     page.goto(f"{lab.url}/connections")
     page.get_by_role("button", name="Test Connection").first.click()

@@ -91,7 +91,7 @@ def recipe(sandbox_server: SandboxServer, migrated_database: Path, tmp_path: Pat
 
 
 def answers(url: str) -> bool:
-    """Tell whether Airflow's API server is up."""
+    """Return whether Airflow's API server is up."""
     try:
         return httpx.get(f"{url}/api/v2/version", timeout=30).is_success
     except httpx.TransportError:

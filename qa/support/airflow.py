@@ -1,4 +1,4 @@
-"""A whole Airflow in processes of its own, with a home of its own, that ends with the harness whatever happens."""
+"""A whole Airflow in its own processes, with a home of its own, which always end with the harness."""
 
 from __future__ import annotations
 

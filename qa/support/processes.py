@@ -13,7 +13,7 @@ import psutil
 
 
 def started_in(home: Path, command: Sequence[str], env: Mapping[str, str], log: str) -> subprocess.Popen[bytes]:
-    """Start a process in a folder, and in a session of its own; what it says is added to a log file there."""
+    """Start a process in a folder, in its own session; its output is added to a log file there."""
     with (home / log).open("ab") as said:
         return subprocess.Popen(
             command,
@@ -59,7 +59,7 @@ def kill(processes: Iterable[psutil.Process]) -> None:
 
 
 def resume(processes: Iterable[psutil.Process]) -> None:
-    """Let stopped processes go on."""
+    """Let stopped processes continue."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.resume()

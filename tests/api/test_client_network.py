@@ -156,7 +156,7 @@ def test_a_call_ends_after_its_timeout_however_the_reply_trickles(
 ) -> None:
     with RawServer(serve) as server:
         error = failure_of(call, connect(server, timeout=1.0, max_retries=0))
-    # The trickle, left alone, goes on for six seconds.
+    # The whole trickle would take six seconds.
     assert "no complete reply within 1 s" in str(error)
     assert type(error) is (LeenConnectError if call is read else LeenOutcomeUnknownError)
 

@@ -1,4 +1,4 @@
-"""Leen's word that it knows no such ticket, told from a missing route and a gateway's page."""
+"""Leen's own 404 for an unknown ticket, distinguished from a missing route and a gateway's page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reply proves of each ticket: everything that makes it doubtful, and everything that does not."""
+"""What a reply proves about each ticket: all contradictions, and all tolerated differences."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_values_without_meaning_are_blank(value: Any) -> None:
     assert not any(map(is_blank, ["x", ["x"], {"a": None}, True, 7]))
 
 
-# What makes the whole reply doubtful
+# What makes the whole reply prove nothing
 
 
 def edited(number: int, **changes: Any) -> list[Any]:
@@ -240,7 +240,7 @@ def test_in_another_order_similar_identifiers_are_distinguished() -> None:
     assert [claim.vendor_ticket_id for claim in results_of_reply(reply(*results), sent)] == ["SEC-0", "SEC-1", "SEC-2"]
 
 
-# What makes a single result doubtful
+# What makes a single result prove nothing
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_an_id_is_the_same_in_any_case_and_as_either_of_the_two() -> None:
     assert statuses(reply(made(0, ticket_id="u-1"), made(1, ticket_id="sec-0"), made(2, ticket_id="U-1"))) == "uuu"
 
 
-# Ids that a doubtful reply names
+# Ids in a reply that proves nothing
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def reply(body: bytes, *lines: bytes, status: bytes = b"200 OK") -> bytes:
 
 
 class RawServer:
-    """Hands each connection to ``serve``, in a thread of its own, and closes it afterwards.
+    """Hands each connection to ``serve``, in its own thread, and closes it afterwards.
 
     :param serve: gets this server and the connection.
     :param tls: speak TLS with this certificate.

@@ -329,7 +329,7 @@ class Days:
             raise Undone("a list that is not whole closes tickets")
 
     def take_over(self, register: Scope) -> None:
-        """Learn what became of what earlier runs sent."""
+        """Learn the outcome of what earlier runs sent."""
         for name, finding in register.findings.items():
             issue = self.tracker.find(finding)
             if finding.ticket == "unknown" and self.weather.is_readable:
@@ -477,7 +477,7 @@ class Days:
                 raise Undone(f"{finding} is found every day, and has no open ticket")
         elif ours and self.settings.on_gone == "close" and not (finding == TAKEN_OVER and ours[0].generation == 0):
             rejected = [it.finding.identifier for it in self.plans[scope].actions if it.kind == "reject"]
-            # Our reopening, whose end nobody learnt, can't be told from a person's where the ticket was changed later
+            # Our unconfirmed reopening can't be distinguished from a person's if the ticket was changed later
             # than a request takes: the job took its time, or a person touched it.
             is_late = ours[0].updated_at > ours[0].sent_at + 3600
             is_held = self.scopes[scope].findings[finding].history.held and is_late
@@ -485,7 +485,7 @@ class Days:
                 raise Undone(f"{finding} is gone, and its ticket is still open")
 
     def may_have_none(self, scope: str, finding: str) -> bool:
-        """Tell whether a person closed or deleted its ticket, and it did not come back since."""
+        """Return whether a person closed or deleted its ticket, and it was not reopened since."""
         issue = self.tracker.newest(finding)
         if issue is None:
             return False

@@ -59,7 +59,7 @@ class Shelf:
 
 
 class Clock:
-    """A time that passes when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.time = 1000.0

@@ -174,7 +174,7 @@ class Leen:
             results.append(result | {"success": True, "vendor_ticket_id": f"SEC-{number}", "error": None})
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile:
-            # In a thread of its own: this one has a running loop.
+            # In its own thread: this one has a running loop.
             other = threading.Thread(target=meanwhile)
             other.start()
             other.join()

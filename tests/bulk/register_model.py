@@ -122,7 +122,7 @@ class RegisterModel(Model):
         return super()._answer(world, number, kind, *args)
 
     def _answers(self, world: World, number: int, call: Call) -> Iterator[tuple[World, Answer]]:
-        # Which one is the newest is not told by numbers here.
+        # Here the numbers don't show which one is the newest.
         for changed, answer in super()._answers(world._replace(newest=number), number, call):
             yield changed._replace(newest=0), answer
 

@@ -177,7 +177,7 @@ def try_with(
     """Run one try to its end, as the task does; it ends its record unless jobs are under way.
 
     :param before: called before the run begins.
-    :param meanwhile: called in a thread of its own when the run begins; what it raises is raised here.
+    :param meanwhile: called in its own thread when the run begins; what it raises is raised here.
     :param embedded: whether the tickets carry their keys, so that their absence can be waited for.
     :param host: the name of the machine.
     :param clock: its clock; one of its own unless told otherwise.

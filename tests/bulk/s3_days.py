@@ -1,4 +1,4 @@
-"""Days of a register on S3, in an environment of its own (moto's server on loopback), without Airflow.
+"""Days of a register on S3, in its own environment (moto's server on loopback), without Airflow.
 
 ``python -m tests.bulk.s3_days`` ends with 0 where all went right.
 """

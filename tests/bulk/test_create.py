@@ -101,7 +101,7 @@ def test_a_list_that_has_changed_sends_what_is_new_only(sandbox: SandboxServer) 
     changed = [{"name": "new"}, *reversed(tickets(6)[2:]), {"name": "finding 2"}]
     ended = run_try(sandbox, store, changed)
     assert ended.counts == {"created": 6}
-    # The second "finding 2" equals the first, and is a ticket of its own.
+    # The second "finding 2" equals the first, but is another ticket.
     assert [call.ticket_names for call in bulk_calls(sandbox)][1:] == [["new", "finding 2"]]
     assert Counter(ticket["name"] for ticket in sandbox.tickets())["finding 2"] == 2
 
@@ -248,7 +248,7 @@ def test_wherever_the_ledger_breaks_no_further_ticket_leaves_and_none_is_lost_or
     store = Store(broken_from=broken_from)
     sandbox.inject("latency", seconds=0.02)
     first = run_try(sandbox, store, tickets(70), max_concurrent_batches=at_once)
-    # What was in flight is told, and only what left is in the tracker.
+    # What was in flight is reported, and only what was sent is in the tracker.
     assert first.counts.get("created", 0) == len(sandbox.tickets())
     assert first.counts.keys() <= {"created", "unsent"}
     for call in bulk_calls(sandbox):
@@ -262,7 +262,7 @@ def test_wherever_the_ledger_breaks_no_further_ticket_leaves_and_none_is_lost_or
     in_tracker = {ticket["identifier"] for ticket in sandbox.tickets()}
     not_in_tracker = {result["identifier"] for result in second.results} - in_tracker
     assert none_is_double(sandbox)
-    # What was on record as about to leave can't be told from what left.
+    # What was recorded as about to be sent can't be distinguished from what was sent.
     assert not_in_tracker <= {result["identifier"] for result in second.results if result["status"] == "unknown"}
 
 

@@ -1,4 +1,4 @@
-"""What jobs tell of their tickets, what is asked when they don't, and what is never submitted twice."""
+"""What jobs report about their tickets, what is looked up if they don't, and what is never submitted twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFUSED = {"name": "refused", "priority": "URGENT"}
 
 
 def submit(sandbox: SandboxServer, store: Store, given: Sequence[Any], **options: Any) -> tuple[Try, Creation]:
-    """Run a try that submits jobs, or goes on after it."""
+    """Run a try that submits jobs, or continues after it."""
     ended = run_try(sandbox, store, given, as_jobs=True, **options)
     return ended, ended.run
 
@@ -56,7 +56,7 @@ def test_each_batch_is_a_job_whose_id_is_on_record_when_the_run_ends(sandbox: Sa
     assert "It was submitted in job" in str(ended.results[0]["error"])
 
 
-# What an ended job tells
+# What an ended job proves
 
 
 @pytest.mark.parametrize("defaults", [VENDOR, UUID], ids=["vendor ids", "uuids"])
@@ -83,7 +83,7 @@ def test_ids_that_cannot_be_fetched_stay_null_and_the_ticket_still_counts_as_cre
 
 
 def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: SandboxServer) -> None:
-    # Sent an hour after it was created, as far as the clocks tell.
+    # By the clocks, it was sent an hour after it was created.
     ended = submit_and_go_on(sandbox, [{"name": "finding", "identifier": "CVE-2026-1"}], clock=Clock(ahead=3600.0))
     assert ended.counts == {"created": 1}
     assert ended.results[0]["ticket_id"] is None

@@ -1,4 +1,4 @@
-"""Days of a register with people at work: whatever happens, the promises hold, and each rule of the plan is needed."""
+"""Days of a register with people who change tickets: the promises always hold, and each rule of the plan is needed."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_within_one_try_the_earliest_open_sending_counts() -> None:
         hidden = {"left": 2}
 
         def hide(record: dict[str, Any]) -> dict[str, Any]:
-            # The first look-up is told nothing that proves anything.
+            # The first look-up gets no proof.
             hidden["left"] -= 1
             return record | ({"name": "not synced"} if hidden["left"] >= 0 else {})
 

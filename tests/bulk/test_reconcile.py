@@ -1,4 +1,4 @@
-"""Runs over the list of a scope, against the sandbox: what is sent, and what is told of each finding."""
+"""Runs over the list of a scope, against the sandbox: what is sent, and each finding's result."""
 
 from __future__ import annotations
 

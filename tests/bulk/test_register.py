@@ -1,4 +1,4 @@
-"""A list that comes again every day: what a register knows is not filed again, whatever happens in between."""
+"""A daily list: what a register knows is not filed again, whatever happens in between."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.support.virtual_time import in_virtual_time, now
 
 
 class Batches:
-    """Batches that go through a throttle; each ends when it is told to."""
+    """Batches that go through a throttle; the test ends each."""
 
     def __init__(self, throttle: Throttle) -> None:
         self.throttle = throttle

@@ -1,4 +1,4 @@
-"""How a command ends early: Ctrl-C, nobody who reads its output, a full disk. Each is a process of its own."""
+"""How a command ends early: Ctrl-C, an output that nothing reads, a full disk. Each runs in its own process."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_command_of_airflow_ends_quietly_too(arguments: list[str], sandbox: Sa
 def assert_ends_quietly(command: list[str], sandbox: SandboxServer, folder: Path, unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    # The variable of whoever runs the tests must not decide: buffered is how a user's shell starts a command.
+    # The variable of the tests' environment must not decide: a user's shell starts a command buffered.
     done = finished(command, sandbox, folder, stdout=writer, PYTHONUNBUFFERED=unbuffered)
     os.close(writer)
     assert done.returncode == 141

@@ -70,7 +70,7 @@ def load_dag(text: str, folder: Path) -> Any:
     assert isinstance(last.value, ast.Call)
     dag = getattr(module, ast.unparse(last.value.func))()
     if Version(AIRFLOW) < Version("3.3"):
-        # Where Airflow has no store for the ledger, the pages tell to name a place for it; a register is one.
+        # If Airflow has no store for the ledger, the pages say to set a path for it; a register replaces it.
         for task in dag.tasks:
             if getattr(task, "ledger_path", "given") is None and getattr(task, "register", None) is None:
                 task.ledger_path = str(folder / "ledger")

@@ -1,4 +1,4 @@
-"""The pages' Dags where something goes wrong: they wait, retry, fail and tell as the page says."""
+"""The pages' Dags if something goes wrong: they wait, retry, fail and report as the page says."""
 
 from __future__ import annotations
 

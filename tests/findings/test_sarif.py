@@ -23,7 +23,7 @@ def rule(rule_id: str = "R1", **fields: Any) -> dict[str, Any]:
     return {"id": rule_id, **fields}
 
 
-# How grave
+# Severity
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_the_tickets_are_a_plain_list_for_xcom() -> None:
     assert pickle.loads(pickle.dumps(list(tickets))) == tickets
 
 
-# Whatever a report holds
+# Any content of a report
 
 RUN = (
     "tool driver extensions rules results artifacts invocations originalUriBaseIds versionControlProvenance properties"

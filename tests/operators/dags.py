@@ -41,7 +41,7 @@ def with_bad_ones(count: int, *positions: int) -> list[dict[str, Any]]:
 
 
 def bulk_dag(given: Any = None, *, native: bool = False, **arguments: Any) -> DAG:
-    """A Dag whose only task is the operator, named ``create``; it sends one batch at a time unless told otherwise."""
+    """A Dag whose only task is the operator, named ``create``; it sends one batch at a time by default."""
     with DAG("leen_test", schedule=None, render_template_as_native_obj=native) as dag:
         create(given, **arguments)
     return dag
@@ -58,7 +58,7 @@ def create(given: Any = None, **arguments: Any) -> LeenBulkCreateTicketsOperator
 
 
 def update_dag(ticket_ids: Any, **arguments: Any) -> DAG:
-    """A Dag whose only task is the operator, named ``update``; it submits one batch at a time unless told otherwise."""
+    """A Dag whose only task is the operator, named ``update``; it submits one batch at a time by default."""
     usual: dict[str, Any] = {
         "updates": {"status": "CLOSED"},
         "poll_interval": 0.01,

@@ -1,6 +1,6 @@
 """Runs the demo's Dag, and Dags that fail, and shows all there is to see. Started by ``test_secrets.py``.
 
-In a process of its own, since Airflow reads its log level once. The connections ``leen_default``, ``refusing`` and
+In its own process, since Airflow reads its log level once. The connections ``leen_default``, ``refusing`` and
 ``gone`` are in the environment.
 """
 

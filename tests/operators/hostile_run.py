@@ -1,6 +1,6 @@
 """Runs every operator with hostile texts, and writes down what Airflow's database then holds.
 
-Started by ``test_hostile_texts.py``, in a process of its own, whose environment names the database. Its arguments: a
+Started by ``test_hostile_texts.py``, in its own process, whose environment names the database. Its arguments: a
 file of tickets, whether the database is new and has no tables yet, and where to write.
 """
 

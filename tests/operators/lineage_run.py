@@ -1,6 +1,6 @@
 """Runs a Dag that succeeds and one that fails at its threshold. Started by ``test_lineage.py``.
 
-In a process of its own, since Airflow loads its listeners once.
+In its own process, since Airflow loads its listeners once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An XCom that Airflow refuses: the others are published all the same, and what ended the task stays what it was."""
+"""An XCom that Airflow refuses: the others are still published, and the task keeps its error."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_if_no_server_listens_all_tickets_are_unsent_and_airflow_may_retry(run_d
     assert run.xcom("create", "failed_tickets") == tickets(3)
 
 
-# Refused for good
+# Refused without retry
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""The text of a finding is never rendered as a template, by whatever road it comes to an operator, sensor or notifier.
+"""The text of a finding is never rendered as a template, in whatever way it reaches an operator, sensor or notifier.
 
-Every road of Airflow in one Dag, for every class and for every field that takes text. The classes are the real ones;
+Every way of Airflow in one Dag, for every class and for every field that takes text. The classes are the real ones;
 they return what was rendered instead of sending it.
 """
 
@@ -210,7 +210,7 @@ def test_no_road_renders_the_text_of_a_finding(run_dag: Any, others: None, nativ
 
 
 def is_as_found(value: Any) -> bool:
-    """Tell whether each text in it is the finding's, as it was, or quotes it."""
+    """Return whether each text in it is the finding's unchanged text, or quotes it."""
     if isinstance(value, dict | list):
         return all(is_as_found(item) for item in (value.values() if isinstance(value, dict) else value) if item != 1)
     return isinstance(value, str) and FOUND in value

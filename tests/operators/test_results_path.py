@@ -92,7 +92,7 @@ def test_another_try_overwrites_both_files(sandbox: SandboxServer, run_dag: Any,
 def test_a_try_that_publishes_nothing_leaves_the_files_of_another(
     sandbox: SandboxServer, run_dag: Any, tmp_path: Path
 ) -> None:
-    """It may be one that was stopped at its start, and goes on when a newer one has published."""
+    """It may be one that was stopped at its start, and continues after a newer one has published."""
     path = tmp_path / "r.jsonl"
     path.write_text("the newest try's")
     Path(f"{path}.failed.jsonl").write_text("the newest try's")

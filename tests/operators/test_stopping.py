@@ -1,4 +1,4 @@
-"""A task that is stopped from outside tells what it knows before it ends."""
+"""A task that is stopped from outside publishes what it knows before it ends."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ def _from_conf(name: str) -> str:
 
 
 def get_ready(context: Any) -> None:
-    """Let a day last seconds in this process, and strike it at a write if this try is to be struck."""
+    """Let a day last seconds in this process, and kill it at a write if the plan says so."""
     from airflow_provider_leen.bulk import changes, plan, register, register_journal, register_ledger
 
     register_ledger.SIGNS_EVERY, register_ledger.LOOKS_EVERY = 1.0, 0.3
     register_journal.STALE_AFTER = 6.0
     register.MADE_WITHIN = 8.0
     changes.WAITS_FOR_JOBS = 3.0
-    # Longer than anything comes of a request that was sent.
+    # Longer than a request that was sent can have an effect.
     plan.WAIT_FOR_CHANGE = 30.0
     conf, number = context["dag_run"].conf, str(context["ti"].try_number)
     if number in conf["strikes"]:

@@ -73,7 +73,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Ended:
-    """What a run has left behind.
+    """The results of a run.
 
     :param state: the Dag run's.
     :param summary: XCom ``return_value``.
@@ -122,7 +122,7 @@ class Book:
         ticket.is_deleted = action == "delete"
 
     def forget(self) -> None:
-        """Note that the register has lost a part, and goes on."""
+        """Note that the register has lost a part, and continues."""
         self.forgotten |= {ticket.finding for ticket in self.tickets.values()}
         self.forgotten |= {finding for listed in self.lists for finding in listed.findings}
 

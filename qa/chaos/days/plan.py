@@ -1,4 +1,4 @@
-"""What happens in a sequence of days, drawn from a seed: findings, scans, people, faults, strikes. Pure."""
+"""What happens in a sequence of days, drawn from a seed: findings, scans, people, faults, kills. Pure."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ QUIET_DAYS = 10
 
 @dataclass
 class Outcome:
-    """What became of a sequence."""
+    """The outcome of a sequence."""
 
     days: Days
     runs: int = 0
@@ -286,7 +286,7 @@ class Play:
         return Ended(run.run_id, state, summary, state == "success" or self._has_said(run))
 
     def _has_said(self, run: _Run) -> bool:
-        """Tell whether a try says why it failed, or was struck; on a busy machine it may be Airflow that ended it."""
+        """Return whether a try says why it failed, or was killed; on a busy machine Airflow may have ended it."""
         said = "\n".join(log.read_text() for log in self._logs(run))
         errors = [
             line for line in said.splitlines() if '"level":"error"' in line or "ERROR" in line or "Error:" in line

@@ -10,7 +10,7 @@ from qa.chaos.report import cut, listed
 
 
 def line(outcome: Outcome) -> str:
-    """Say in a line what became of a sequence, and in more of them what is wrong."""
+    """Report the outcome of a sequence in a line, and each problem in a line."""
     days = outcome.days
     text = (
         f"sequence {days.index} ({days.kind}): {len(days.days)} days and {outcome.quiet_days} quiet ones, "
