@@ -155,7 +155,7 @@ class Leen:
             return httpx.Response(200, json={"issues": hits})
         if path.endswith("/itsm/tickets"):
             since = datetime.fromisoformat(request.url.params["updatedSince"]).timestamp()
-            shown = [record_of(t) for t in self.made if self.is_synced and t["at"] >= since]
+            shown = [record_of(t) | {"url": None} for t in self.made if self.is_synced and t["at"] >= since]
             return httpx.Response(200, json={"items": shown, "next_cursor": None})
         return httpx.Response(404, json=UNKNOWN)
 

@@ -82,6 +82,13 @@ def test_ids_that_cannot_be_fetched_stay_null_and_the_ticket_still_counts_as_cre
     assert {(result["ticket_id"], result["vendor_ticket_id"]) for result in ended.results} == {(None, None)}
 
 
+def test_look_ups_that_fail_again_and_again_are_given_up(sandbox: SandboxServer) -> None:
+    sandbox.inject("status", status=500, method="GET", path=LOOK_UP)
+    ended = submit_and_go_on(sandbox, tickets(60))
+    assert ended.counts == {"created": 60}
+    assert sandbox.count("GET", LOOK_UP) < 20
+
+
 def test_another_ticket_under_the_same_identifier_lends_it_no_ids(sandbox: SandboxServer) -> None:
     # By the clocks, it was sent an hour after it was created.
     ended = submit_and_go_on(sandbox, [{"name": "finding", "identifier": "CVE-2026-1"}], clock=Clock(ahead=3600.0))

@@ -203,6 +203,16 @@ def test_a_ticket_that_a_person_closed_is_left_alone_and_counted(scope: Scope, s
     assert told(scope.run("a", "b", "c"))["a"] == "created"
 
 
+def test_a_ticket_that_was_moved_is_closed_where_it_is(scope: Scope, sandbox: SandboxServer) -> None:
+    scope.run("a", "b", "c")
+    sandbox.people.move("SEC-101", "APP")
+    scope.run("b", "c")
+    summary = scope.run("b", "c")
+    assert told(summary)["a"] == "closed"
+    assert summary["results"][-1]["vendor_ticket_id"] == "APP-101"
+    assert scope.open() == ["Finding b", "Finding c"]
+
+
 def test_a_change_waits_for_leens_id_of_the_ticket(sandbox: SandboxServer, tmp_path: Path) -> None:
     scope = Scope(sandbox, tmp_path, VENDOR)
     summary = gone(scope, "b", "c")
