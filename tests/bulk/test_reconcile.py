@@ -325,7 +325,7 @@ def test_the_brakes_send_nothing(scope: Scope, sandbox: SandboxServer) -> None:
     sent = sandbox.count("POST")
     summary = scope.run("f0", "f1", "new")
     assert isinstance(scope.error, LeenBrakeError)
-    assert "close 7 of 9 open tickets" in str(scope.error)
+    assert "7 of 9 open tickets would be closed" in str(scope.error)
     assert told(summary) == {"f0": "existing", "f1": "existing", "new": "unsent"}
     scope.run("f0", "f1", "x", "y", max_new=1)
     assert isinstance(scope.error, LeenBrakeError)
