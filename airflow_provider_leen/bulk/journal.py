@@ -29,6 +29,13 @@ from airflow_provider_leen.bulk.values import EXITS, VERSION, Value, check_versi
 
 Result = TypeVar("Result")
 
+# No retry: it would find an empty ledger and send everything again.
+_DELETED = (
+    "This try's ledger was deleted, or another try of this task has taken over; see the newest try. This try sends and "
+    "publishes nothing more. If it was deleted, clear the task: then the outcome of every ticket is unknown, and "
+    "`on_unknown` decides."
+)
+
 
 class Owner(NamedTuple):
     """Who holds a lease.
@@ -164,17 +171,21 @@ class Journal:
         """Check that the newest lease is this try's own.
 
         :raises LeenLedgerError: it is not, or it can't be read.
+        :raises LeenLedgerLostError: there is no lease any more.
         """
         self._refuse_if_overtaken()
         if not self._store.durable:
             return
         mine = self._attempt(self._store.get, f"lease/{self._place.lease}")
-        is_own = mine is not None and mine.get("token") == self._place.token
-        # A store that refuses the writes of a replaced try shows it no newer lease either.
-        if is_own and not self._store.refuses_overtaken_writes:
-            is_own = self._attempt(self._store.get, f"lease/{self._place.lease + 1}") is None
-        if not is_own:
+        newer = None
+        # A store that refuses the writes of a replaced try shows it no lease at all.
+        if not self._store.refuses_overtaken_writes:
+            newer = self._attempt(self._store.get, f"lease/{self._place.lease + 1}")
+        if newer is not None or (mine is not None and mine.get("token") != self._place.token):
             raise self._is_overtaken()
+        if mine is None:
+            self._overtaken = LeenLedgerLostError(_DELETED)
+            raise self._overtaken
 
     def close(self) -> None:
         """Write the number of values into the lease; nothing is written after that.
@@ -247,8 +258,7 @@ class Journal:
 
     def _is_overtaken(self) -> LeenLedgerError:
         self._overtaken = LeenLedgerError(
-            "Another try of this task has taken over, or this try's ledger was deleted. This try sends and publishes "
-            "nothing more; see the newest try."
+            "Another try of this task has taken over. This try sends and publishes nothing more; see the newest try."
         )
         return self._overtaken
 

@@ -267,15 +267,27 @@ async def test_a_write_that_is_refused_because_the_try_was_replaced_says_that() 
         await older.intend([A])
 
 
-async def test_a_try_whose_memory_was_deleted_is_replaced_too() -> None:
-    shelf = Shelf()
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_try_whose_ledger_was_deleted_ends_without_retry_since_a_retry_would_take_it_that_nothing_was_sent(
+    refuses: bool,
+) -> None:
+    shelf = Shelf(refuses=refuses)
     ledger = await opened(shelf)
+    await sending(ledger, A)
     shelf.values.clear()
-    with pytest.raises(LeenLedgerError, match="taken over"):
-        await ledger.look()
+    for step in (ledger.look(), ledger.intend([B]), ledger.close()):
+        assert isinstance(await ending(step), LeenLedgerLostError)
+    assert shelf.values == {}
+
+
+async def test_a_try_whose_ledger_was_deleted_and_begun_anew_was_replaced() -> None:
+    shelf = Shelf()
+    older = await opened(shelf)
+    shelf.values.clear()
     await opened(shelf, 2)
-    with pytest.raises(LeenLedgerError, match="taken over"):
-        await ledger.close()
+    error = await ending(older.look())
+    assert isinstance(error, LeenLedgerError)
+    assert not isinstance(error, LeenLedgerLostError)
 
 
 async def test_a_try_that_opens_after_a_newer_one_stops_at_once() -> None:
