@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from qa.chaos.plan import Plan
@@ -58,10 +57,8 @@ class Lab:
             self._stack = opened.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, value, traceback)
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
 
     def _warm_up(self) -> None:
         """Create no ticket: the first task on a new Airflow is so slow that it may be taken for dead."""

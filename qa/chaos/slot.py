@@ -8,7 +8,6 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from airflow_provider_leen.sandbox.faults import BULK_PATH, FaultRule
@@ -62,10 +61,8 @@ class Slot:
         self._server.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.__exit__(kind, value, traceback)
+    def __exit__(self, *raised: Any) -> None:
+        self._server.__exit__(*raised)
 
     @property
     def airflow_conn(self) -> str:

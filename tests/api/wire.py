@@ -13,7 +13,6 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n" + b'{"items": []}'
@@ -68,9 +67,7 @@ class RawServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.ending.set()
         self._server.shutdown()
         for connection in self._open:
