@@ -143,7 +143,6 @@ class Plan:
     :param changed: the findings with a new state, by identifier: to be recorded before anything is sent.
     :param waiting: gone findings whose tickets stay open because the list is empty.
     :param closed_by_people: tickets that were read and found closed by a person.
-    :param known: findings of the list that the register knows.
     :param task: the task of the Dag run that it is of.
     """
 
@@ -154,7 +153,6 @@ class Plan:
     refusal: Refusal | None = None
     waiting: int = 0
     closed_by_people: int = 0
-    known: int = 0
     task: str = ""
 
     @property
@@ -263,7 +261,6 @@ class _Draft:
             changed,
             waiting=self.waiting,
             closed_by_people=sum(it.history.closed_by == "person" for it in {**findings, **changed}.values()),
-            known=sum(name in findings and findings[name].ticket != "none" for name in rows),
             task=self.found.task,
         )
 
@@ -272,7 +269,9 @@ class _Draft:
         new = sum(action.kind == "create" for action in made.actions)
         limit = self.settings.max_new
         if limit is not None and new > limit:
-            return Refusal("max_new", too_many_new(new, limit, known=made.known, listed=len(self.found.rows)))
+            findings, rows = self.scope.findings, self.found.rows
+            known = sum(name in findings and findings[name].ticket != "none" for name in rows)
+            return Refusal("max_new", too_many_new(new, limit, known=known, listed=len(rows)))
         open_tickets = sum(it.ticket == "filed" and it.history.is_open for it in self.scope.findings.values())
         rate = self.settings.max_close_rate
         if self.decided > ALWAYS_ALLOWED and self.decided > rate * open_tickets:

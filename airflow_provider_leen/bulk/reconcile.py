@@ -375,9 +375,10 @@ def _others(table: RegisterTable) -> dict[str, list[str]]:
     others: dict[str, list[str]] = {}
     for known in reversed(list(table.all_known())):
         project = jira.project_of(known.vendor_ticket_id or "")
-        is_there = not known.given and not table.history(known.key).deleted
-        if project and is_there and len(others.setdefault(project, [])) < OTHERS:
-            others[project].append(str(known.vendor_ticket_id))
+        if not project or known.given or len(others.get(project, ())) >= OTHERS:
+            continue
+        if not table.history(known.key).deleted:
+            others.setdefault(project, []).append(str(known.vendor_ticket_id))
     return others
 
 

@@ -10,13 +10,14 @@ import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
 from airflow_provider_leen.api.errors import LeenLedgerLostError
 from airflow_provider_leen.bulk.stores import FolderStore, Store
-from airflow_provider_leen.bulk.values import Value
+from airflow_provider_leen.bulk.values import VERSION, Value
 
 MARKER = "register"
 """The value at the root that marks a register."""
@@ -115,9 +116,12 @@ def folder_of(scope: str) -> str:
     return f"{readable}-{hashlib.sha256(scope.encode()).hexdigest()[:12]}"
 
 
-def mark(root: RegisterStore, value: Callable[[], Value]) -> bool:
-    """Write the marker at a register's root at its first use, and return whether this was the first."""
-    return not root.is_marked() and root.create(MARKER, value())
+def mark(root: RegisterStore, by: Mapping[str, Any]) -> bool:
+    """Write the marker at a register's root at its first use, and return whether this was the first.
+
+    :param by: who uses it.
+    """
+    return not root.is_marked() and root.create(MARKER, {"v": VERSION, "at": time.time(), "by": dict(by)})
 
 
 def _name(entry: str) -> str:

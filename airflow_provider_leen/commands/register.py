@@ -8,7 +8,6 @@ import io
 import os
 import secrets
 import socket
-import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,7 +25,7 @@ from airflow_provider_leen.bulk.register_reading import Identity, Reading
 from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
 from airflow_provider_leen.bulk.register_table import Known, RegisterTable
 from airflow_provider_leen.bulk.summary import counted
-from airflow_provider_leen.bulk.values import VERSION, Value
+from airflow_provider_leen.bulk.values import Value
 from airflow_provider_leen.commands.register_list import row_of, shown_time
 from airflow_provider_leen.commands.terminal import complain, open_hook, print_rows, say
 from airflow_provider_leen.tasks.files import object_path
@@ -42,7 +41,7 @@ def show(options: Namespace) -> int:
     rows = []
     for folder in sorted(root.scopes()):
         store = root.at(folder)
-        newest = _newest(store, "head") or _newest(store, "lease")
+        newest = _newest(store)
         if newest is None or (options.scope is not None and newest["scope"] != options.scope):
             continue
         reading = _journal(store, Identity(newest["scope"], "", ""), "show").peek()
@@ -169,13 +168,13 @@ def _change(options: Namespace, command: str, change: Change, *, identity: Ident
     """Take the lease as a run does, state facts, and release it."""
     root = _root(options, new=command == "import")
     store = root.at(folder_of(options.scope or ""))
-    newest = _newest(store, "head") or _newest(store, "lease")
+    newest = _newest(store)
     # Where a part is lost, there may be neither.
     if newest is None and command != "import" and not (command == "repair" and store.names("")):
         raise _no_scope(options)
     if identity is None:
         identity = _identity_of_connection(options) if newest is None else _identity_in(newest)
-    if mark(root, lambda: {"v": VERSION, "at": time.time(), "by": {"command": command}}):
+    if mark(root, {"command": command}):
         complain(f"New register at {options.register}: it is empty.")
     ledger = RegisterLedger(_journal(store, identity, command, **how), None, on_wait=complain)
     said = asyncio.run(_hold(ledger, change))
@@ -214,12 +213,14 @@ def _journal(store: RegisterStore, identity: Identity, command: str, **how: Any)
     return RegisterJournal(store, Owner(who, 1), identity, **how)
 
 
-def _newest(store: RegisterStore, kind: str) -> Value | None:
-    for name in sorted((name for name in store.names(kind) if name.isdecimal()), key=int, reverse=True):
-        # One that can't be read is as good as lost: reading says so.
-        with suppress(LeenLedgerLostError):
-            if value := store.get(f"{kind}/{name}"):
-                return value
+def _newest(store: RegisterStore) -> Value | None:
+    """Return the newest head of a scope; without one, the newest lease."""
+    for kind in ("head", "lease"):
+        for name in sorted((name for name in store.names(kind) if name.isdecimal()), key=int, reverse=True):
+            # One that can't be read is as good as lost: reading says so.
+            with suppress(LeenLedgerLostError):
+                if value := store.get(f"{kind}/{name}"):
+                    return value
     return None
 
 
@@ -237,7 +238,7 @@ def _identity_of_connection(options: Namespace) -> Identity:
 
 def _scope(options: Namespace) -> RegisterTable:
     store = _root(options).at(folder_of(options.scope or ""))
-    newest = _newest(store, "head") or _newest(store, "lease")
+    newest = _newest(store)
     if newest is None:
         raise _no_scope(options)
     return _table(_journal(store, _identity_in(newest), "list").peek())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,6 @@ from airflow_provider_leen.bulk.register_known import read_known
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
 from airflow_provider_leen.bulk.register_reading import Identity
 from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
-from airflow_provider_leen.bulk.values import VERSION
 from airflow_provider_leen.tasks.files import object_path
 from airflow_provider_leen.tasks.ledger import identity_of
 
@@ -87,7 +85,7 @@ def make_register_ledger(
     owner = Owner(identity_of(context), context["ti"].try_number)
     root = RegisterStore(object_path("register", place.root))
     try:
-        is_new = mark(root, lambda: {"v": VERSION, "at": time.time(), "by": dict(owner.task)})
+        is_new = mark(root, owner.task)
     except Exception as error:  # each object store has errors of its own
         raise LeenLedgerError(
             f"The register at {place.root} can't be read or written ({type(error).__name__}: {str(error)[:300]}), so "

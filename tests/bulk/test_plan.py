@@ -469,7 +469,10 @@ def test_a_plan_counts_what_people_ask_for() -> None:
         Finding("W", 0, "unwanted"),
     ]
     made = planned(of_list("V", "W", "new"), *findings)
-    assert (made.closed_by_people, made.known) == (1, 2)
+    assert made.closed_by_people == 1
+    refusal = planned(of_list("V", "W", "new"), *findings, max_new=0).refusal
+    assert refusal is not None
+    assert "knows 2 of" in refusal.message
 
 
 def test_the_list_comes_first_then_what_is_gone() -> None:
