@@ -83,7 +83,7 @@ class Slot:
         self._inject()
 
     def end_faults(self) -> None:
-        """Behave from now on."""
+        """Remove all faults."""
         self._note_strikes()
         self._rules = []
         self._server.end_faults()

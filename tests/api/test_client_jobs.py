@@ -52,7 +52,7 @@ SUBMISSIONS = pytest.mark.parametrize(
 )
 
 
-def test_a_create_job_makes_its_tickets_and_reports_each(client: LeenClient, sandbox: SandboxServer) -> None:
+def test_a_create_job_creates_its_tickets_and_reports_each(client: LeenClient, sandbox: SandboxServer) -> None:
     job_id = client.submit_bulk_create([TICKET | {"identifier": "one"}, TICKET | {"priority": "urgent"}])
     job = client.get_job(job_id)
     assert job.status == "FAILED"

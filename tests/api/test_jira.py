@@ -93,7 +93,7 @@ def test_what_is_no_ticket_is_none(hit: Any) -> None:
 
 
 @pytest.mark.parametrize("fields", [[KEY], None, "text"])
-def test_an_issue_with_odd_fields_is_one_of_which_nothing_is_shown(fields: Any) -> None:
+def test_an_issue_with_odd_fields_is_shown_as_empty(fields: Any) -> None:
     record = read_hit({"key": "SEC-1", "fields": fields})
     assert record is not None
     assert (record.vendor_ticket_id, record.key, record.name) == ("SEC-1", None, None)

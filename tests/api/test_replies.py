@@ -234,7 +234,7 @@ def test_a_key_with_control_characters_in_it_is_struck_out(form: Callable[[str],
 
 
 @pytest.mark.parametrize("form", FORMS + HIDDEN, ids=range(len(FORMS + HIDDEN)))
-def test_the_key_is_struck_out_of_headers_and_of_what_is_no_json(form: Callable[[str], str]) -> None:
+def test_the_key_is_removed_from_headers_and_from_replies_that_are_not_json(form: Callable[[str], str]) -> None:
     shown = repr(Reply.of(200, {"location": form(KEY), "other": KEY}, f"<p>{form(KEY)}".encode(), safe_from(KEY)))
     assert shown.count("***") == 2
     assert "f00d" not in shown

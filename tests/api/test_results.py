@@ -112,7 +112,7 @@ def test_an_identifier_that_leen_makes_is_believed_where_none_was_sent() -> None
         ("a b", "ab", False),
     ],
 )
-def test_identifiers_are_the_same_but_for_form_case_and_a_cut(one: str, other: str, same: bool) -> None:
+def test_identifiers_are_the_same_except_for_form_case_and_a_cut(one: str, other: str, same: bool) -> None:
     assert is_same_identifier(one, other) is same
     assert is_same_identifier(other, one) is same
 
@@ -128,7 +128,7 @@ def test_identifiers_are_the_same_but_for_form_case_and_a_cut(one: str, other: s
         ("one", "two", False),
     ],
 )
-def test_names_are_the_same_but_for_white_space_and_a_cut(sent: str, shown: str, same: bool) -> None:
+def test_names_are_the_same_except_for_white_space_and_a_cut(sent: str, shown: str, same: bool) -> None:
     assert is_same_name(sent, shown) is same
 
 

@@ -50,7 +50,7 @@ def test_what_leen_knows_is_not_created_again_and_comes_back_with_its_ids(sandbo
     assert all(result["success"] and result["error"] is None for result in ended.results)
 
 
-def test_a_ticket_without_an_identifier_of_its_own_is_not_looked_up(sandbox: SandboxServer) -> None:
+def test_a_ticket_without_its_own_identifier_is_not_looked_up(sandbox: SandboxServer) -> None:
     ended = skip(sandbox, [{"name": "one"}, *findings(1), {"nam": "typo"}])
     assert [result["status"] for result in ended.results] == ["created", "created", "invalid"]
     assert look_ups(sandbox) == 1

@@ -156,7 +156,7 @@ def test_while_one_job_runs_lost_tickets_are_settled_and_submitted_again(sandbox
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, LeenAuthError), (404, LeenNotFoundError), (503, LeenServerError)])
-def test_when_jobs_cannot_be_asked_for_nothing_is_submitted_and_their_tickets_stay_unknown(
+def test_when_jobs_cannot_be_polled_nothing_is_submitted_and_their_tickets_stay_unknown(
     sandbox: SandboxServer, status: int, kind: type[Exception]
 ) -> None:
     store = Store()
@@ -196,7 +196,7 @@ def test_a_job_that_leen_forgot_may_have_created_its_tickets(sandbox: SandboxSer
     assert len(submissions(sandbox)) == 1
 
 
-def test_a_job_of_which_no_ticket_is_left_in_the_list_is_not_asked_for(sandbox: SandboxServer) -> None:
+def test_a_job_of_which_no_ticket_is_left_in_the_list_is_not_polled(sandbox: SandboxServer) -> None:
     store = Store()
     submit(sandbox, store, tickets(3))
     other, _ = submit(sandbox, store, [{"name": "another"}])

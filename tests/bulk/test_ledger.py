@@ -107,7 +107,7 @@ class Gated(Shelf):
         super().set(key, value)
 
 
-async def test_intents_that_come_during_a_write_leave_together_in_the_next_one(threads: Executor) -> None:
+async def test_intents_that_come_during_a_write_are_written_together_in_the_next_one(threads: Executor) -> None:
     shelf = Gated()
     ledger = await opened(shelf, threads=threads)
     first = asyncio.create_task(ledger.intend([A]))

@@ -98,7 +98,9 @@ def test_another_ticket_with_the_same_identifier_is_not_taken_for_it(fields: dic
         (PROJECT, {PROJECT[:-1] + "0"}, True),
     ],
 )
-def test_projects_are_compared_where_they_are_called_alike(project: str, shown_as: set[str], is_another: bool) -> None:
+def test_projects_are_compared_if_they_are_named_in_the_same_way(
+    project: str, shown_as: set[str], is_another: bool
+) -> None:
     ticket = replace(asked(), project=project)
     why_not = why_not_by_identifier(shown(projects=frozenset(shown_as)), ticket)
     assert why_not == ("it is of another project" if is_another else None)

@@ -233,7 +233,7 @@ def test_a_success_with_failures_in_its_breakdown_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_one_job_id_for_two_batches_proves_nothing_of_either(at_once: int) -> None:
+def test_one_job_id_for_two_batches_proves_nothing_about_either(at_once: int) -> None:
     """A7."""
 
     def lie(number: int, accepted: Content) -> Content | None:

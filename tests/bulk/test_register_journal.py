@@ -196,6 +196,6 @@ def test_a_register_of_a_newer_release_is_refused(store: RegisterStore) -> None:
     assert "another release" in str(error_of(ledger_at(store, B).open))
 
 
-def test_each_scope_has_a_folder_of_its_own_with_a_readable_name() -> None:
+def test_each_scope_has_its_own_folder_with_a_readable_name() -> None:
     assert folder_of("semgrep/repo-a").startswith("semgrep-repo-a-")
     assert len({folder_of(scope) for scope in ("", "all", "a/b", "a-b", "a b")}) == 5

@@ -141,7 +141,9 @@ def test_batches_in_flight_end_when_another_is_refused_and_none_follows() -> Non
 
 @pytest.mark.parametrize("at_once", [1, 4])
 @pytest.mark.parametrize("batch_size", range(1, 51))
-def test_a_request_that_is_always_refused_alike_costs_at_most_fifteen_calls(batch_size: int, at_once: int) -> None:
+def test_a_request_that_is_always_refused_with_the_same_message_costs_at_most_fifteen_calls(
+    batch_size: int, at_once: int
+) -> None:
     leen = Leen(lambda names: refused())
     sender = send(leen, 200, batch_size=batch_size, at_once=at_once)
     assert len(leen.calls) <= 15
@@ -189,7 +191,7 @@ def test_a_lone_ticket_that_is_located_is_rejected_without_a_second_call() -> No
     assert leen.known == {"t0": ("rejected", "name: bad")}
 
 
-def test_many_bad_tickets_with_reasons_of_their_own_do_not_stop_the_others() -> None:
+def test_many_bad_tickets_with_different_reasons_do_not_stop_the_others() -> None:
     def answer(names: Names) -> Answer:
         return refused(f"{names[0]} is bad") if any(int(name[1:]) < 10 for name in names) else None
 
@@ -198,7 +200,7 @@ def test_many_bad_tickets_with_reasons_of_their_own_do_not_stop_the_others() -> 
     assert leen.statuses() == {"created": 40, "rejected": 10}
 
 
-def test_four_tickets_refused_alike_are_bad_tickets_when_their_batch_has_good_ones() -> None:
+def test_four_tickets_refused_with_the_same_message_are_bad_tickets_when_their_batch_has_good_ones() -> None:
     leen = Leen(spoilt_by(*names(4, 5, 6, 7)))
     assert send(leen, 8).halted is None
     assert leen.statuses() == {"created": 4, "rejected": 4}

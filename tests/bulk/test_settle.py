@@ -349,7 +349,7 @@ def test_what_only_the_control_search_finds_exists() -> None:
     assert confirm_absence(answer, asked, CONTROL) == ({1: Created(None, "SEC-7")}, [asked[0], asked[2]])
 
 
-def test_each_project_is_searched_with_a_control_of_its_own() -> None:
+def test_each_project_is_searched_with_its_own_control() -> None:
     asked = unknown_tickets(4, embedded=True)
     asked[1].project = asked[3].project = "APP"
     searched: list[list[int]] = []

@@ -139,7 +139,7 @@ def test_a_third_row_with_that_id_is_unknown_too() -> None:
     assert [table[key].status for key in (A, B, C)] == ["unknown"] * 3
 
 
-def test_so_are_two_rows_that_were_found_under_one_id_though_they_were_never_sent() -> None:
+def test_two_rows_that_were_found_under_one_id_are_unknown_although_never_sent() -> None:
     table = TicketTable()
     table.existing({A: exists(1), B: exists(1)})
     assert [table[key].status for key in (A, B)] == ["unknown", "unknown"]

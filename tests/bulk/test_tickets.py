@@ -555,7 +555,7 @@ class TestKeys:
         turned = dict(reversed(list(ticket(priority=None).items())))
         assert self.keys(turned) == self.keys(ticket())
 
-    def test_defaults_do_not_matter_but_for_the_project(self) -> None:
+    def test_defaults_do_not_matter_except_for_the_project(self) -> None:
         row = ticket(project_vendor_id=...)
         keys = [
             self.keys(row, defaults={"project_vendor_id": "SEC"}),

@@ -265,7 +265,7 @@ def test_a_job_of_which_no_reply_can_be_read_is_not_waited_for(reply: httpx.Resp
     assert update.jobs_under_way == {}
 
 
-def test_a_job_that_cant_be_asked_for_just_now_is_asked_for_again() -> None:
+def test_a_job_that_cannot_be_polled_now_is_polled_again() -> None:
     leen = Leen(asked=[httpx.Response(503), httpx.Response(503)])
     update = change(leen, IDS[:4], batch_size=2)
     assert counts(update) == {"updated": 4}
@@ -321,7 +321,7 @@ def test_a_job_that_was_being_asked_for_at_a_stop_is_still_named() -> None:
     assert "job job-1" in error_of(update, IDS[0])
 
 
-def test_calls_in_flight_at_a_stop_may_end_and_jobs_are_asked_for_once_more() -> None:
+def test_calls_in_flight_at_a_stop_may_end_and_jobs_are_polled_once_more() -> None:
     leen = Leen(stops_at="POST")
     update = change(leen, IDS[:3], batch_size=1)
     assert isinstance(update.error, LeenStoppedError)

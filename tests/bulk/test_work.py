@@ -57,6 +57,6 @@ def test_a_reply_states_for_each_ticket_what_it_proves_and_which_ids_it_names() 
 
 
 @pytest.mark.parametrize("claims", [[UNPROVED, UNPROVED], [UNPROVED]], ids=len)
-def test_a_reply_that_proves_nothing_of_any_ticket_is_no_usable_one(claims: list[Claim]) -> None:
+def test_a_reply_that_proves_nothing_about_any_ticket_is_no_usable_one(claims: list[Claim]) -> None:
     keys = ["a", "b"][: len(claims)]
     assert Creating(*keys).replied(keys, claims) == "It says both."

@@ -92,6 +92,6 @@ def test_a_recorded_request_that_breaks_the_contract_is_reported(
     assert request_problems({"tickets": [{"name": "x", "project_id": None}]}, good) == []
 
 
-def test_a_uuid_in_the_contract_is_checked_as_one() -> None:
+def test_a_uuid_in_the_contract_is_checked_as_a_uuid() -> None:
     headers = {"X-API-KEY": "k", "X-CONNECTION-ID": "c", "Content-Type": "application/json"}
     assert request_problems({"tickets": [{"name": "x", "project_id": "SEC"}]}, headers)

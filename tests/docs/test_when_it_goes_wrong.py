@@ -148,7 +148,7 @@ def test_the_policy_fails_a_task_at_once_where_a_retry_can_not_know_more(
 # Telling people
 
 
-def test_a_gate_that_fails_the_run_makes_one_ticket_about_the_run(sandbox: SandboxServer, run_page: RunPage) -> None:
+def test_a_gate_that_fails_the_run_creates_one_ticket_about_the_run(sandbox: SandboxServer, run_page: RunPage) -> None:
     sandbox.inject("poison", text="unused admin", status=422, body="located")
     run = run_page("leen_failed_run")
     assert run.states == {"create_tickets": "success", "gate": "failed"}
@@ -196,7 +196,7 @@ def test_a_sync_that_never_comes_fails_the_sensor_and_the_tickets_are_named(
     assert len(sandbox.tickets()) == 2
 
 
-def test_jobs_are_asked_for_until_they_have_ended_and_each_ticket_is_created_once(
+def test_jobs_are_polled_until_they_have_ended_and_each_ticket_is_created_once(
     sandbox: SandboxServer, run_page: RunPage
 ) -> None:
     sandbox.plan_jobs(polls=2)

@@ -22,7 +22,7 @@ def load(scanner: str, when: str = "before") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("scanner", SCANNERS)
-def test_every_finding_is_accounted_for_and_has_an_identifier_of_its_own(scanner: str) -> None:
+def test_every_finding_is_accounted_for_and_has_its_own_identifier(scanner: str) -> None:
     document = load(scanner)
     tickets = tickets_from_sarif(document)
     assert tickets.findings == sum(len(run["results"]) for run in document["runs"]) > 0

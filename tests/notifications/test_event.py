@@ -171,6 +171,6 @@ def test_failures_of_one_task_share_an_identifier_and_others_have_their_own() ->
     assert len(shared | others) == 5
 
 
-def test_what_is_no_failure_has_an_identifier_of_its_own() -> None:
+def test_what_is_no_failure_has_its_own_identifier() -> None:
     outcomes: tuple[Any, ...] = ("failed", "success", "skipped", "running")
     assert len({identifier(Event("task", "nightly", "scan", outcome=outcome)) for outcome in outcomes}) == 4

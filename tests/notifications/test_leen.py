@@ -53,7 +53,7 @@ def close_ticket(identifier: str, status: str) -> None:
 
 
 @pytest.mark.smoke
-def test_a_failed_task_makes_a_ticket_that_says_where_to_look(run_dag: RunDag, sandbox: SandboxServer) -> None:
+def test_a_failed_task_creates_a_ticket_that_says_where_to_look(run_dag: RunDag, sandbox: SandboxServer) -> None:
     run = run_dag(failing_dag(LeenNotifier(**TO_SEC, priority="HIGH")))
     assert run.states == {"scan": "failed"}
     [ticket] = sandbox.tickets()
@@ -64,7 +64,7 @@ def test_a_failed_task_makes_a_ticket_that_says_where_to_look(run_dag: RunDag, s
     assert "/dags/nightly/" in ticket["description"]
 
 
-def test_a_failed_dag_makes_a_ticket(run_dag: RunDag, sandbox: SandboxServer) -> None:
+def test_a_failed_dag_creates_a_ticket(run_dag: RunDag, sandbox: SandboxServer) -> None:
     with DAG("nightly", schedule=None, on_failure_callback=LeenNotifier(**TO_SEC)) as dag:
         Fail(task_id="scan")
     run_dag(dag)
@@ -112,7 +112,7 @@ def raise_logged(_message: str, error: Exception) -> None:
     raise error
 
 
-def test_once_a_ticket_is_closed_the_next_failure_makes_another(sandbox: SandboxServer) -> None:
+def test_once_a_ticket_is_closed_the_next_failure_creates_another(sandbox: SandboxServer) -> None:
     for status in ("CLOSED", "RESOLVED"):
         notify(identifier="alert")
         close_ticket("alert", status)
@@ -219,7 +219,7 @@ def test_texts_that_render_to_nothing_have_their_default(sandbox: SandboxServer)
 
 
 @pytest.mark.parametrize("identifier", ["{{ 'x' * 600 }}", "two\nlines", ".."])
-def test_an_identifier_that_leen_can_not_look_up_gives_way_to_the_default(
+def test_an_identifier_that_leen_can_not_look_up_is_replaced_by_the_default(
     sandbox: SandboxServer, identifier: str
 ) -> None:
     notify(identifier=identifier)
@@ -240,7 +240,7 @@ def test_a_template_that_a_ticket_needs_is_named_when_it_fails(sandbox: SandboxS
 # Deadlines
 
 
-def test_a_missed_deadline_makes_a_ticket_in_the_triggerer(sandbox: SandboxServer) -> None:
+def test_a_missed_deadline_creates_a_ticket_in_the_triggerer(sandbox: SandboxServer) -> None:
     callback = pytest.importorskip("airflow.triggers.callback", reason="deadline alerts came with Airflow 3.1")
     from airflow.sdk import AsyncCallback  # type: ignore[attr-defined]  # missing in Airflow's stub
 
@@ -255,7 +255,7 @@ def test_a_missed_deadline_makes_a_ticket_in_the_triggerer(sandbox: SandboxServe
     assert "- Deadline: `2026-11-24T06:00:00+00:00`" in sandbox.tickets()[0]["description"]
 
 
-def test_a_missed_deadline_makes_a_ticket_in_an_executor(sandbox: SandboxServer) -> None:
+def test_a_missed_deadline_creates_a_ticket_in_an_executor(sandbox: SandboxServer) -> None:
     supervisor = pytest.importorskip("airflow.sdk.execution_time.callback_supervisor", reason="Airflow 3.2 and newer")
     import structlog
 

@@ -184,9 +184,7 @@ def test_a_ticket_of_another_run_is_accepted_only_if_configured(
     assert (run.xcom("create")["id"] == first["id"]) is (if_exists == "skip")
 
 
-def test_without_an_identifier_of_its_own_nothing_is_asked_in_the_first_try(
-    run_dag: Any, sandbox: SandboxServer
-) -> None:
+def test_without_its_own_identifier_nothing_is_asked_in_the_first_try(run_dag: Any, sandbox: SandboxServer) -> None:
     run_dag(create_dag(if_exists="skip"))
     assert [request.method for request in sandbox.requests] == ["POST"]
 

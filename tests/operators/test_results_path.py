@@ -187,7 +187,7 @@ def test_paths_may_be_path_objects(sandbox: SandboxServer, run_dag: Any, tmp_pat
     assert "overwrite the tickets" in str(error)
 
 
-def test_an_operator_that_a_mapped_task_executes_by_hand_has_a_file_of_its_own(
+def test_an_operator_that_a_mapped_task_executes_by_hand_has_its_own_file(
     sandbox: SandboxServer, run_dag: Any, tmp_path: Path
 ) -> None:
     with DAG("leen_test", schedule=None) as dag:

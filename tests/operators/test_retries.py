@@ -191,7 +191,7 @@ def test_a_mapped_instance_that_serves_another_connection_takes_nothing_over(
     assert len(bulk_calls(sandbox)) == 3
 
 
-def test_each_mapped_instance_has_a_folder_of_its_own(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
+def test_each_mapped_instance_has_its_own_folder(sandbox: SandboxServer, run_dag: Any, tmp_path: Path) -> None:
     with DAG("leen_mapped", schedule=None) as dag:
         LeenBulkCreateTicketsOperator.partial(
             task_id="create", ticket_defaults=DEFAULTS, ledger_path=f"file://{tmp_path}/{{{{ dag.dag_id }}}}"

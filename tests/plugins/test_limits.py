@@ -33,7 +33,7 @@ def test_a_slot_is_free_again_once_work_has_ended_and_all_of_several_are() -> No
     assert ran(often) == 20
 
 
-def test_a_store_that_hangs_is_left_alone_and_holds_up_no_other() -> None:
+def test_a_store_that_hangs_is_left_alone_and_delays_no_other() -> None:
     hangs = threading.Event()
 
     async def asked(slots: Slots) -> int:

@@ -82,7 +82,7 @@ def test_any_other_url_may_not_be_read(file: str) -> None:
 
 
 @pytest.mark.parametrize("dag_id", ["..", ".", "...", "", "a/b", "../b", "a%2fb", "a@b", "a?b", "a b", "a\x00", "a,/b"])
-def test_a_dag_id_that_is_no_name_has_no_folders_of_its_own(dag_id: str) -> None:
+def test_a_dag_id_that_is_no_name_has_no_folders(dag_id: str) -> None:
     assert folders_of("/results/{dag_id}, s3://{dag_id}@bucket/{dag_id}/x", dag_id) == []
     assert len(folders_of("/results/{dag_id}, s3://bucket/x", dag_id)) == 1
 
@@ -191,7 +191,7 @@ def test_what_becomes_a_link_after_it_was_looked_at_is_not_followed(
         opened(root, "ROOT/results/a_dag/last")
 
 
-def test_a_pipe_a_socket_and_a_folder_are_no_files_and_hold_nobody_up(root: Path) -> None:
+def test_a_pipe_a_socket_and_a_folder_are_no_files_and_delay_nothing(root: Path) -> None:
     folder = root / "results/a_dag"
     os.mkfifo(folder / "pipe")
     (folder / "folder").mkdir()

@@ -57,7 +57,7 @@ def test_a_key_leads_nowhere_but_to_http(ticket_url: str | None) -> None:
     assert made["url"] is None
 
 
-def test_a_ticket_s_own_address_is_checked_alike() -> None:
+def test_a_ticket_s_own_address_is_checked_in_the_same_way() -> None:
     assert row(url="javascript:alert(1)")["url"] is None
     assert row(url="https://jira.example/browse/SEC-9")["url"] == "https://jira.example/browse/SEC-9"
 
@@ -75,7 +75,7 @@ def test_values_of_a_wrong_type_become_nothing() -> None:
     assert (made["title"], made["identifier"], made["error"], made["key"], made["row"]) == (None,) * 5
 
 
-def test_a_text_that_is_no_text_does_not_spoil_the_answer() -> None:
+def test_a_text_that_is_no_text_does_not_break_the_reply() -> None:
     assert row(name="half \ud83d", vendor_ticket_id="SEC-\udc00")["title"] == "half \ufffd"
     assert "".join(as_json([row(name="half \ud83d", error="Füße", vendor_ticket_id="SEC-\udc00")])).encode()
 

@@ -157,7 +157,7 @@ def test_of_several_tickets_with_one_identifier_the_newest_is_found(post: Post, 
     assert client.get("/itsm/tickets/by-identifier/same").json()["name"] == "new"
 
 
-def test_another_connection_sees_nothing_of_it(post: Post, client: httpx.Client) -> None:
+def test_another_connection_does_not_see_it(post: Post, client: httpx.Client) -> None:
     post(by_uuid(identifier="mine"))
     client.headers["X-CONNECTION-ID"] = "1ee00000-0000-4000-8000-000000000002"
     assert client.get("/itsm/tickets/by-identifier/mine").status_code == 404

@@ -101,9 +101,7 @@ def test_a_late_call_is_processed_though_its_client_has_left(sandbox: SandboxSer
     assert len(sandbox.tickets()) == 1
 
 
-def test_a_call_whose_client_leaves_in_the_middle_of_it_is_as_if_it_never_came(
-    sandbox: SandboxServer, post: Post
-) -> None:
+def test_a_call_whose_client_leaves_in_the_middle_of_it_has_no_effect(sandbox: SandboxServer, post: Post) -> None:
     host, _, port = sandbox.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as half:
         half.sendall(b"POST /v1/itsm/tickets/bulk/sync HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")

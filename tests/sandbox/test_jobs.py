@@ -39,7 +39,7 @@ def made(client: httpx.Client, count: int) -> list[str]:
     return [client.post("/itsm/tickets", json=ticket(identifier=f"t{n}")).json()["id"] for n in range(count)]
 
 
-def test_a_job_goes_from_queued_over_running_to_success_and_makes_its_tickets_at_the_end(
+def test_a_job_goes_from_queued_over_running_to_success_and_creates_its_tickets_at_the_end(
     client: httpx.Client, sandbox: SandboxServer
 ) -> None:
     sandbox.plan_jobs(seconds=0.2)
@@ -112,7 +112,7 @@ def test_a_job_can_take_until_it_was_asked_for_often_enough(client: httpx.Client
     assert len(sandbox.tickets()) == 1
 
 
-def test_a_job_that_is_forgotten_makes_no_tickets(client: httpx.Client, sandbox: SandboxServer) -> None:
+def test_a_job_that_is_forgotten_creates_no_tickets(client: httpx.Client, sandbox: SandboxServer) -> None:
     sandbox.plan_jobs(seconds=0.05)
     forgotten = submit(client, ticket(name="forgotten"))
     sandbox.reset()
@@ -131,7 +131,7 @@ def test_another_connection_does_not_see_a_job(client: httpx.Client) -> None:
     assert (reply.status_code, reply.json()["message"]) == (404, "Leen knows no such job.")
 
 
-def test_an_update_changes_all_tickets_alike(client: httpx.Client) -> None:
+def test_an_update_changes_all_tickets_in_the_same_way(client: httpx.Client) -> None:
     ids = made(client, 2)
     job = update(client, ids, status="IN_PROGRESS", priority="LOW", assigned_user_id=USERS[0].id)
     assert job["status"] == "SUCCESS"

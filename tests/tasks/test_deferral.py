@@ -81,7 +81,7 @@ def test_what_a_trigger_carries_comes_back_in_its_event(
     ],
     ids=repr,
 )
-def test_an_event_that_is_none_of_the_triggers_never_passes_for_success(event: Any) -> None:
+def test_an_event_that_is_none_of_the_triggers_never_counts_as_a_success(event: Any) -> None:
     creating = LeenBulkCreateTicketsOperator(task_id="create", tickets=[], deferrable=True)
     updating = LeenUpdateTicketsOperator(task_id="update", ticket_ids=[], updates={"status": "CLOSED"})
     for operator, retry in ((creating, "submits nothing twice"), (updating, "sets the same values again")):

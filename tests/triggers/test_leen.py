@@ -70,7 +70,7 @@ def test_a_trigger_is_rebuilt_from_its_stored_values() -> None:
     assert again.serialize() == trigger.serialize()
 
 
-def test_jobs_that_have_ended_are_asked_for_once_each_and_nothing_is_changed(
+def test_jobs_that_have_ended_are_polled_once_each_and_nothing_is_changed(
     sandbox: SandboxServer, submit: Submit
 ) -> None:
     jobs = submit(20)

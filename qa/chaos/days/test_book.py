@@ -244,7 +244,7 @@ def test_what_a_run_says_is_compared_with_the_tracker(said: dict[str, Any], word
     assert words(World().says(**said)) == {word}
 
 
-def test_at_the_end_tickets_and_findings_must_be_in_step_but_for_what_people_did() -> None:
+def test_at_the_end_tickets_and_findings_must_be_in_step_except_for_what_people_did() -> None:
     world = World()
     assert words(world.book.out_of_step((*SIX, "finding 9"))) == {"lost"}
     assert words(world.book.out_of_step(LEFT)) == {"stuck"}
