@@ -1,4 +1,4 @@
-# Every chore of the project. `make help` lists them; each one sets up .venv by itself.
+# Every command of the project. `make help` lists them; each one sets up .venv itself.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,14 +22,14 @@ HOW = $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(AIRFLOW),
 
 #: Start here
 
-demo:  ## see it work: real findings become tickets in a local Leen, on three days (KEEP=1: leave it running)
+demo:  ## see it work: real findings become tickets in a local Leen, on three days (KEEP=1: keep it running)
 	@echo "--- Bandit's findings in a real package become tickets, on three days in a row. Airflow is real; a sandbox, a local"
 	@echo "    server, takes the place of Leen. No finding leaves this machine. It takes about a minute, and the first time"
 	@echo "    about another, to install Airflow into .venv."
 	@$(MAKE) --no-print-directory env
 	@$(BIN)/python -m scripts.demo $(if $(KEEP),--keep)
 
-test: env  ## run the tests but the slow ones, two minutes (ARGS="..." goes to pytest)
+test: env  ## run the tests except the slow ones, two minutes (ARGS="..." goes to pytest)
 	@echo "--- running the tests but the slow ones (make test-all runs all)"
 	@$(BIN)/python -m pytest -n auto -m "not slow or smoke" $(ARGS)
 
@@ -39,7 +39,7 @@ env:  ## set up or update .venv, nothing else
 	@$(PYTHON) -c '' 2>/dev/null || { echo "$(PYTHON) is no Python that runs: install python3 (3.11 or newer), or say make PYTHON=…"; exit 1; }
 	@$(BOOTSTRAP)
 
-format: env  ## put code into the project's format
+format: env  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -59,19 +59,19 @@ test-all: env  ## run all tests (ARGS="..." goes to pytest)
 coverage: env  ## run all tests and fail below 95 % branch coverage
 	@$(MAKE) --no-print-directory test-all ARGS="--cov $(ARGS)"
 
-docs: env  ## make a site of the pages in docs/, in build/docs; warnings are errors
+docs: env  ## build a site from docs/ in build/docs; warnings are errors
 	@AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
 	@echo "--- open build/docs/index.html"
 
 #: In a browser, and on every Airflow
 
-e2e: env  ## the first hour in Airflow's UI, in Chromium, against a real Airflow (ARGS="..." goes to pytest)
+e2e: env  ## test the first hour in Airflow's UI, in Chromium, with a real Airflow (ARGS="..." goes to pytest)
 	@LEEN_E2E=1 $(BIN)/python -m pytest qa/e2e $(ARGS)
 
-screenshots: env  ## the same, and take the pictures in docs/images anew
+screenshots: env  ## the same, and retake the pictures in docs/images
 	@LEEN_SCREENSHOTS=docs/images $(MAKE) --no-print-directory e2e
 
-matrix: env  ## run all tests on every Airflow and Python supported (ARGS="-s 'tests(airflow-2.11.2-py3.11)'" for one)
+matrix: env  ## run all tests on every supported Airflow and Python (ARGS="-s 'tests(airflow-2.11.2-py3.11)'" for one)
 	@$(BIN)/nox $(ARGS)
 
 #: Measure, for minutes or an hour
@@ -85,12 +85,12 @@ days: env  ## days on one register: kills at its writes, people, broken scans, n
 distributed: env  ## 10,000 tickets over two Celery workers, one of them killed: each ticket once
 	@$(BIN)/python -m qa.distributed
 
-bench: env  ## measure everything beside limits and peers, ten minutes; writes docs/benchmarks.md (ARGS="peers tab": some)
+bench: env  ## measure everything, compared with limits and peers, ten minutes; writes docs/benchmarks.md (ARGS="peers tab": some)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 #: Release
 
-pins: env  ## write the newest versions that fit into constraints.txt (then run the tests)
+pins: env  ## write the newest compatible versions into constraints.txt (then run the tests)
 	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra dev --extra bench --no-annotate --no-header \
 	    --output-file constraints.txt pyproject.toml
 
@@ -99,14 +99,14 @@ build: env  ## build wheel and sdist into dist/ and check them
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 	@$(BIN)/twine check --strict dist/*
 
-release-check:  ## say whether TAG=v0.1.0 fits the package's version and the changelog
+release-check:  ## check TAG=v0.1.0 against the version and the changelog
 	@$(PYTHON) scripts/release_check.py "$(TAG)"
 
 #: The rest
 
-help:  ## list the chores
+help:  ## list the commands
 	@awk -F ':.*## ' '/^#: / { printf "\n%s\n", substr($$0, 4) } /^[a-z0-9-]+:.*## / { printf "  make %-15s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-clean:  ## remove what the chores made, .venv included
+clean:  ## remove everything that the commands made, including .venv
 	@rm -rf .venv .airflow dist build .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

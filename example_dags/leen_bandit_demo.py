@@ -1,8 +1,7 @@
-"""Real findings, day after day: Bandit scans an installed package, and its findings and their tickets stay in step.
+"""Real findings every day: Bandit scans an installed package, and the tickets are reconciled with its findings.
 
-Each new finding gets a ticket, a finding that has one gets no second one, and the tickets of findings that are gone are
-closed. A gate judges the run. ``make demo`` runs it on three days against the sandbox. SQLAlchemy, which Airflow
-brings, gives several hundred findings.
+Each new finding gets one ticket, and the tickets of findings that are gone are closed. A gate judges the run. ``make
+demo`` runs it on three days against the sandbox. SQLAlchemy, which Airflow installs, has several hundred findings.
 
 Needs Bandit where the task runs: ``pip install 'airflow-provider-leen[demo]'``.
 """

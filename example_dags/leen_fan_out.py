@@ -1,9 +1,9 @@
-"""One list of tickets for several trackers: a mapped task for each Leen connection ID, and one gate over all of them.
+"""One list of tickets for several trackers: a mapped task for each Leen connection ID, and one gate for all.
 
 An Airflow connection holds the account's API key; a Leen connection ID names one data source of that account, a
 customer's Jira for example. ``connection_id`` overrides the one in the Airflow connection, so one Airflow connection
-serves them all. The mapped tasks run side by side, fail alone and are retried alone. Each remembers by its index what
-it created: add new connection IDs at the end of the list, or clearing an old run creates tickets again.
+serves them all. The mapped tasks run in parallel, and each fails and is retried alone. Each knows by its index what it
+created: add new connection IDs at the end of the list, or clearing an old run creates tickets again.
 """
 
 from __future__ import annotations

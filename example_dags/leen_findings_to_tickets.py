@@ -1,11 +1,11 @@
-"""Leen as the source: its critical and high open findings that have no ticket yet become tickets, each of them once.
+"""Leen as the source: its critical and high open findings without a ticket become tickets, each once.
 
-Run it as often as you like: a ticket's identifier is made from the finding's id, and ``if_exists="skip"`` files nothing
-that Leen knows already, closed tickets included. For that the project is named by Leen's id, not by its key: Leen knows
-a ticket that was created in bulk by keys only after the connector's next sync, and then maybe not its identifier.
+Run it as often as you like: a ticket's identifier is made from the finding's id, and ``if_exists="skip"`` files no
+ticket that Leen knows, not even a closed one. This needs the project by Leen's id: Leen knows a ticket that was created
+in bulk by keys only after its next sync, and then perhaps not its identifier.
 
 A scanner and a tracker are two connections in Leen. The login of the Airflow connection is the tracker's connection ID,
-which tickets are filed with; findings are read with the scanner's.
+for filing tickets; findings are read with the scanner's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A scanner's report becomes tickets: one for each finding, however often the Dag runs.
+"""A scanner's report becomes tickets: one per finding, however often the Dag runs.
 
-The report is SARIF 2.1.0, which Semgrep, Trivy, CodeQL, Bandit and many others write. The sample is one that Semgrep
-wrote of twenty lines of Python. A ticket's identifier is made from the finding, so that it is the same in tomorrow's
-report, and ``if_exists="skip"`` files nothing again that Leen knows. For that the project is named by Leen's id.
+The report is SARIF 2.1.0, which Semgrep, Trivy, CodeQL, Bandit and many others write. Semgrep wrote the
+sample for twenty lines of Python. A ticket's identifier is made from the finding, so it is the same in tomorrow's
+report, and ``if_exists="skip"`` files no ticket that Leen knows. This needs the project by Leen's id.
 """
 
 from __future__ import annotations

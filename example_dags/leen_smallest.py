@@ -1,6 +1,6 @@
-"""The smallest Dag worth copying: a list becomes tickets, and the run fails when one of them was refused.
+"""The smallest useful Dag: a list becomes tickets, and the run fails if one of them was refused.
 
-It needs the Airflow connection ``leen_default`` and, in the tracker behind it, a project with the key SEC.
+It needs the Airflow connection ``leen_default``, and a project with the key SEC in its tracker.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Tickets from a JSON Lines file: each line is a ticket, read where the task runs, so that no list passes through XCom.
+"""Tickets from a JSON Lines file: each line is a ticket. The worker reads the file, so no list passes through XCom.
 
 ``tickets_path`` also takes an object-storage URL (``s3://reports/findings.jsonl``) and files that end in ``.json``,
-``.csv`` and ``.sarif``. ``ticket_defaults`` lies under every ticket: two lines of the sample name a type of their own,
-and keep it.
+``.csv`` and ``.sarif``. ``ticket_defaults`` apply to every ticket; two lines of the sample have their own type, which
+overrides the default.
 """
 
 from __future__ import annotations
