@@ -43,10 +43,12 @@ class ListingStore(Store, Protocol):
 
 
 class RegisterStore(FolderStore):
-    """Files in a folder.
+    """Files in a folder, which several users may share: the umask decides who can read them.
 
     :param folder: a path with pathlib's interface (Airflow's ``ObjectStoragePath``).
     """
+
+    permissions = 0o666
 
     def at(self, folder: str) -> RegisterStore:
         """Return the store of a folder in it."""

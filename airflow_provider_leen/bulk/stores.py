@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from airflow_provider_leen.bulk.values import Value, unreadable
-from airflow_provider_leen.bulk.whole_file import local_path
+from airflow_provider_leen.bulk.whole_file import PRIVATE, local_path, new_file, open_regular
 
 SETTLES_AFTER = 2.0
 """Seconds after which two tries that wrote the same key at once both see the final value."""
@@ -126,7 +126,7 @@ class TaskStateStore:
 
 
 class FolderStore:
-    """Files in a folder or an object store that all workers can reach.
+    """Files in a folder or an object store that all workers can reach. No link is followed, and no pipe is read.
 
     :param folder: this task instance's own path (pathlib's interface; Airflow's ``ObjectStoragePath``).
     :param sleep: waits some seconds, if the store can't create a file exclusively.
@@ -134,6 +134,7 @@ class FolderStore:
 
     durable = True
     refuses_overtaken_writes = False
+    permissions = PRIVATE
 
     def __init__(self, folder: Any, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._folder = folder
@@ -181,7 +182,7 @@ class FolderStore:
 
     def _read(self, path: Any) -> bytes | None:
         try:
-            with path.open("rb") as file:
+            with open_regular(path, follow=False, binary=True) as file:
                 content: bytes = file.read()
         except FileNotFoundError:
             return None
@@ -211,7 +212,8 @@ class FolderStore:
             return
         except OSError:
             # A file system without hard links.
-            self._write(key, "xb", value)
+            with suppress(FileExistsError):
+                self._write_new(path, _encoded(value))
         finally:
             partial.unlink(missing_ok=True)
 
@@ -219,9 +221,12 @@ class FolderStore:
         """Write a temporary file next to the final one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid4().hex}")
-        with partial.open("xb") as file:
-            file.write(content)
+        self._write_new(partial, content)
         return partial
+
+    def _write_new(self, path: Path, content: bytes) -> None:
+        with open(new_file(path, self.permissions), "wb") as file:
+            file.write(content)
 
     def _write(self, key: str, mode: str, value: Value) -> None:
         with self._path(key).open(mode) as file:

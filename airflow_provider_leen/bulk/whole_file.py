@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PRIVATE = 0o600
+PRIVATE = 0o600
+"""The permissions of a file that only this user can read."""
 
 
 class NotRegularError(OSError):
@@ -96,6 +97,15 @@ def open_regular(path: Any, *, follow: bool, binary: bool = False) -> IO[Any]:
     return cast(IO[Any], open(descriptor, **how))
 
 
+def new_file(local: Path, permissions: int = PRIVATE) -> int:
+    """Create a file on a file system, and return its descriptor, for writing.
+
+    :param permissions: of the file, less the umask.
+    :raises FileExistsError: something has this name, a link, say.
+    """
+    return os.open(local, _NEW, permissions)
+
+
 def local_path(path: Any) -> Path | None:
     """Return a path on this machine's file system, None if it is elsewhere."""
     is_local = getattr(path, "protocol", "") in ("", "file", "local")
@@ -110,7 +120,7 @@ def _open_beside(local: Path) -> tuple[int, Path]:
             _refuse_irregular(local, mode)
     partial = local.with_name(f".leen-{secrets.token_hex(16)}.part")
     try:
-        return os.open(partial, _NEW, _PRIVATE), partial
+        return new_file(partial), partial
     except OSError as error:
         # The random name would not help a user.
         error.filename = str(local.parent)

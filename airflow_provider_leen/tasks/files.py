@@ -127,12 +127,13 @@ class ResultsFiles:
             )
 
     def check(self) -> None:
-        """Check that the results can be written.
+        """Check that both files can be written.
 
         :raises LeenConfigError: they can't.
         """
         try:
             check_writable(self._results)
+            check_writable(self._failed)
             return
         except Exception as error:  # each object store has errors of its own
             problem = _reason(error)

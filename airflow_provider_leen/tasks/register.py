@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError
+from airflow_provider_leen.api.text import clean
 from airflow_provider_leen.bulk.journal import Owner
 from airflow_provider_leen.bulk.lookup import Created
 from airflow_provider_leen.bulk.register_journal import RegisterJournal
@@ -49,11 +50,11 @@ def register_of(operator: Any, context: Context) -> RegisterPlace | None:
     """
     for name in ("register", "scope", "known_path"):
         # An empty Variable, say: without the register, or with another scope, everything would be filed again.
-        if isinstance(given := getattr(operator, name), str) and not given.strip():
+        if isinstance(given := getattr(operator, name), str) and not clean(given).strip():
             raise LeenConfigError(
                 f"`{name}` is empty: write a value, leave it out, or let its template render to None."
             )
-    root, scope, others = _text(operator.register), _text(operator.scope), []
+    root, scope, others = _text(operator.register), clean(_text(operator.scope)), []
     if not root:
         others = [name for name in ("scope", "known_path", "max_new") if _text(getattr(operator, name))]
         if others:

@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
+from airflow_provider_leen.bulk.register_store import RegisterStore
 from airflow_provider_leen.bulk.stores import SETTLES_AFTER, FolderStore, MemoryStore, Store, TaskStateStore
 from tests.support.airflow_run import AIRFLOW
 
@@ -117,6 +118,45 @@ def test_a_folder_that_cant_be_written_says_why(tmp_path: Path) -> None:
     (tmp_path / "lease").touch()
     with pytest.raises(OSError, match="lease"):
         FolderStore(tmp_path).create("lease/1", VALUE)
+
+
+# Others who may write into the folder
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_a_ledger_is_for_its_owner_alone_and_a_register_for_whom_the_umask_says(
+    hard_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hard_links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no hard links here")))
+    umask = os.umask(0o027)
+    try:
+        for kind, permissions in ((FolderStore, 0o600), (RegisterStore, 0o640)):
+            store = kind(tmp_path / kind.__name__)
+            assert store.create("lease/1", VALUE)
+            store.set("j/1", VALUE)
+            if isinstance(store, RegisterStore):
+                store.write("snapshot/1", b"large")
+            files = [path for path in (tmp_path / kind.__name__).rglob("*") if path.is_file()]
+            assert {path.stat().st_mode & 0o777 for path in files} == {permissions}
+    finally:
+        os.umask(umask)
+
+
+@pytest.mark.parametrize("planted", ["link", "pipe"])
+def test_a_value_is_read_from_a_regular_file_only(planted: str, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("secret")
+    (tmp_path / "store/lease").mkdir(parents=True)
+    for name in ("lease/1.json", "lease/1.jsonl.gz"):
+        place = tmp_path / "store" / name
+        place.symlink_to(tmp_path / "victim") if planted == "link" else os.mkfifo(place)
+    store = RegisterStore(tmp_path / "store")
+    for act in (store.get, store.read, lambda key: store.create(key, VALUE)):
+        with pytest.raises(OSError, match="it is not a regular file but a"):
+            act("lease/1")
+    assert (tmp_path / "victim").read_text() == "secret"
+    store.set("lease/1", VALUE)
+    assert store.get("lease/1") == VALUE, "what was planted is replaced, not followed"
 
 
 # Stores that can't create exclusively

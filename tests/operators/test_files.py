@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,6 +46,13 @@ def test_results_are_not_written_over_what_is_no_file(irregular: Path) -> None:
     with pytest.raises(LeenConfigError, match="so nothing was sent"):
         ResultsFiles(str(irregular), None).check()
     assert irregular.lstat().st_ino == before.st_ino
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", f"{'r' * 248}.jsonl"])
+def test_the_file_of_failed_tickets_is_checked_too(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "r.jsonl.failed.jsonl")
+    with pytest.raises(LeenConfigError, match=r"(not a regular file but a pipe|too long).*so nothing was sent"):
+        ResultsFiles(f"{tmp_path}/{name}", None).check()
 
 
 @pytest.mark.parametrize("planted", ["r.jsonl.part", "r.jsonl", "r.jsonl.failed.jsonl", "r.jsonl.failed.jsonl.part"])

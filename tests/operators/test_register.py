@@ -106,6 +106,7 @@ ARGUMENTS: dict[str, Any] = {
         ({"register": None, "known_path": "/k.csv"}, -1, "`known_path` needs a register"),
         ({}, 0, "of a mapped task needs a `scope`"),
         ({"scope": " "}, 3, "`scope` is empty"),
+        ({"scope": "\u200e\x9b"}, 3, "`scope` is empty"),
         ({"register": ""}, -1, "`register` is empty"),
         ({"known_path": "  "}, -1, "`known_path` is empty"),
     ],
@@ -121,6 +122,9 @@ def test_arguments_that_contradict_one_another_or_are_empty_are_refused(
 def test_a_scope_is_a_folder_in_the_register() -> None:
     context: Any = {"ti": SimpleNamespace(map_index=None)}
     assert register_of(SimpleNamespace(**ARGUMENTS), context) == RegisterPlace("/r", "")
+    assert register_of(SimpleNamespace(**ARGUMENTS | {"scope": "a\u202e\x9b/\ud800"}), context) == RegisterPlace(
+        "/r", "a/\ufffd"
+    )
     assert RegisterPlace("s3://bucket/r/", "a/b").folder.startswith("s3://bucket/r/a-b-")
 
 
