@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import zlib
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from html.entities import html5
 from math import isinf
 from typing import Any, NoReturn
 
@@ -29,6 +29,9 @@ _STRUCK_OUT = "***"
 
 _BACKSLASHES = r"\\++"
 """Possessive, so that a failed match doesn't backtrack."""
+
+_GAP = rf"(?:\s|{_BACKSLASHES}[nrt]){{0,9}}"
+"""What a server that breaks lines puts into a key."""
 
 Safe = Callable[[str], str]
 
@@ -165,11 +168,12 @@ def _float(text: str) -> float:
 def safe_from(secret: str) -> Safe:
     """Return a function that cleans a text and removes a secret from it.
 
-    The secret is found as it is, and with some of its characters escaped as in JSON, Python, a URL or HTML.
+    The secret is found as it is, with some of its characters escaped as in JSON, Python, a URL or HTML, and broken over
+    lines.
     """
     first, *others = (f"(?:{'|'.join(_forms(character))})" for character in secret)
     # A match begins at the first of several backslashes and takes all of them, so each run is scanned once.
-    pattern = "".join([first.replace(_BACKSLASHES, rf"(?<!\\){_BACKSLASHES}"), *others])
+    pattern = _GAP.join([first.replace(_BACKSLASHES, rf"(?<!\\){_BACKSLASHES}"), *others])
     if len(secret) < _SURE_TO_BE_SECRET:
         pattern = rf"(?<!\w){pattern}(?!\w)"
     found = re.compile(pattern)
@@ -185,5 +189,5 @@ def _forms(character: str) -> list[str]:
         rf"{_BACKSLASHES}(?:{re.escape(character)}|(?i:u{code:04x}|x{code:02x})|{code:03o})",
         f"(?i:{url})",
         rf"&#(?:0*{code}|(?i:x0*{code:x}));",
-        *([re.escape(html.escape(character))] if html.escape(character) != character else []),
+        *(re.escape(f"&{name}") for name, meaning in html5.items() if meaning == character),
     ]

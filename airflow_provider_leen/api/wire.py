@@ -80,7 +80,7 @@ class Wire:
         departure = _Departure(settings, leaves_by)
         try:
             async with departure.deadline:
-                with unlogged():
+                with unlogged(self.safe):
                     reply = await self._fetch(method, path, content, params, departure)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnreadableReplyError) as error:
             reason = self.safe(_reason(error))

@@ -203,6 +203,9 @@ FORMS: list[Callable[[str], str]] = [
     in_url,
     in_html,
     html.escape,
+    lambda text: text.replace("_", "&lowbar;").replace("/", "&sol;"),
+    lambda text: f"{text[:5]}\r\n\t {text[5:]}",
+    "\n".join,
 ]
 HIDDEN: list[Callable[[str], str]] = ["\x00".join, lambda text: text[:4] + "\u202e" + text[4:]]
 """Forms that show the key as soon as the text is cleaned."""
@@ -246,7 +249,7 @@ def test_no_half_of_the_key_is_left_at_the_end_of_a_quote() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["\\" * 300_000, "s\\" * 300_000, "\\u0073" * 50_000, "%25" * 100_000, "&#0" * 100_000]
+    "text", ["\\" * 300_000, "s\\" * 300_000, "\\u0073" * 50_000, "%25" * 100_000, "&#0" * 100_000, "s \\n" * 100_000]
 )
 def test_a_long_text_without_the_key_is_searched_at_once(text: str) -> None:
     began = time.process_time()
