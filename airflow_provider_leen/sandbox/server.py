@@ -58,7 +58,7 @@ class SandboxServer:
         for a sync on demand only.
     :param job_time: seconds that an asynchronous job takes, default 0.
     :param faults: rules in force from the start.
-    :raises OSError: the port is in use.
+    :raises OSError: the port is in use, or the host has no address.
     :raises sqlite3.Error: the file can't be used.
     """
 
@@ -89,7 +89,10 @@ class SandboxServer:
         for rule in faults:
             self._faults.add(rule)
         self._recorder = Recorder()
-        self._socket = socket.create_server((host, port), backlog=1024)
+        try:
+            self._socket = socket.create_server((host, port), backlog=1024)
+        except TypeError:
+            raise OSError("this can't be the name of a host") from None
         self._host = host
         self._port: int = self._socket.getsockname()[1]
         try:

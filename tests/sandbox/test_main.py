@@ -46,6 +46,14 @@ def test_a_port_in_use_is_one_sentence(sandbox: SandboxServer) -> None:
     assert done.stderr == f"Can't listen on 127.0.0.1:{port}: Address already in use. Try another --port.\n"
 
 
+def test_a_host_that_can_have_no_name_is_one_sentence() -> None:
+    done = run("--host", "x\u202e\x1b[31m")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Can't listen on x\\u202e\\x1b[31m:8765: this can't be the name of a host. Try another --port.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
