@@ -207,9 +207,15 @@ def _its_record(it: Asked, records: Sequence[Record], *, is_alone: bool) -> Reco
     mine = str(it.vendor_ticket_id).casefold()
     found = [record for record in records if (record.vendor_ticket_id or "").casefold() == mine]
     found = found or [record for record in records if record.key == it.key]
-    if not found and is_alone and len(records) == 1:
-        found = list(records)
+    if not found and is_alone and len(records) == 1 and _is_elsewhere(it, records[0]):
+        found = list(records)  # moved, and its description was rewritten
     return found[0] if len(found) == 1 and _may_be(it, found[0]) else None
+
+
+def _is_elsewhere(it: Asked, record: Record) -> bool:
+    """Return whether it has a Jira key of another project; one of the same project is another ticket's."""
+    project = jira.project_of(record.vendor_ticket_id or "")
+    return project is not None and project != jira.project_of(str(it.vendor_ticket_id))
 
 
 def _may_be(it: Asked, record: Record) -> bool:

@@ -98,6 +98,27 @@ async def test_a_ticket_that_was_moved_is_found_under_its_new_key(sandbox: Sandb
     assert [it and it.vendor_ticket_id for it in shown.values()] == ["SEC-101", "APP-101", "SEC-103"]
 
 
+async def test_a_ticket_that_was_moved_and_rewritten_is_found_where_it_is(sandbox: SandboxServer) -> None:
+    def act(keys: Sequence[str]) -> None:
+        sandbox.people.move(keys[0], "APP")
+        sandbox.people.edit("APP-101", {"description": "Mine."})
+
+    shown, _ = await read(sandbox, act, 1)
+    assert [it and it.vendor_ticket_id for it in shown.values()] == ["APP-101"]
+
+
+async def test_the_reply_to_another_question_is_not_the_ticket(sandbox: SandboxServer) -> None:
+    class Crossed(AsyncLeenClient):
+        async def search_page(self, jql: str) -> Any:
+            return await super().search_page(jql.replace("SEC-101", "SEC-102"))
+
+    async with Crossed(settings_for(sandbox.base_url)) as client:
+        asked = await filed(client, 2)
+        sandbox.people.edit("SEC-102", {"description": "Mine."})
+        sandbox.people.close("SEC-102")
+        assert states(await TicketReader(client, {"SEC": ["SEC-102"]}).read(asked[:1])) == ["open"]
+
+
 async def test_a_clone_is_not_the_ticket(sandbox: SandboxServer) -> None:
     def act(keys: Sequence[str]) -> None:
         sandbox.people.clone(keys[0])
