@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import DAG, task, task_group
 
 from airflow_provider_leen.operators.create import LeenCreateTicketOperator
 from airflow_provider_leen.operators.leen import LeenBulkCreateTicketsOperator
+from airflow_provider_leen.operators.reconcile import LeenReconcileTicketsOperator
 from airflow_provider_leen.operators.update import LeenUpdateTicketsOperator
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from airflow_provider_leen.sensors.sync import LeenTicketSyncSensor
@@ -28,7 +29,8 @@ SECRETS = ("of-another-team", "a-variable")
 TICKET = dict.fromkeys(("name", "description", "identifier", "priority", "type_vendor_id", "parent_id"), FOUND)
 SUMMARY = {"total": 1, "failed": 1, "results": [{"name": FOUND, "error": FOUND}]}
 LINK = {"leen_conn_id": FOUND, "connection_id": FOUND}
-PATHS = {"tickets_path": FOUND, "results_path": FOUND, "ledger_path": FOUND}
+REGISTER = dict.fromkeys(("register", "scope", "known_path", "results_path"), FOUND)
+PATHS = {"tickets_path": FOUND, "ledger_path": FOUND, **REGISTER}
 
 
 @dataclass
@@ -73,6 +75,10 @@ def kinds() -> dict[str, Kind]:
     return {
         "bulk": Kind(showing(LeenBulkCreateTicketsOperator), {"tickets": [TICKET], **bulk}),
         "bulk_paths": Kind(showing(LeenBulkCreateTicketsOperator), {**PATHS, **bulk}),
+        "reconcile": Kind(
+            showing(LeenReconcileTicketsOperator),
+            {"tickets": [TICKET], "priority_map": {"HIGH": FOUND}, "expected_plan": FOUND, **REGISTER},
+        ),
         "create": Kind(showing(LeenCreateTicketOperator), {"ticket": TICKET, **LINK}),
         "update": Kind(showing(LeenUpdateTicketsOperator), {"ticket_ids": [FOUND], "updates": TICKET, **LINK}),
         "gate": Kind(showing(LeenTicketFailureSensor), summary),
