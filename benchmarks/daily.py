@@ -12,7 +12,7 @@ import uuid
 from typing import Any
 
 from airflow_provider_leen.bulk.register_ledger import fill
-from airflow_provider_leen.bulk.register_reading import Reading
+from airflow_provider_leen.bulk.register_reading import ScopeContent
 from airflow_provider_leen.bulk.register_table import RegisterTable, key_of
 from airflow_provider_leen.bulk.snapshot import pack
 from benchmarks.frame import REPEATS, Report
@@ -96,7 +96,7 @@ def _add_size(report: Report, count: int) -> None:
     started = time.perf_counter()
     snapshot = pack({"scope_id": table.scope_id, "task": None}, table.records())
     folded = time.perf_counter()
-    known = fill(Reading(None, snapshot, []), table.scope_id, None)
+    known = fill(ScopeContent(None, snapshot, []), table.scope_id, None)
     read = time.perf_counter()
     assert len(list(known.all_known())) == count
     report.add(

@@ -182,3 +182,6 @@ class LeenServerError(LeenResponseError):
 
 PASSING = (LeenConnectError, LeenRateLimitError, LeenServerError)
 """Temporary errors: asking again later may succeed."""
+
+FINAL = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
+"""Errors after which nothing more is sent or looked up; they take precedence over unknown outcomes."""

@@ -14,14 +14,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_leen.api import jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
-from airflow_provider_leen.api.errors import (
-    LeenAuthError,
-    LeenConfigError,
-    LeenError,
-    LeenLedgerError,
-    LeenNotFoundError,
-    LeenStoppedError,
-)
+from airflow_provider_leen.api.errors import FINAL, LeenError
 from airflow_provider_leen.api.models import Job
 from airflow_provider_leen.api.results import Claim
 from airflow_provider_leen.bulk.existing import find_existing
@@ -39,9 +32,6 @@ from airflow_provider_leen.bulk.work import Work
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_PROGRESS = 1.0
-
-_NO_USE_ASKING = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
-"""Errors that stop both the sending and the look-ups."""
 
 
 class CreateWork(Work[TicketRow]):
@@ -269,7 +259,7 @@ class Creation(Run):
 
     async def _look_up(self, unknown: Sequence[UnknownTicket]) -> list[UnknownTicket]:
         """Look up tickets with an unknown outcome; return those whose outcome stays unknown."""
-        if not unknown or isinstance(self.error, _NO_USE_ASKING):
+        if not unknown or isinstance(self.error, FINAL):
             return []
         log.info("Looking up %s with an unknown outcome.", counted(len(unknown), "ticket"))
         return self._note_found(await self._ask(self._settler.look_up(unknown)), unknown)

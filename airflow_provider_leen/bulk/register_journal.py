@@ -29,7 +29,7 @@ from typing import Any
 
 from airflow_provider_leen.api.errors import LeenConfigError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Place
-from airflow_provider_leen.bulk.register_reading import ROUNDS, Reading, ScopeReader, number_of
+from airflow_provider_leen.bulk.register_reading import ROUNDS, ScopeContent, ScopeReader, number_of
 from airflow_provider_leen.bulk.stores import Store
 from airflow_provider_leen.bulk.values import VERSION, Value
 
@@ -77,7 +77,7 @@ class RegisterJournal(ScopeReader):
                 self._attempt(self._store.delete, f"lease/{number}")
         raise self._is_restless()
 
-    def read(self) -> Reading:
+    def read(self) -> ScopeContent:
         """Read the scope, after :meth:`take`, and delete what no longer counts.
 
         :raises LeenLedgerError: a value is missing or can't be read, or a newer try has opened.
@@ -93,7 +93,7 @@ class RegisterJournal(ScopeReader):
         self._clean()
         return reading
 
-    def resume_reading(self, place: Place) -> Reading:
+    def resume_reading(self, place: Place) -> ScopeContent:
         """Continue a try after a deferral, under its own lease; return the same as :meth:`read`.
 
         :raises LeenLedgerError: a value is missing or can't be read, or a newer try has opened.
@@ -165,7 +165,7 @@ class RegisterJournal(ScopeReader):
             "written": at,
         }
 
-    def _know(self, reading: Reading) -> None:
+    def _know(self, reading: ScopeContent) -> None:
         self._head = reading.head
         self.scope_id = reading.scope_id or self.scope_id
         self.gap = self.gap or (reading.head or {}).get("gap")

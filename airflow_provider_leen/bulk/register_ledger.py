@@ -12,7 +12,7 @@ from airflow_provider_leen.api.errors import LeenError, LeenLedgerError
 from airflow_provider_leen.bulk.journal import Place
 from airflow_provider_leen.bulk.ledger import LEAVES_WITHIN, Intent, Ledger
 from airflow_provider_leen.bulk.register_journal import RegisterJournal, shown_owner
-from airflow_provider_leen.bulk.register_reading import Reading
+from airflow_provider_leen.bulk.register_reading import ScopeContent
 from airflow_provider_leen.bulk.register_table import RegisterTable
 from airflow_provider_leen.bulk.snapshot import pack, unpack
 from airflow_provider_leen.bulk.state import Sending
@@ -117,7 +117,7 @@ class RegisterLedger(Ledger):
             await self._pause(LOOKS_EVERY)
             waited += LOOKS_EVERY
 
-    def _begin(self, reading: Reading) -> RegisterTable:
+    def _begin(self, reading: ScopeContent) -> RegisterTable:
         try:
             self.table = fill(reading, self.register.scope_id, self.register.task)
         except LeenLedgerError as error:
@@ -141,7 +141,7 @@ class RegisterLedger(Ledger):
                 log.warning("The lease could not be renewed; retrying: %s", error)
 
 
-def fill(reading: Reading, scope_id: str, task: dict[str, object] | None) -> RegisterTable:
+def fill(reading: ScopeContent, scope_id: str, task: dict[str, object] | None) -> RegisterTable:
     """Return the table of a scope.
 
     :param task: the task whose tickets are ``created`` rather than ``existing``; None for no task.

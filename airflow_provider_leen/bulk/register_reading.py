@@ -41,7 +41,7 @@ class Identity(NamedTuple):
     connection_id: str
 
 
-class Reading(NamedTuple):
+class ScopeContent(NamedTuple):
     """The content of a scope.
 
     :param head: the newest head; None if there is none.
@@ -112,14 +112,14 @@ class ScopeReader(Journal):
         """The scope, for a person."""
         return f"scope {self.identity.scope!r} of the register" if self.identity.scope else "register"
 
-    def peek(self) -> Reading:
+    def peek(self) -> ScopeContent:
         """Read the scope without taking its lease; for a running run, what it has written so far.
 
         :raises LeenLedgerError: a value is missing or can't be read.
         """
         return self._read_whole(None)
 
-    def _read_whole(self, own: int | None) -> Reading:
+    def _read_whole(self, own: int | None) -> ScopeContent:
         """Read until no other run has written a head meanwhile: it may have deleted values."""
         for _ in range(ROUNDS):
             newest = max(self._numbers("head"), default=0)
@@ -136,7 +136,7 @@ class ScopeReader(Journal):
             return reading
         raise self._is_restless()
 
-    def _read_once(self, newest: int, own: int | None) -> Reading:
+    def _read_once(self, newest: int, own: int | None) -> ScopeContent:
         head = self._get(f"head/{newest}") if newest else None
         if newest and not head:
             self._miss(f"head/{newest}")
@@ -153,7 +153,7 @@ class ScopeReader(Journal):
             snapshot = self._attempt(self._files.read, f"snapshot/{name}")
             if snapshot is None:
                 self._miss(f"snapshot/{name}")
-        return Reading(head, snapshot, self._read_journals(range(first, max(last, own or 0) + 1), own))
+        return ScopeContent(head, snapshot, self._read_journals(range(first, max(last, own or 0) + 1), own))
 
     def _read_journals(self, numbers: range, own: int | None) -> list[tuple[Value, list[Value]]]:
         """Read the leases that count, and their journals."""

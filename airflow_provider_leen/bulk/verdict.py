@@ -6,11 +6,9 @@ from collections.abc import Callable
 from itertools import groupby
 
 from airflow_provider_leen.api.errors import (
-    LeenAuthError,
-    LeenConfigError,
+    FINAL,
     LeenError,
     LeenLedgerError,
-    LeenNotFoundError,
     LeenOutcomeUnknownError,
     LeenStoppedError,
     LeenThresholdError,
@@ -24,9 +22,6 @@ from airflow_provider_leen.bulk.summary import (
     over_threshold,
 )
 from airflow_provider_leen.bulk.validation import Wording
-
-_FIRST = (LeenAuthError, LeenConfigError, LeenNotFoundError, LeenLedgerError, LeenStoppedError)
-"""Errors that take precedence over the outcome of tickets."""
 
 _MAX_NAMED = 20
 
@@ -75,7 +70,7 @@ def choose_error(
     if isinstance(halted, LeenLedgerError | LeenStoppedError) and not summary["unsent"] and not summary["unknown"]:
         # Every outcome is known and published: failing now would only cause a pointless retry.
         halted = None
-    if isinstance(halted, _FIRST):
+    if isinstance(halted, FINAL):
         if unknown:
             halted.args = (f"{halted}\n{unknown}",)
         return halted

@@ -21,7 +21,7 @@ from airflow_provider_leen.bulk.register import take_over_known
 from airflow_provider_leen.bulk.register_journal import RegisterJournal, shown_owner
 from airflow_provider_leen.bulk.register_known import COLUMNS
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger, fill
-from airflow_provider_leen.bulk.register_reading import Identity, Reading
+from airflow_provider_leen.bulk.register_reading import Identity, ScopeContent
 from airflow_provider_leen.bulk.register_store import RegisterStore, folder_of, mark
 from airflow_provider_leen.bulk.register_table import Known, RegisterTable
 from airflow_provider_leen.bulk.summary import counted
@@ -248,7 +248,7 @@ def _no_scope(options: Namespace) -> LeenConfigError:
     return LeenConfigError(f"There is no scope {options.scope or ''!r} in the register at {options.register}.")
 
 
-def _table(reading: Reading) -> RegisterTable:
+def _table(reading: ScopeContent) -> RegisterTable:
     return fill(reading, reading.scope_id or "", None)
 
 

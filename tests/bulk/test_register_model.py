@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leen.bulk.register_ledger import RegisterLedger
-from airflow_provider_leen.bulk.register_reading import Reading
+from airflow_provider_leen.bulk.register_reading import ScopeContent
 from tests.bulk.register_model import QuickRegister, RegisterModel
 
 RUNS = [
@@ -59,7 +59,7 @@ class ReadsBeforeItTakes(QuickRegister):
         self._early = self.peek()
         return super().take()
 
-    def read(self) -> Reading:
+    def read(self) -> ScopeContent:
         super().read()
         return self._early
 
