@@ -31,9 +31,8 @@ Result = TypeVar("Result")
 
 # No retry: it would find an empty ledger and send everything again.
 _DELETED = (
-    "This try's ledger was deleted, or another try of this task has taken over; see the newest try. This try sends and "
-    "publishes nothing more. If it was deleted, clear the task: then the outcome of every ticket is unknown, and "
-    "`on_unknown` decides."
+    "This try's ledger was deleted while it ran. This try sends and publishes nothing more. Clear the task: then the "
+    "outcome of every ticket is unknown, and `on_unknown` decides."
 )
 
 
@@ -171,7 +170,7 @@ class Journal:
         """Check that the newest lease is this try's own.
 
         :raises LeenLedgerError: it is not, or it can't be read.
-        :raises LeenLedgerLostError: there is no lease any more.
+        :raises LeenLedgerLostError: its lease was deleted.
         """
         self._refuse_if_overtaken()
         if not self._store.durable:
@@ -184,6 +183,8 @@ class Journal:
         if newer is not None or (mine is not None and mine.get("token") != self._place.token):
             raise self._is_overtaken()
         if mine is None:
+            if self._is_refused():
+                raise self._is_overtaken()
             self._overtaken = LeenLedgerLostError(_DELETED)
             raise self._overtaken
 
@@ -255,6 +256,17 @@ class Journal:
     def _refuse_if_overtaken(self) -> None:
         if self._overtaken is not None:
             raise self._overtaken
+
+    def _is_refused(self) -> bool:
+        """Return whether the store refuses this try's writes, since it was replaced."""
+        if not self._store.refuses_overtaken_writes:
+            return False
+        key = self._key(self._place.lease, self._place.token).format(self._place.values + 1)
+        try:
+            self._attempt(self._store.set, key, {"v": VERSION})
+        except Exception:
+            return True
+        return False
 
     def _is_overtaken(self) -> LeenLedgerError:
         self._overtaken = LeenLedgerError(

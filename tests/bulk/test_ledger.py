@@ -260,11 +260,13 @@ async def test_a_try_that_was_replaced_sends_writes_and_publishes_nothing_more()
 async def test_a_write_that_is_refused_because_the_try_was_replaced_says_that() -> None:
     shelf = Shelf(refuses=True)
     older = await opened(shelf)
-    shelf.failures = [RuntimeError("404")] * 3
+    shelf.failures = [RuntimeError("404")] * 6
     # What Airflow shows a try that was replaced: nothing.
     shelf.values.clear()
     with pytest.raises(LeenLedgerError, match="taken over"):
         await older.intend([A])
+    assert type(await ending(older.look())) is LeenLedgerError
+    assert shelf.values == {}
 
 
 @pytest.mark.parametrize("refuses", [False, True])
@@ -277,7 +279,7 @@ async def test_a_try_whose_ledger_was_deleted_ends_without_retry_since_a_retry_w
     shelf.values.clear()
     for step in (ledger.look(), ledger.intend([B]), ledger.close()):
         assert isinstance(await ending(step), LeenLedgerLostError)
-    assert shelf.values == {}
+    assert shelf.written("lease/") == []
 
 
 async def test_a_try_whose_ledger_was_deleted_and_begun_anew_was_replaced() -> None:
