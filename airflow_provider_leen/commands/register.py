@@ -7,9 +7,10 @@ import csv
 import io
 import os
 import secrets
+import shlex
 import socket
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def show(options: Namespace) -> int:
             }
         )
     if options.scope is not None and not rows:
-        raise _no_scope(options)
+        raise _no_scope(options, root)
     print_rows(rows, options.output)
     return 0
 
@@ -167,13 +168,15 @@ def repair(options: Namespace) -> int:
 def _change(options: Namespace, command: str, change: Change, *, identity: Identity | None = None, **how: Any) -> int:
     """Take the lease as a run does, state facts, and release it."""
     root = _root(options, new=command == "import")
-    store = root.at(folder_of(options.scope or ""))
+    options.scope = _scope_meant(options, root)
+    store = root.at(folder_of(options.scope))
     newest = _newest(store)
     # Where a part is lost, there may be neither.
     if newest is None and command != "import" and not (command == "repair" and store.names("")):
-        raise _no_scope(options)
+        raise _no_scope(options, root)
     if identity is None:
         identity = _identity_of_connection(options) if newest is None else _identity_in(newest)
+    identity = identity._replace(scope=options.scope)
     if mark(root, {"command": command}):
         complain(f"New register at {options.register}: it is empty.")
     ledger = RegisterLedger(_journal(store, identity, command, **how), None, on_wait=complain)
@@ -237,15 +240,41 @@ def _identity_of_connection(options: Namespace) -> Identity:
 
 
 def _scope(options: Namespace) -> RegisterTable:
-    store = _root(options).at(folder_of(options.scope or ""))
+    root = _root(options)
+    options.scope = _scope_meant(options, root)
+    store = root.at(folder_of(options.scope))
     newest = _newest(store)
     if newest is None:
-        raise _no_scope(options)
+        raise _no_scope(options, root)
     return _table(_journal(store, _identity_in(newest), "list").peek())
 
 
-def _no_scope(options: Namespace) -> LeenConfigError:
-    return LeenConfigError(f"There is no scope {options.scope or ''!r} in the register at {options.register}.")
+def _scope_meant(options: Namespace, root: RegisterStore) -> str:
+    """Return the scope that a command is for: if none is named, the one without a name, else the only one."""
+    if options.scope is not None:
+        return str(options.scope)
+    scopes = _scopes(root)
+    if not scopes or "" in scopes or root.at(folder_of("")).names(""):
+        return ""
+    if len(scopes) > 1:
+        raise LeenConfigError(f"The register at {options.register} has several scopes: name one, {_shown(scopes)}.")
+    return scopes[0]
+
+
+def _no_scope(options: Namespace, root: RegisterStore) -> LeenConfigError:
+    scopes = _scopes(root)
+    others = f" It has {_shown(scopes)}." if scopes else ""
+    return LeenConfigError(f"There is no scope {options.scope!r} in the register at {options.register}.{others}")
+
+
+def _scopes(root: RegisterStore) -> list[str]:
+    return sorted(value["scope"] for folder in root.scopes() if (value := _newest(root.at(folder))) is not None)
+
+
+def _shown(scopes: Sequence[str]) -> str:
+    """Return scopes as options of a command, at most twenty."""
+    more = ", …" if len(scopes) > 20 else ""
+    return ", ".join(f"--scope {shlex.quote(scope)}" for scope in scopes[:20]) + more
 
 
 def _table(reading: ScopeContent) -> RegisterTable:

@@ -211,6 +211,7 @@ def run_day(
     *,
     run: str = "monday",
     try_number: int = 1,
+    scope: str = "",
     known: Mapping[str, Created] | None = None,
     **options: Any,
 ) -> Ended | None:
@@ -231,7 +232,9 @@ def run_day(
         settings = settings_for(IDENTITY.base_url)
         async with AsyncLeenClient(settings, transport=httpx.MockTransport(answer)) as client:
             owner = Owner({"dag_id": "d", "run_id": run, "task_id": "t", "map_index": -1}, try_number)
-            journal = RegisterJournal(store, owner, IDENTITY, now=leen.clock, sleep=lambda _seconds: None)
+            journal = RegisterJournal(
+                store, owner, IDENTITY._replace(scope=scope), now=leen.clock, sleep=lambda _seconds: None
+            )
             ledger = RegisterLedger(journal, None, host="h", now=leen.clock, pause=leen.clock.sleep)
             fitting = Fitting(embed_key=True)
             rows = prepare(given, VENDOR, SCOPE, fitting)

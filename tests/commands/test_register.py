@@ -25,9 +25,9 @@ class Place:
         self.store = self.root.at(folder_of(""))
         self._capsys = capsys
 
-    def day(self, *numbers: int, run: str = "monday", **more: Any) -> Ended:
+    def day(self, *numbers: int, run: str = "monday", scope: str = "", **more: Any) -> Ended:
         mark(self.root, {})
-        ended = run_day(self.leen, self.store, findings(*numbers), run=run, **more)
+        ended = run_day(self.leen, self.root.at(folder_of(scope)), findings(*numbers), run=run, scope=scope, **more)
         assert ended is not None
         self.leen.clock.time += DAY
         self._capsys.readouterr()  # below Airflow 3 the log goes to stdout
@@ -207,6 +207,29 @@ def test_commands_for_what_is_not_there_say_so(register: Place) -> None:
     for name in ("show", "list", "repair"):
         assert "There is no scope 'x'" in register(name, "--scope", "x").err
     assert register("repair").out == "Nothing is missing.\n"
+
+
+def test_a_command_is_for_the_only_scope_and_names_the_scopes_if_there_are_several(
+    register: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch)
+    register.day(1, scope="bandit/shop")
+    assert [row["identifier"] for row in register.rows("list")] == ["scanner:1"]
+    known = tmp_path / "known.csv"
+    known.write_text("identifier,vendor_ticket_id\nscanner:7,SEC-7\n")
+    assert register("import", str(known), "--conn-id", "mine").out.startswith("Taken over: 1 of 1")
+    assert len(register.rows("show")) == 1, "no second scope without a name"
+    assert register("forget", "scanner:1").code == 0
+
+    register.day(1, run="tuesday", scope="ruff/a shop")
+    commands = ["list"], ["export"], ["forget", "scanner:1"], ["import", str(known), "--conn-id", "mine"], ["repair"]
+    for command in commands:
+        said = register(*command)
+        assert (said.code, said.out) == (1, "")
+        assert "has several scopes: name one, --scope bandit/shop, --scope 'ruff/a shop'." in said.err
+    said = register("list", "--scope", "ruff")
+    assert said.err.endswith("It has --scope bandit/shop, --scope 'ruff/a shop'.\n")
+    assert [row["identifier"] for row in register.rows("list", "--scope", "ruff/a shop")] == ["scanner:1"]
 
 
 def test_other_things_in_a_folder_are_no_register(register: Place) -> None:
