@@ -51,7 +51,7 @@ class History:
     :param late: whether our closing was still running when its finding was back.
     :param refusal: why the tracker refused to reopen the ticket.
     :param change: the change without a recorded outcome.
-    :param changed_at: until when our last change may have been sent.
+    :param changed_at: until when our last change may have been made, as far as known.
     :param sent_by: the task of a Dag run that sent our last change.
     :param made_by: the one that saw or learnt that our last change was made, while nothing else is known.
     """
@@ -131,10 +131,15 @@ class History:
         """
         if self.change is None:
             return self
+        changed_at = self.changed_at
+        if seen_at is not None:
+            changed_at = min(seen_at, self.change.sent_at)
         if self.change.wanted == "open":
-            opened = replace(self.seen_open(), made_by=by)
+            opened = replace(self.seen_open(), changed_at=changed_at, made_by=by)
             return opened if self.change.away else opened.dealt_with()
-        return replace(self, closed_by="us", closed_at=seen_at, close_since=None, change=None, made_by=by)
+        return replace(
+            self, closed_by="us", closed_at=seen_at, close_since=None, change=None, changed_at=changed_at, made_by=by
+        )
 
     def refused(self, reason: str) -> History:
         """The tracker refused the change."""

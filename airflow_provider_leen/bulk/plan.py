@@ -88,6 +88,7 @@ class Reading:
     :param vendor_ticket_id: the tracker's current id, if shown: a moved ticket has a new one.
     :param ticket_id: Leen's id, if shown.
     :param is_replaced: whether it is not open, but an earlier ticket of the finding is: a person has reopened that.
+    :param name: its title, if shown.
     """
 
     state: Literal["open", "closed", "gone"]
@@ -95,6 +96,7 @@ class Reading:
     vendor_ticket_id: str | None = None
     ticket_id: str | None = None
     is_replaced: bool = False
+    name: str | None = None
 
     @classmethod
     def of_all(cls, newest: Reading | None, earlier: Collection[Reading | None]) -> Reading | None:
@@ -141,6 +143,7 @@ class Plan:
     :param actions: those of the list's rows in order, then those of the findings that are gone.
     :param to_read: the findings whose tickets must be read first.
     :param changed: the findings with a new state, by identifier: to be recorded before anything is sent.
+    :param missing: findings with open tickets that are missing from the list, but not yet long enough to be gone.
     :param waiting: gone findings whose tickets stay open because the list is empty.
     :param closed_by_people: tickets that were read and found closed by a person.
     :param task: the task of the Dag run that it is of.
@@ -151,6 +154,7 @@ class Plan:
     to_read: tuple[str, ...] = ()
     changed: Mapping[str, Finding] = field(default_factory=dict)
     refusal: Refusal | None = None
+    missing: int = 0
     waiting: int = 0
     closed_by_people: int = 0
     task: str = ""
@@ -167,6 +171,10 @@ class Plan:
             if (kind := self._sent(it)) is not None
         )
         return hashlib.sha256(json.dumps(sent).encode()).hexdigest()[:32]
+
+    def count(self, kind: str) -> int:
+        """Return how many tickets this task creates, reopens or closes (``create``, ``reopen``, ``close``)."""
+        return sum(self._sent(action) == kind for action in self.actions)
 
     def _sent(self, action: Action) -> str | None:
         if action.kind in ("create", "unknown") or (action.kind == "keep" and action.finding.is_new):
@@ -212,8 +220,9 @@ def plan(
     if refusal is None and expected is not None and not made.to_read and expected != made.hash:
         refusal = Refusal(
             "other plan",
-            f"The plan has changed since it was approved: it is {made.hash} now, but `expected_plan` is {expected}, "
-            "so nothing was sent. Run the dry run again and approve its plan.",
+            f"The plan has changed since it was approved, so nothing was sent. It would file {made.count('create')}, "
+            f"reopen {made.count('reopen')} and close {made.count('close')} now (it is {made.hash}, but "
+            f"`expected_plan` is {expected}). Run the dry run again and approve its plan.",
         )
     if refusal is None:
         return made
@@ -237,6 +246,7 @@ class _Draft:
     running: Collection[str]
     to_read: list[str] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
+    missing: int = 0
     waiting: int = 0
     decided: int = 0
 
@@ -259,6 +269,7 @@ class _Draft:
             tuple(self.actions),
             tuple(self.to_read),
             changed,
+            missing=self.missing,
             waiting=self.waiting,
             closed_by_people=sum(it.history.closed_by == "person" for it in {**findings, **changed}.values()),
             task=self.found.task,
@@ -356,7 +367,10 @@ class _Draft:
         is_over = len(history.missing) >= self.settings.close_after
         if finding.ticket != "filed" or not history.is_open or history.held:
             return Action("keep", finding, listed=False)
-        if self.settings.on_gone == "keep" or not (is_over or history.close_since is not None):
+        if self.settings.on_gone == "keep":
+            return Action("keep", finding, listed=False)
+        if not is_over and history.close_since is None:
+            self.missing += self.found.complete
             return Action("keep", finding, listed=False)
         return self.about_to_close(finding)
 

@@ -18,6 +18,7 @@ from airflow_provider_leen.api import jira, jobs
 from airflow_provider_leen.api.client import AsyncLeenClient
 from airflow_provider_leen.api.errors import PASSING, LeenBrakeError, LeenConfigError, LeenNotFoundError
 from airflow_provider_leen.api.retry import is_unknown_to_leen
+from airflow_provider_leen.api.text import MAX_NAME, one_line
 from airflow_provider_leen.api.tolerances import normalised
 from airflow_provider_leen.bulk.asking import ask_all
 from airflow_provider_leen.bulk.changes import StatusChange
@@ -88,6 +89,8 @@ class Reconciliation(RegisterCreation):
         self._change: StatusChange | None = None
         self._errors: dict[str, str] = {}
         """By key, why tickets were not changed."""
+        self._names: dict[str, str] = {}
+        """By identifier, the titles of tickets that were read: the register keeps none."""
 
     async def _story(self) -> None:
         await self._take_over()
@@ -103,16 +106,35 @@ class Reconciliation(RegisterCreation):
             self._record(made)
             await self.ledger.flush()
         _refuse(made)
-        if made.waiting:
-            log.warning(
-                "The list is empty, so %s of gone findings stay open. If they really are gone, run it with "
-                "max_close_rate=1.",
-                counted(made.waiting, "ticket"),
-            )
+        self._log_gone(made)
         if self._dry_run:
             log.info("This is a dry run: nothing was sent; the results show what would be. The plan is %s.", made.hash)
         else:
             await self._carry_out(made)
+
+    def _log_gone(self, made: Plan) -> None:
+        """Log what is not in the list, and why its tickets stay as they are."""
+        if not made.complete:
+            nameless = sum(not normalised(row.identifier or "") for row in self._tickets.rows)
+            reason = f" ({counted(nameless, 'row')} without an identifier)" if nameless else ""
+            log.warning("The list is not complete%s, so nothing is closed, and the list does not count.", reason)
+        elif not self._tickets.rows and (made.missing or made.waiting):
+            log.warning(
+                "The list is empty, so %s stay open (%d of findings that have been missing from %d lists in a row). "
+                "Is the scan all right? If they really are gone, run it with max_close_rate=1.",
+                counted(made.missing + made.waiting, "ticket"),
+                made.waiting,
+                self._settings.close_after,
+            )
+        elif made.missing:
+            log.info(
+                "Missing from this list: %s with open tickets. A ticket is closed when its finding is missing from %d "
+                "lists in a row.",
+                counted(made.missing, "finding"),
+                self._settings.close_after,
+            )
+        if made.closed_by_people:
+            log.info("Closed by people, when they were read last: %s.", counted(made.closed_by_people, "ticket"))
 
     async def _carry_out(self, made: Plan) -> None:
         await self._create()
@@ -214,10 +236,12 @@ class Reconciliation(RegisterCreation):
         }
         asked = map(self._asked, (*newest.values(), *chain.from_iterable(earlier.values())))
         shown = await self._ask(reader.read(list(asked)))
-        return {
+        readings = {
             identifier: Reading.of_all(shown[known.key], [shown[it.key] for it in earlier[identifier]])
             for identifier, known in newest.items()
         }
+        self._names |= {identifier: it.name for identifier, it in readings.items() if it and it.name}
+        return readings
 
     def _asked(self, known: Known) -> Asked:
         written_at = max(known.filed_at or 0.0, self.ledger.table.history(known.key).changed_at or 0.0)
@@ -280,9 +304,9 @@ class Reconciliation(RegisterCreation):
         for action in made.actions if made else ():
             if not action.listed:
                 gone = cast(TicketResult, dict.fromkeys(TicketResult.__annotations__))
-                # The register keeps no names.
-                gone["request_index"] = len(results)
-                gone["identifier"] = gone["name"] = action.finding.identifier
+                identifier = action.finding.identifier
+                gone["request_index"], gone["identifier"] = len(results), identifier
+                gone["name"] = one_line(self._names.get(identifier, ""), MAX_NAME) or identifier
                 gone["ticket_id"], gone["vendor_ticket_id"] = action.finding.ticket_id, action.finding.vendor_ticket_id
                 self._tell(gone, action)
                 results.append(gone)

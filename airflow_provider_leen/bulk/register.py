@@ -201,7 +201,8 @@ class RegisterCreation(Creation):
             log.warning("Not all tickets that changed since %s could be listed: %s", since.isoformat(), error)
         table.renamed(learnt(table, shown))
         left = len(self._lacking_ids(before))
-        log.info("Leen's ids of %s are not known until its next sync.", counted(left, "ticket"))
+        if left:
+            log.info("Leen's ids of %s are not known until its next sync.", counted(left, "ticket"))
 
     def _lacking_ids(self, before: float) -> list[Known]:
         """Return the tickets whose ids are to be collected, in a run that began then."""

@@ -74,7 +74,10 @@ class RegisterLedger(Ledger):
         :raises LeenLedgerError: it can't be read, has a gap, or another run holds it for too long.
         """
         await self._take()
-        return self._begin(await self._call(self.register.read))
+        reading = await self._call(self.register.read)
+        if reading.scope_id is None and self.register.identity.scope:
+            log.warning("The %s is new: it knows no finding.", self.register.shown_scope)
+        return self._begin(reading)
 
     async def resume(self, place: Place) -> RegisterTable:
         """Continue after a deferral, and return the table; no new lease is taken.

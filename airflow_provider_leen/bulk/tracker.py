@@ -226,4 +226,10 @@ def _reading(record: Record) -> Reading | None:
     if record.is_closed is None:
         return None
     state = "closed" if record.is_closed else "open"
-    return Reading(state, record.updated_at, record.vendor_ticket_id, record.ticket_id)  # type: ignore[arg-type]
+    return Reading(
+        state,  # type: ignore[arg-type]
+        record.updated_at,
+        record.vendor_ticket_id,
+        record.ticket_id,
+        name=record.name,
+    )

@@ -105,7 +105,13 @@ class CreatingTask(BulkTask[Summary]):
 
     def _given_rows(self) -> Sequence[Any]:
         operator = self.operator
-        return read_tickets(operator.tickets) if operator.tickets_path is None else rows_at(str(operator.tickets_path))
+        if operator.tickets_path is not None:
+            return rows_at(str(operator.tickets_path))
+        if operator.tickets is None and operator.as_written("tickets_path") is not None:
+            raise LeenConfigError(
+                "`tickets_path` is None: the upstream task returned no path, so there is no list. Did its scan fail?"
+            )
+        return read_tickets(operator.tickets)
 
     def _results_files(self) -> ResultsFiles | None:
         """Return where the results go, ready to be written; None if they go into XCom."""

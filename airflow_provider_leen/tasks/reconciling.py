@@ -15,7 +15,7 @@ from airflow_provider_leen.bulk.summary import Summary
 from airflow_provider_leen.bulk.tickets import TicketRow, payload
 from airflow_provider_leen.tasks.creating import CreatingTask, warn_of_earlier
 from airflow_provider_leen.tasks.register import known_at, make_register_ledger
-from airflow_provider_leen.tasks.sources import gaps, is_whole
+from airflow_provider_leen.tasks.sources import absent, gaps
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -37,10 +37,13 @@ class ReconcilingTask(CreatingTask):
 
     def _given_rows(self) -> Sequence[Any]:
         operator = self.operator
-        lacking = gaps(operator, operator.as_written("tickets"), self.context)
+        written = operator.as_written("tickets")
+        lacking = gaps(operator, written, self.context)
+        if operator.tickets_path is None:
+            lacking += absent(operator.tickets, written)
         if lacking:
-            log.warning("The list is not complete: instances of these tasks gave nothing: %s.", ", ".join(lacking))
-        self._is_whole = not lacking and (operator.tickets_path is not None or is_whole(operator.tickets))
+            log.warning("Sources of the list gave nothing, or an instance of them did: %s.", ", ".join(lacking))
+        self._is_whole = not lacking
         return super()._given_rows()
 
     def _make_run(self) -> Reconciliation:

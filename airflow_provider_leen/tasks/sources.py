@@ -19,17 +19,27 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-def is_whole(tickets: Any) -> bool:
-    """Return whether no source of a list is None, as far as the list itself shows.
+def absent(tickets: Any, written: Any) -> list[str]:
+    """Return the sources of a list that are None, as far as the list itself shows: their tasks, or their numbers.
 
     :param tickets: what the argument was rendered to, perhaps a text that holds the list.
+    :param written: the argument as it is written in the Dag file.
     :raises LeenConfigError: the text holds nothing.
     """
     if isinstance(tickets, str):
         tickets = parse_text(tickets, "tickets")
+    if tickets is None:
+        return ["tickets"]
     if not isinstance(tickets, Sequence) or isinstance(tickets, bytes):
-        return tickets is not None
-    return not any(source is None or isinstance(source, Absent) for source in tickets)
+        return []
+    lacking = [number for number, source in enumerate(tickets) if source is None or isinstance(source, Absent)]
+    is_parallel = isinstance(written, Sequence) and not isinstance(written, str) and len(written) == len(tickets)
+    return [_named(number, written[number] if is_parallel else None) for number in lacking]
+
+
+def _named(number: int, written: Any) -> str:
+    tasks = [source.task_id for source, _ in XComArg.iter_xcom_references(written)]
+    return ", ".join(tasks) or f"number {number + 1}"
 
 
 def gaps(task: Any, argument: Any, context: Context) -> list[str]:

@@ -377,10 +377,28 @@ def test_a_closing_that_was_decided_waits_for_a_whole_list() -> None:
 
 def test_an_empty_list_counts_and_closes_nothing_unless_confirmed() -> None:
     made = planned(of_list(), filed(missing=("r1",)), reading=OPEN)
-    assert (about(made)[0], made.waiting) == (None, 1)
+    assert (about(made)[0], made.waiting, made.missing) == (None, 1, 1)
     assert made.changed["X"].history == History(missing=TWICE, away=True)
     made = planned(of_list(), filed(missing=("r1",)), reading=OPEN, max_close_rate=1.0)
     assert (about(made)[0], made.waiting) == ("close", 0)
+
+
+@pytest.mark.parametrize(
+    ("found", "history", "settings", "missing"),
+    [
+        (of_list("Y"), {}, {}, 1),
+        (of_list(), {}, {}, 2),
+        (of_list("X", "Y"), {}, {}, 0),
+        (of_list("Y", complete=False), {}, {}, 0),
+        (of_list("Y"), {"missing": ("r1",)}, {}, 0),
+        (of_list("Y"), {"closed_by": "person"}, {}, 0),
+        (of_list("Y"), {}, {"on_gone": "keep"}, 0),
+    ],
+)
+def test_a_plan_counts_open_tickets_of_findings_that_are_not_missing_for_long_enough(
+    found: FindingList, history: dict[str, Any], settings: dict[str, Any], missing: int
+) -> None:
+    assert planned(found, filed(**history), reading=OPEN, **settings).missing == missing
 
 
 def test_an_older_list_is_refused_and_does_not_count() -> None:
@@ -459,6 +477,7 @@ def test_a_plan_is_known_by_its_hash_and_another_one_is_refused() -> None:
     other = planned(of_list("Y", "new"), known, reading=CLOSED, expected=made.hash)
     assert other.refusal is not None
     assert (other.refusal.kind, other.actions) == ("other plan", ())
+    assert "It would file 1, reopen 0 and close 0 now" in other.refusal.message
 
 
 def test_a_plan_counts_what_people_ask_for() -> None:
@@ -481,6 +500,14 @@ def test_the_list_comes_first_then_what_is_gone() -> None:
         *(("Z", True), ("Y", True), ("A", True)),
         *(("B0", False), ("B1", False)),
     ]
+
+
+def test_a_change_that_was_seen_to_be_made_is_not_in_the_future() -> None:
+    sent = History().sent("closed", NOW + 10)
+    assert sent.made(NOW + 3).changed_at == sent.made(NOW + 3).closed_at == NOW + 3
+    assert sent.made(NOW + 500).changed_at == sent.made().changed_at == NOW + 10
+    reopened = sent.made(NOW + 3).sent("open", NOW + 90)
+    assert (reopened.made(NOW + 85).changed_at, reopened.made().changed_at) == (NOW + 85, NOW + 90)
 
 
 @pytest.mark.parametrize("history", [{}, BY_US, {"change": ON_THE_WAY, "late": True, "held": True, "refusal": "no"}])

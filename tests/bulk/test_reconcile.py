@@ -142,7 +142,7 @@ def gone(scope: Scope, *stay: str, **given: Any) -> ReconcileSummary:
 def test_a_finding_that_is_back_has_its_ticket_reopened(scope: Scope, sandbox: SandboxServer) -> None:
     summary = gone(scope, "b", "c")
     assert told(summary)["a"] == "closed"
-    assert [it["name"] for it in summary["results"]] == ["Finding b", "Finding c", "a"], "the register keeps no names"
+    assert [it["name"] for it in summary["results"]] == ["Finding b", "Finding c", "Finding a"]
     summary = scope.run("a", "b", "c")
     assert told(summary) == {"a": "reopened", "b": "existing", "c": "existing"}
     assert summary["results"][0]["vendor_ticket_id"] == "SEC-101"
@@ -305,7 +305,25 @@ def test_what_can_t_be_read_is_not_changed(scope: Scope, sandbox: SandboxServer)
     assert told(scope.run("b", "c"))["a"] == "closed"
 
 
-def test_a_list_that_is_not_whole_files_and_closes_nothing(scope: Scope) -> None:
+def test_the_log_says_what_is_missing_from_the_list_and_stays_open(
+    scope: Scope, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def logged(*identifiers: str) -> str:
+        caplog.clear()
+        with caplog.at_level("INFO", "airflow_provider_leen.bulk.reconcile"):
+            scope.run(*identifiers)
+        return "\n".join(it.getMessage() for it in caplog.records if it.name.endswith("bulk.reconcile"))
+
+    assert not logged("a", "b", "c")
+    assert logged("b", "c").startswith("Missing from this list: 1 finding with open tickets. A ticket is closed when")
+    empty = "The list is empty, so 3 tickets stay open (%d of findings that have been missing from 2 lists in a row)."
+    assert logged().startswith(empty % 1)
+    assert logged().startswith(empty % 3), "whether it is the first such list or not"
+    sandbox.people.close("SEC-101")
+    assert logged("b", "c") == "Closed by people, when they were read last: 1 ticket."
+
+
+def test_a_list_that_is_not_whole_files_and_closes_nothing(scope: Scope, caplog: pytest.LogCaptureFixture) -> None:
     scope.run("a", "b", "c")
     scope.run("b")
     nameless = {"name": "without identifier", **UUID}
@@ -314,6 +332,8 @@ def test_a_list_that_is_not_whole_files_and_closes_nothing(scope: Scope) -> None
         summary = scope.run(*rows, is_whole=is_whole)
         assert summary["complete"] is False
         assert summary["closed"] == summary["pending"] == 0
+        reason = "" if not is_whole else " (1 row without an identifier)"
+        assert f"The list is not complete{reason}, so nothing is closed" in caplog.text
     assert len(scope.open()) == 4
     assert told(scope.run("b", "d"))["a"] == "closed"
 

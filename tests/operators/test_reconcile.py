@@ -15,7 +15,7 @@ from airflow_provider_leen.operators.reconcile import LeenReconcileTicketsOperat
 from airflow_provider_leen.sandbox.server import SandboxServer
 from airflow_provider_leen.sensors.leen import LeenTicketFailureSensor
 from airflow_provider_leen.tasks.reconciling import expected_plan, time_of_list
-from airflow_provider_leen.tasks.sources import is_whole
+from airflow_provider_leen.tasks.sources import absent
 from airflow_provider_leen.tasks.templates import Absent
 
 DEFAULTS = {"project_id": "5ec00000-0000-4000-8000-000000000001", "type": "Task"}
@@ -94,8 +94,8 @@ def test_a_plan_is_made_then_carried_out(sandbox: SandboxServer, run_dag: Any, t
     assert is_open(sandbox) == set("bc")
 
 
-def test_a_list_of_which_a_source_gave_nothing_closes_nothing(
-    sandbox: SandboxServer, run_dag: Any, tmp_path: Path
+def test_a_list_of_which_a_source_gave_nothing_closes_nothing_and_names_it(
+    sandbox: SandboxServer, run_dag: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def complete(mapped: list[str], other: str) -> bool:
         with DAG("leen_test", schedule=None) as joined:
@@ -115,9 +115,12 @@ def test_a_list_of_which_a_source_gave_nothing_closes_nothing(
         return found
 
     assert complete(["a", "b"], "c")
-    assert not complete(["a", "skipped"], "b")
-    assert not complete(["None", "a"], "b")
-    assert not complete(["a", "b"], "skipped")
+    for lacking in (["a", "skipped"], "b"), (["None", "a"], "b"), (["a", "b"], "skipped"), (["a", "b"], "None"):
+        caplog.clear()
+        assert not complete(*lacking)
+        named = "other" if lacking[0] == ["a", "b"] else "scan"
+        assert f"Sources of the list gave nothing, or an instance of them did: {named}." in caplog.messages
+        assert "The list is not complete, so nothing is closed, and the list does not count." in caplog.messages
     assert is_open(sandbox) == set("abc")
     assert complete(["a", "a"], "b")
     assert is_open(sandbox) == set("ab")
@@ -126,21 +129,21 @@ def test_a_list_of_which_a_source_gave_nothing_closes_nothing(
 @pytest.mark.parametrize(
     ("tickets", "expected"),
     [
-        ([], True),
-        (None, False),
-        ([{"name": "a"}], True),
-        ([[{"name": "a"}], None], False),
-        ((None,), False),
-        ([[{"name": "a"}], Absent()], False),
-        ("[]", True),
-        ("None", False),
-        ('[[{"name": "a"}], null]', False),
-        ("[[{'name': 'a'}], None]", False),
-        ({"tickets": []}, True),
+        ([], []),
+        (None, ["tickets"]),
+        ([{"name": "a"}], []),
+        ([[{"name": "a"}], None], ["number 2"]),
+        ((None,), ["number 1"]),
+        ([[{"name": "a"}], Absent()], ["number 2"]),
+        ("[]", []),
+        ("None", ["tickets"]),
+        ('[[{"name": "a"}], null]', ["number 2"]),
+        ("[[{'name': 'a'}], None]", ["number 2"]),
+        ({"tickets": []}, []),
     ],
 )
-def test_a_source_that_is_none_makes_a_list_incomplete(tickets: Any, expected: bool) -> None:
-    assert is_whole(tickets) is expected
+def test_a_source_that_is_none_makes_a_list_incomplete(tickets: Any, expected: list[str]) -> None:
+    assert absent(tickets, None) == expected
 
 
 @pytest.mark.parametrize("given", ["", " None "])
