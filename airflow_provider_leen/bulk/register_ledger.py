@@ -75,7 +75,8 @@ class RegisterLedger(Ledger):
         """
         await self._take()
         reading = await self._call(self.register.read)
-        if reading.scope_id is None and self.register.identity.scope:
+        is_new = reading.head is None and reading.snapshot is None and not any(values for _, values in reading.journals)
+        if is_new and self.register.identity.scope:
             log.warning("The %s is new: it knows no finding.", self.register.shown_scope)
         return self._begin(reading)
 

@@ -210,10 +210,14 @@ def test_commands_for_what_is_not_there_say_so(register: Place) -> None:
 
 
 def test_a_command_is_for_the_only_scope_and_names_the_scopes_if_there_are_several(
-    register: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    register: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     connect(monkeypatch)
     register.day(1, scope="bandit/shop")
+    assert "The scope 'bandit/shop' of the register is new: it knows no finding." in caplog.messages
+    caplog.clear()
+    register.day(1, run="evening", scope="bandit/shop")
+    assert not [message for message in caplog.messages if "is new" in message]
     assert [row["identifier"] for row in register.rows("list")] == ["scanner:1"]
     known = tmp_path / "known.csv"
     known.write_text("identifier,vendor_ticket_id\nscanner:7,SEC-7\n")

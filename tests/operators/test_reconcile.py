@@ -126,6 +126,20 @@ def test_a_list_of_which_a_source_gave_nothing_closes_nothing_and_names_it(
     assert is_open(sandbox) == set("ab")
 
 
+def test_a_path_that_the_upstream_task_did_not_return_is_named(run_dag: Any, tmp_path: Path) -> None:
+    with DAG("leen_test", schedule=None) as scanned:
+
+        @task
+        def scan() -> None:
+            return None
+
+        path: Any = scan()
+        LeenReconcileTicketsOperator(task_id="reconcile", tickets_path=path, register=str(tmp_path / "register"))
+    run = run_dag(scanned)
+    assert run.states == {"scan": "success", "reconcile": "failed"}
+    assert str(run.exceptions[0]).startswith("`tickets_path` is None: the upstream task returned no path")
+
+
 @pytest.mark.parametrize(
     ("tickets", "expected"),
     [
