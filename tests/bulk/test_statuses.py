@@ -18,6 +18,7 @@ from airflow_provider_leen.plugins import tasks as tab
 
 def test_every_status_either_succeeded_or_failed() -> None:
     assert set(ALL_STATUSES) == {*STATUSES, *UPDATE_STATUSES, *RECONCILE_STATUSES}
+    assert set(ALL_STATUSES) == set(SUCCEEDED) | set(FAILED)
     assert not set(SUCCEEDED) & set(FAILED)
     assert set(FAILED) - MAY_BE_SENT_AGAIN == {"unknown"}
 
