@@ -1,4 +1,4 @@
-"""A link from a task to the tickets that it created."""
+"""A link from a task to the tickets that it created, reopened or closed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEPT = "%/:?#[]@!$&'()*+,;=~"
 
 
 class LeenTicketsLink(BaseOperatorLink):
-    """Links to the ticket that a task created, or to the tracker's search for all of them.
+    """Links to the ticket that a task created, reopened or closed, or to the tracker's search for all of them.
 
     The operator publishes the link as an XCom as soon as it knows the tickets, so that Airflow's API server, which
     shows the link, does not need the connection.
@@ -34,7 +34,7 @@ class LeenTicketsLink(BaseOperatorLink):
     xcom_key = "ticket_link"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return what the operator published for this try; empty if it created nothing or has no setting.
+        """Return what the operator published for this try; empty if it changed nothing or has no setting.
 
         Airflow 3 calls this in the worker, where the operator has just run; Airflow 2 in the webserver, which has only
         XCom.
@@ -47,25 +47,25 @@ class LeenTicketsLink(BaseOperatorLink):
 
 
 def ticket_link(settings: LeenSettings, results: Iterable[TicketResult]) -> str | None:
-    """Build the link to the tickets that were created.
+    """Build the link to the tickets that were created, reopened or closed.
 
     :param settings: its ``ticket_url`` is used for one ticket, its ``search_url`` for many, or for one if the other is
         missing.
     :param results: the results of the tickets.
-    :return: the link, None if nothing was created or the setting is missing. A search that would be longer than
+    :return: the link, None if nothing was changed or the setting is missing. A search that would be longer than
         2,000 characters names only the first tickets.
     """
-    ids = [result["vendor_ticket_id"] for result in results if result["status"] == "created"]
-    created = [vendor_ticket_id for vendor_ticket_id in ids if vendor_ticket_id]
-    if not created:
+    ids = [result["vendor_ticket_id"] for result in results if result["status"] in ("created", "reopened", "closed")]
+    changed = [vendor_ticket_id for vendor_ticket_id in ids if vendor_ticket_id]
+    if not changed:
         return None
-    if len(created) == 1 and settings.ticket_url:
-        return filled(settings.ticket_url, "{vendor_ticket_id}", created[0])
+    if len(changed) == 1 and settings.ticket_url:
+        return filled(settings.ticket_url, "{vendor_ticket_id}", changed[0])
     if not settings.search_url:
         return None
     link = None
-    for count in range(1, len(created) + 1):
-        longer = filled(settings.search_url, "{vendor_ticket_ids}", ",".join(created[:count]))
+    for count in range(1, len(changed) + 1):
+        longer = filled(settings.search_url, "{vendor_ticket_ids}", ",".join(changed[:count]))
         if link and len(longer) > MAX_LENGTH:
             break
         link = longer

@@ -45,6 +45,12 @@ def test_many_tickets_are_linked_by_a_search_for_all_of_them() -> None:
     assert " " not in str(link)
 
 
+def test_tickets_that_a_reconciliation_closed_or_reopened_are_linked_too() -> None:
+    statuses: tuple[Any, ...] = ("existing", "created", "reopened", "closed", "pending")
+    results = [result(number, status) for number, status in enumerate(statuses)]
+    assert search_of(ticket_link(settings(**BOTH), results)) == "key in (SEC-1,SEC-2,SEC-3) order by key"
+
+
 def test_one_ticket_is_searched_for_where_only_the_search_is_set() -> None:
     assert search_of(ticket_link(settings(search_url=SEARCH_URL), created("SEC-1"))) == "key in (SEC-1) order by key"
 
