@@ -22,6 +22,8 @@ STOPPED = 130
 READER_GONE = 141
 """The exit code of a process whose output is no longer read: 128 and the number of SIGPIPE."""
 
+_PACKAGE = __name__.partition(".")[0]
+
 
 class Parser(argparse.ArgumentParser):
     """argparse's parser, which also reports failures to print its help: argparse ignores them."""
@@ -35,18 +37,32 @@ class OutputError(Exception):
     """The output can't be written."""
 
 
+class _Sentences(logging.Handler):
+    """Prints a record's message to stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
 @contextmanager
-def _without_log() -> Iterator[None]:
-    """Turn off the log lines of a task: they disturb tables, and below Airflow 3 they go to stdout."""
-    level = logging.root.manager.disable
+def _plain_log() -> Iterator[None]:
+    """Turn off log lines, which disturb tables; this package's warnings are sentences on stderr.
+
+    Below Airflow 3 they would go to stdout, into a table or JSON.
+    """
+    level, package, sentences = logging.root.manager.disable, logging.getLogger(_PACKAGE), _Sentences(logging.WARNING)
     logging.disable(logging.INFO)
+    package.addHandler(sentences)
+    package.propagate = False
     try:
         yield
     finally:
+        package.propagate = True
+        package.removeHandler(sentences)
         logging.disable(level)
 
 
-@_without_log()
+@_plain_log()
 def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command, and return its exit code; an error is at most a sentence on stderr.
 

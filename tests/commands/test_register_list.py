@@ -77,6 +77,7 @@ def test_the_list_of_a_scope_shows_what_a_reconciling_has_done(
     scope.run("c", close_after=1)
     scope.run("b", "c", close_after=1)
     scope.run("b", "a", close_after=1, on_returned="create")
+    capsys.readouterr()
     assert main(["register", "list", "--register", str(tmp_path), "--output", "json"]) == 0
     rows = {row["identifier"]: row for row in json.loads(capsys.readouterr().out)}
     shown = {name: (row["ticket"], row["generation"], row["lists_without_it"]) for name, row in rows.items()}
