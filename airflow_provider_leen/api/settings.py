@@ -69,6 +69,7 @@ class LeenSettings:
     :param proxy: a proxy's URL, default none.
     :param ticket_url: where a person sees a ticket, with ``{vendor_ticket_id}`` in it.
     :param search_url: where a person sees many tickets, with ``{vendor_ticket_ids}`` in it.
+    :raises LeenConfigError: the API key has a character that a header can't carry; the key is not quoted.
     """
 
     base_url: str
@@ -82,6 +83,14 @@ class LeenSettings:
     proxy: str | None = field(default=None, repr=False)
     ticket_url: str | None = None
     search_url: str | None = None
+
+    def __post_init__(self) -> None:
+        # A header that can't be sent ends up in httpx's exception, with its text.
+        if not _header_value(self.api_key):
+            raise LeenConfigError(
+                "The API key contains a character that no Leen key has (a line break, an umlaut, …): copy it again into"
+                " the field 'API key' (password) of the Airflow connection."
+            )
 
     @property
     def connect_timeout(self) -> float:
@@ -190,11 +199,6 @@ def _api_key(password: str | None) -> str:
     key = (password or "").strip()
     if not key:
         raise LeenConfigError("The API key is missing: fill the field 'API key' (password) of the Airflow connection.")
-    if not _header_value(key):
-        raise LeenConfigError(
-            "The API key contains a character that no Leen key has (a line break, an umlaut, …): copy it again into "
-            "the field 'API key' (password) of the Airflow connection."
-        )
     return key
 
 

@@ -387,3 +387,11 @@ def test_all_extras_can_come_from_json() -> None:
         ticket_url="https://acme.example/browse/{vendor_ticket_id}",
         search_url="https://acme.example/issues/?jql=key in ({vendor_ticket_ids})",
     )
+
+
+@pytest.mark.parametrize("key", ["secret-of-a-file\n", "secret\r\nX-Other: 1", "secret\x00", "sécret"])
+def test_a_key_that_no_header_can_carry_is_refused_unquoted_also_without_a_connection(key: str) -> None:
+    with pytest.raises(LeenConfigError) as refused:
+        LeenSettings(base_url="https://api.leen.dev/v1", api_key=key, connection_id=CONNECTION_ID)
+    assert "The API key contains a character" in str(refused.value)
+    assert "cret" not in str(refused.value)
