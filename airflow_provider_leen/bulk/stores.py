@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,8 @@ from airflow_provider_leen.bulk.whole_file import PRIVATE, local_path, new_file,
 
 SETTLES_AFTER = 2.0
 """Seconds after which two tries that wrote the same key at once both see the final value."""
+
+_KEY = re.compile(r"[\w-]+(/[\w-]+)*")
 
 
 class Store(Protocol):
@@ -233,6 +236,9 @@ class FolderStore:
             file.write(_encoded(value))
 
     def _path(self, key: str, suffix: str = ".json") -> Any:
+        # Parts of a key are read from values: none may lead out of the folder.
+        if not _KEY.fullmatch(key):
+            raise unreadable(f"the key {key!r}")
         folder = self._folder if self._local is None else self._local
         return folder / f"{key}{suffix}"
 

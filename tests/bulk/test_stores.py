@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
+from airflow_provider_leen.api.errors import LeenLedgerLostError
 from airflow_provider_leen.bulk.register_store import RegisterStore
 from airflow_provider_leen.bulk.stores import SETTLES_AFTER, FolderStore, MemoryStore, Store, TaskStateStore
 from tests.support.airflow_run import AIRFLOW
@@ -157,6 +158,18 @@ def test_a_value_is_read_from_a_regular_file_only(planted: str, tmp_path: Path) 
     assert (tmp_path / "victim").read_text() == "secret"
     store.set("lease/1", VALUE)
     assert store.get("lease/1") == VALUE, "what was planted is replaced, not followed"
+
+
+@pytest.mark.parametrize("key", ["snapshot/../../victim", "j/1-../../../victim", "/victim", "lease/..", ""])
+def test_a_key_that_another_value_names_leads_to_nothing_outside_of_the_folder(key: str, tmp_path: Path) -> None:
+    (tmp_path / "store/snapshot").mkdir(parents=True)
+    for name in ("victim.json", "victim.jsonl.gz"):
+        (tmp_path / name).write_text("secret")
+    store = RegisterStore(tmp_path / "store")
+    for act in (store.get, store.read, store.delete, store.remove, lambda key: store.set(key, VALUE)):
+        with pytest.raises(LeenLedgerLostError, match="can't be read"):
+            act(key)
+    assert {path.read_text() for path in tmp_path.glob("victim*")} == {"secret"}
 
 
 # Stores that can't create exclusively
