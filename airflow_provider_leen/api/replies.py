@@ -30,8 +30,8 @@ _STRUCK_OUT = "***"
 _BACKSLASHES = r"\\++"
 """Possessive, so that a failed match doesn't backtrack."""
 
-_GAP = rf"(?:\s|{_BACKSLASHES}[nrt]){{0,9}}"
-"""What a server that breaks lines puts into a key."""
+_GAP = rf"(?:[\s\u00ad\u200b-\u200d\u2060\ufeff]|{_BACKSLASHES}(?:[nrt]|u00ad|u200[b-d]|u2060|ufeff)){{0,9}}"
+"""What a server puts into a key that it breaks over lines, or where it may be broken; some of it is invisible."""
 
 Safe = Callable[[str], str]
 
@@ -169,7 +169,7 @@ def safe_from(secret: str) -> Safe:
     """Return a function that cleans a text and removes a secret from it.
 
     The secret is found as it is, with some of its characters escaped as in JSON, Python, a URL or HTML, and broken over
-    lines.
+    lines or by invisible characters.
     """
     first, *others = (f"(?:{'|'.join(_forms(character))})" for character in secret)
     # A match begins at the first of several backslashes and takes all of them, so each run is scanned once.

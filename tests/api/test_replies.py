@@ -206,6 +206,8 @@ FORMS: list[Callable[[str], str]] = [
     lambda text: text.replace("_", "&lowbar;").replace("/", "&sol;"),
     lambda text: f"{text[:5]}\r\n\t {text[5:]}",
     "\n".join,
+    "\u200b".join,
+    lambda text: json.dumps("\ufeff\u00ad".join(text)),
 ]
 HIDDEN: list[Callable[[str], str]] = ["\x00".join, lambda text: text[:4] + "\u202e" + text[4:]]
 """Forms that show the key as soon as the text is cleaned."""
