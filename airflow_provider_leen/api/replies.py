@@ -30,8 +30,20 @@ _STRUCK_OUT = "***"
 _BACKSLASHES = r"\\++"
 """Possessive, so that a failed match doesn't backtrack."""
 
-_GAP = rf"(?:[\s\u00ad\u200b-\u200d\u2060\ufeff]|{_BACKSLASHES}(?:[nrt]|u00ad|u200[b-d]|u2060|ufeff)){{0,9}}"
-"""What a server puts into a key that it breaks over lines, or where it may be broken; some of it is invisible."""
+_INVISIBLE = r"\u00ad\u200b-\u200d\u2060\ufeff"
+_ESCAPED_GAP = rf"{_BACKSLASHES}(?:[nrt]|u00ad|u200[b-d]|u2060|ufeff)"
+
+
+def _gap_before(character: str) -> str:
+    """Match what a server puts into a key that it breaks over lines, or where it may be broken; some is invisible.
+
+    It begins with nothing that the character begins with: two ways to match a text could take for ever.
+    """
+    if character == "\\":
+        return rf"(?:[\s{_INVISIBLE}]|{_ESCAPED_GAP}(?=[\s{_INVISIBLE}]*\\)){{0,9}}+"
+    blanks = "" if character.isspace() else r"\s"
+    return rf"(?:[{blanks}{_INVISIBLE}]|{_ESCAPED_GAP}){{0,9}}+"
+
 
 Safe = Callable[[str], str]
 
@@ -171,9 +183,9 @@ def safe_from(secret: str) -> Safe:
     The secret is found as it is, with some of its characters escaped as in JSON, Python, a URL or HTML, and broken over
     lines or by invisible characters.
     """
-    first, *others = (f"(?:{'|'.join(_forms(character))})" for character in secret)
-    # A match begins at the first of several backslashes and takes all of them, so each run is scanned once.
-    pattern = _GAP.join([first.replace(_BACKSLASHES, rf"(?<!\\){_BACKSLASHES}"), *others])
+    once = re.sub(r"\\+", r"\\", secret)
+    pattern = _form(once[0]).replace(_BACKSLASHES, rf"(?<!\\){_BACKSLASHES}")
+    pattern += "".join(_gap_before(other) + _form(other) for other in once[1:])
     if len(secret) < _SURE_TO_BE_SECRET:
         pattern = rf"(?<!\w){pattern}(?!\w)"
     found = re.compile(pattern)
@@ -181,13 +193,17 @@ def safe_from(secret: str) -> Safe:
     return lambda text: found.sub(_STRUCK_OUT, clean(text))
 
 
-def _forms(character: str) -> list[str]:
+def _form(character: str) -> str:
     code = ord(character)
     url = "".join(f"%(?:25)*{byte:02x}" for byte in character.encode())
-    return [
-        re.escape(character),
-        rf"{_BACKSLASHES}(?:{re.escape(character)}|(?i:u{code:04x}|x{code:02x})|{code:03o})",
+    escapes = rf"(?i:u{code:04x}|x{code:02x})|{code:03o}"
+    if character not in "nrt\\":  # with a backslash, these are line breaks
+        escapes = f"{re.escape(character)}|{escapes}"
+    encoded = [
         f"(?i:{url})",
         rf"&#(?:0*{code}|(?i:x0*{code:x}));",
         *(re.escape(f"&{name}") for name, meaning in html5.items() if meaning == character),
     ]
+    if character == "\\":
+        return rf"(?:(?:{_BACKSLASHES}(?:{escapes}))++|{_BACKSLASHES}|(?:{'|'.join(encoded)})++)"
+    return f"(?:{'|'.join([re.escape(character), rf'{_BACKSLASHES}(?:{escapes})', *encoded])})"

@@ -205,12 +205,34 @@ FORMS: list[Callable[[str], str]] = [
     html.escape,
     lambda text: text.replace("_", "&lowbar;").replace("/", "&sol;"),
     lambda text: f"{text[:5]}\r\n\t {text[5:]}",
-    "\n".join,
-    "\u200b".join,
-    lambda text: json.dumps("\ufeff\u00ad".join(text)),
 ]
 HIDDEN: list[Callable[[str], str]] = ["\x00".join, lambda text: text[:4] + "\u202e" + text[4:]]
 """Forms that show the key as soon as the text is cleaned."""
+
+
+@pytest.mark.parametrize("form", ["\n".join, "\u200b".join, lambda text: json.dumps("\ufeff\u00ad".join(text))])
+def test_a_key_that_is_broken_after_each_character_is_removed(form: Callable[[str], str]) -> None:
+    key = KEY.replace("\\", "-")
+    for body in ({"error": form(key)}, {"failure_reason": json.dumps({"results": [{"error": form(key)}]})}):
+        shown = repr(of(json.dumps(body), key))
+        assert "***" in shown
+        assert "f" not in shown.partition("***")[2]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "key", ["leen-production-tenant-northern-3f9a", "a key with  many spaces in it", "nrtnrt\\nrtnrt"]
+)
+@pytest.mark.parametrize("between", ["\\{}", " ", "\\", "{}\\{}", "\u200b"])
+def test_no_text_keeps_the_search_for_the_key_busy(key: str, between: str) -> None:
+    text = "".join(between.format(one, one) * 10 + one for one in key[:-1]) + "@"
+    assert safe_from(key)(text * 20).count("@") == 20
+
+
+@pytest.mark.parametrize("key", ["back\\nslash\\\\key", "key with spaces in it"])
+@pytest.mark.parametrize("form", [str, json.dumps, lambda text: json.dumps(json.dumps(text)), repr, quote])
+def test_a_key_with_backslashes_or_blanks_is_removed_too(key: str, form: Callable[[str], str]) -> None:
+    assert safe_from(key)(f"<{form(key)}>").strip("<>\"'\\") == "***"
 
 
 @pytest.mark.parametrize("form", FORMS, ids=range(len(FORMS)))
