@@ -224,7 +224,11 @@ class FolderStore:
         """Write a temporary file next to the final one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid4().hex}")
-        self._write_new(partial, content)
+        try:
+            self._write_new(partial, content)
+        except BaseException:  # a full disk, say
+            partial.unlink(missing_ok=True)
+            raise
         return partial
 
     def _write_new(self, path: Path, content: bytes) -> None:

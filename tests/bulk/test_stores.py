@@ -172,6 +172,18 @@ def test_a_key_that_another_value_names_leads_to_nothing_outside_of_the_folder(k
     assert {path.read_text() for path in tmp_path.glob("victim*")} == {"secret"}
 
 
+def test_a_full_disk_leaves_no_temporary_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_half(store: FolderStore, path: Path, content: bytes) -> None:
+        path.write_bytes(content[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FolderStore, "_write_new", write_half)
+    for act in (FolderStore(tmp_path).set, FolderStore(tmp_path).create):
+        with pytest.raises(OSError, match="No space left"):
+            act("lease/1", VALUE)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 # Stores that can't create exclusively
 
 
