@@ -33,18 +33,6 @@ _BACKSLASHES = r"\\++"
 _INVISIBLE = r"\u00ad\u200b-\u200d\u2060\ufeff"
 _ESCAPED_GAP = rf"{_BACKSLASHES}(?:[nrt]|u00ad|u200[b-d]|u2060|ufeff)"
 
-
-def _gap_before(character: str) -> str:
-    """Match what a server puts into a key that it breaks over lines, or where it may be broken; some is invisible.
-
-    It begins with nothing that the character begins with: two ways to match a text could take for ever.
-    """
-    if character == "\\":
-        return rf"(?:[\s{_INVISIBLE}]|{_ESCAPED_GAP}(?=[\s{_INVISIBLE}]*\\)){{0,9}}+"
-    blanks = "" if character.isspace() else r"\s"
-    return rf"(?:[{blanks}{_INVISIBLE}]|{_ESCAPED_GAP}){{0,9}}+"
-
-
 Safe = Callable[[str], str]
 
 
@@ -193,11 +181,23 @@ def safe_from(secret: str) -> Safe:
     return lambda text: found.sub(_STRUCK_OUT, clean(text))
 
 
+def _gap_before(character: str) -> str:
+    """Match what a server puts into a key that it breaks over lines, or where it may be broken; some is invisible.
+
+    It begins with nothing that the character begins with: two ways to match a text could take for ever.
+    """
+    if character == "\\":
+        return rf"(?:[\s{_INVISIBLE}]|{_ESCAPED_GAP}(?=[\s{_INVISIBLE}]*\\)){{0,9}}+"
+    blanks = "" if character.isspace() else r"\s"
+    return rf"(?:[{blanks}{_INVISIBLE}]|{_ESCAPED_GAP}){{0,9}}+"
+
+
 def _form(character: str) -> str:
+    """Match a character of a key as it is, or escaped; of backslashes, a whole run: escaping doubles them."""
     code = ord(character)
     url = "".join(f"%(?:25)*{byte:02x}" for byte in character.encode())
     escapes = rf"(?i:u{code:04x}|x{code:02x})|{code:03o}"
-    if character not in "nrt\\":  # with a backslash, these are line breaks
+    if character not in "nrt\\":  # behind a backslash, the letters are line breaks and tabs
         escapes = f"{re.escape(character)}|{escapes}"
     encoded = [
         f"(?i:{url})",
